@@ -1,0 +1,78 @@
+"""The types that every other file shares. No logic.
+
+Shapes: `B` is the batch, `...` any event shape (an image, a point, a waveform). A time `t` is `[B]`, one per sample,
+everywhere but in a sampler's `step`, where one scalar time holds for the whole batch.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+import jax
+from jaxtyping import Array, Float, Int
+
+Key = jax.Array  # a typed PRNG key `[]`; where it says so, one key per sample `[B]`
+Params = Any  # a pytree of arrays
+Metrics = dict[str, Array]
+
+Denoiser = Callable[[Array, Array], Array]  # (x_t [B, ...], t [B]) -> x_0 [B, ...]
+FlowMap = Callable[[Array, Array, Array], Array]  # (x_t [B, ...], t [B], s [B]) -> x_s [B, ...]
+DenoiserWithVariance = Callable[[Array, Array], tuple[Array, Array]]  # (x_t, t) -> (x_0, variance logits), both [B, ...]
+
+# (params, x [B, ...], c_noise [B], cond [B] or None, dropout key or None) -> F [B, ...]; no key means no dropout
+Network = Callable[[Params, Array, Array, Array | None, Key | None], Array]
+Model = Callable[[Params, Array | None, Key | None], Denoiser]  # (params, cond, dropout key) -> Denoiser
+ModelWithVariance = Callable[[Params, Array | None, Key | None], DenoiserWithVariance]
+
+
+class Schedule(Protocol):
+    """A Gaussian path x_t = alpha(t) x_0 + sigma(t) eps, as a frozen pytree. `t` has any shape, and so has the result."""
+
+    def alpha(self, t: Array) -> Array:
+        """Signal scale at time t."""
+        ...
+
+    def sigma(self, t: Array) -> Array:
+        """Noise scale at time t; sigma(0) = 0."""
+        ...
+
+
+class Precond(NamedTuple):
+    """D(x, t) = c_skip(t) x + c_out(t) F(c_in(t) x, c_noise(t)) (EDM, arXiv 2206.00364, eq. 7)."""
+
+    c_skip: Callable[[Array], Array]
+    c_out: Callable[[Array], Array]
+    c_in: Callable[[Array], Array]
+    c_noise: Callable[[Array], Array]
+
+
+class State(Protocol):
+    """What a sampler carries from step to step: `x` is the sample, multistep solvers keep more beside it."""
+
+    @property
+    def x(self) -> Array:
+        """The sample at the current time, `[B, ...]`."""
+        ...
+
+
+class Sampler(NamedTuple):
+    """A pair of pure functions; `samplers.sample` owns the loop."""
+
+    init: Callable[[Array], Any]  # x_T [B, ...] -> State
+    step: Callable[[Key, Any, Array, Array], Any]  # (key [] or [B], State, t [], s []) -> State
+
+
+class Batch(NamedTuple):
+    """What a loss sees: values in [-1, 1], and an optional condition per sample."""
+
+    x: Float[Array, 'b ...']
+    cond: Int[Array, 'b'] | None = None
+
+
+class Frozen(NamedTuple):
+    """Parameters that a loss reads and never differentiates: an argument of the loss, never closed over."""
+
+    target: Params = None
+    teacher: Params = None
+
+
+LossFn = Callable[[Params, Frozen, Key, Batch, Array], tuple[Array, Metrics]]  # (params, frozen, key, batch, step [])

@@ -1,0 +1,13 @@
+"""Settings that every test shares: eight CPU devices, strict broadcasting, a persistent compilation cache."""
+
+import os
+import tempfile
+
+os.environ['XLA_FLAGS'] = os.environ.get('XLA_FLAGS', '') + ' --xla_force_host_platform_device_count=8'
+os.environ.setdefault('JAX_PLATFORMS', 'cpu')
+os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', os.path.join(tempfile.gettempdir(), 'diffusion_jax_test_cache'))
+
+import jax  # noqa: E402
+
+jax.config.update('jax_numpy_rank_promotion', 'raise')
+jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
