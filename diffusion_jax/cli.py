@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import jax
-from absl import app, flags
+from absl import app, flags, logging
 
 from diffusion_jax.errors import Interrupted, UserError
 
@@ -14,6 +14,7 @@ from diffusion_jax.errors import Interrupted, UserError
 def run(main: Callable[[], None], required: tuple[str, ...]) -> None:
     """Parses the flags and runs `main`. Exit codes: 0 done, 1 a bug (traceback), 2 a user error, 130 interrupted."""
     flags.mark_flags_as_required(required)
+    logging.set_verbosity(logging.WARNING)  # Orbax tells of every step of every save
     # A second run of the same program need not compile again; a user's own setting comes first.
     cache = os.environ.get('JAX_COMPILATION_CACHE_DIR') or Path.home() / '.cache' / 'diffusion_jax'
     jax.config.update('jax_compilation_cache_dir', str(cache))
@@ -37,9 +38,9 @@ def _parse(argv):
     try:
         return flags.FLAGS(argv)
     except flags.Error as error:
-        print(f'error: {error} See --help.', file=sys.stderr)
+        message = str(error)
     except (KeyError, AttributeError, TypeError, ValueError, OSError) as error:
         # What ml_collections raises for an override of an unknown field or of another type, or a config file not found.
-        text = error.args[0] if error.args and isinstance(error.args[0], str) else str(error)
-        print(f'error: {text} See --help.', file=sys.stderr)
+        message = error.args[0] if error.args and isinstance(error.args[0], str) else str(error)
+    print(f'error: {" ".join(message.split())} See --help.', file=sys.stderr)
     sys.exit(2)

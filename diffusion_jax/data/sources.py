@@ -12,12 +12,13 @@ import jax
 import numpy as np
 
 from diffusion_jax.data import mixture as mixtures
+from diffusion_jax.errors import UserError
 
 MEMORY_LIMIT = 2 * 2**30  # bytes of decoded images; a larger set is read from disk batch by batch
 _READ_ROWS = 1024  # rows decoded at once while filling an in-memory array
 
 
-class DataError(ValueError):
+class DataError(UserError):
     """Data that cannot be used as asked. The message is one line that a user can act on."""
 
 
