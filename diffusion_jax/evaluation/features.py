@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+_BLOCK = 4096  # rows
+
 
 class Features(NamedTuple):
     """What a sample is compared by. Two distances are comparable only if name and hash agree."""
@@ -26,7 +28,7 @@ def pixels(shape: tuple[int, ...]) -> Features:
     def apply(x: Float[Array, 'n ...']) -> Float[Array, 'n d']:
         return jnp.asarray(x, jnp.float32).reshape(len(x), d)
 
-    return Features(f'pixels-{d}', apply, _digest(repr(tuple(shape)).encode()))
+    return Features(f'pixels-{d}', apply, hashlib.sha256(repr(tuple(shape)).encode()).hexdigest()[:16])
 
 
 def pca(reference: Float[Array | np.ndarray, 'n ...'], dim: int) -> Features:
@@ -38,15 +40,20 @@ def pca(reference: Float[Array | np.ndarray, 'n ...'], dim: int) -> Features:
     Raises:
         ValueError: if the reference set cannot have `dim` components.
     """
-    rows = np.asarray(reference, np.float64).reshape(len(reference), -1)
+    rows = np.asarray(reference).reshape(len(reference), -1)
     most = min(len(rows) - 1, rows.shape[1])
     if not 1 <= dim <= most:
         raise ValueError(
             f'pca of {rows.shape[0]} samples of {rows.shape[1]} values has 1..{most} components, not {dim}'
         )
-    mean = rows.mean(axis=0)
+    mean = rows.mean(axis=0, dtype=np.float64)
+    scatter, digest = np.zeros((rows.shape[1],) * 2), hashlib.sha256(repr((reference.shape, dim)).encode())
+    for first in range(0, len(rows), _BLOCK):  # a large set in float64 would not fit in memory
+        block = rows[first : first + _BLOCK].astype(np.float64)
+        digest.update(np.round(block * 1e4).astype(np.int32).tobytes())
+        scatter += (block - mean).T @ (block - mean)
     # The eigenvectors of the covariance are the right singular vectors of the data, at [D, D] instead of [n, D].
-    _, vectors = np.linalg.eigh((rows - mean).T @ (rows - mean))
+    _, vectors = np.linalg.eigh(scatter)
     components = vectors[:, ::-1][:, :dim]
     largest = np.take_along_axis(components, np.abs(components).argmax(axis=0)[None], axis=0)
     projection = jnp.asarray(components * np.sign(largest), jnp.float32)
@@ -56,9 +63,4 @@ def pca(reference: Float[Array | np.ndarray, 'n ...'], dim: int) -> Features:
         flat = jnp.asarray(x, jnp.float32).reshape(len(x), -1)
         return jnp.matmul(flat - centre[None], projection, precision=jax.lax.Precision.HIGHEST)
 
-    rounded = np.round(np.asarray(reference, np.float64) * 1e4).astype(np.int32)
-    return Features(f'pca-{dim}', apply, _digest(repr((rounded.shape, dim)).encode() + rounded.tobytes()))
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()[:16]
+    return Features(f'pca-{dim}', apply, digest.hexdigest()[:16])

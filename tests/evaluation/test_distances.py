@@ -90,6 +90,13 @@ def test_frechet_of_rank_one_gaussians():
     np.testing.assert_allclose(distance, expected, rtol=1e-12)
 
 
+def test_frechet_ignores_rounding_in_a_null_space():
+    # C_1 = u u^T and C_2 = 1: tr (C_1 C_2)^(1/2) = |u|; 63 eigenvalues of 1e-16 must not add roots of 1e-8.
+    u = RNG.normal(size=64)
+    distance = frechet.frechet_distance(np.zeros(64), np.outer(u, u), np.zeros(64), np.eye(64))
+    np.testing.assert_allclose(distance, u @ u + 64 - 2 * np.linalg.norm(u), rtol=1e-12)
+
+
 @pytest.mark.parametrize('rank', [1, 3, 20])
 def test_frechet_to_itself_is_zero(rank):
     c, m = covariance(20, rank), RNG.normal(size=20)
