@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 from absl import flags
 from ml_collections import config_flags
 
 from diffusion_jax import build, checkpoint, cli, loop, pictures, sharding, workdir
 from diffusion_jax.data import pipeline
+from diffusion_jax.errors import UserError
 from diffusion_jax.generate import generate
 from diffusion_jax.logs import Log
 from diffusion_jax.state import TrainState, init_state
@@ -97,7 +97,11 @@ def _stop_flag():
 
 def main() -> None:
     """The entry point."""
-    train(build.resolve(_CONFIG.value), Path(_WORKDIR.value), _ALLOW.value)
+    try:
+        config = _CONFIG.value
+    except OSError as error:  # ml_collections loads the file at the first access
+        raise UserError(f'cannot load the config file: {" ".join(str(error).split())}') from error
+    train(build.resolve(config), Path(_WORKDIR.value), _ALLOW.value)
 
 
 if __name__ == '__main__':
