@@ -1,0 +1,37 @@
+"""The differential equations of a schedule: probability-flow ODE, score, SDE coefficients."""
+
+from jaxtyping import Array, Float
+
+from diffusion_jax.schedules import eps_from_x_0, per_sample, rates
+from diffusion_jax.types import Denoiser, Schedule
+
+
+def velocity(denoise: Denoiser, schedule: Schedule) -> Denoiser:
+    """The probability-flow ODE dx/dt = alpha' x_0 + sigma' eps, with x_0 = D(x, t) and the eps that x holds beside it.
+
+    The same field as arXiv 2011.13456, eq. 13, in a form that never divides by alpha. Needs sigma(t) > 0.
+    """
+
+    def dx_dt(x, t):
+        d_alpha, d_sigma = rates(schedule, t)
+        x_0 = denoise(x, t)
+        return per_sample(d_alpha, x) * x_0 + per_sample(d_sigma, x) * eps_from_x_0(schedule, x, x_0, t)
+
+    return dx_dt
+
+
+def score(denoise: Denoiser, schedule: Schedule) -> Denoiser:
+    """Score of the noised marginal, (alpha D(x, t) - x) / sigma^2 (Tweedie's formula). Needs sigma(t) > 0."""
+
+    def grad_log_p(x, t):
+        return -eps_from_x_0(schedule, x, denoise(x, t), t) / per_sample(schedule.sigma(t), x)
+
+    return grad_log_p
+
+
+def sde_coefficients(schedule: Schedule, t: Float[Array, '*t']) -> tuple[Float[Array, '*t'], Float[Array, '*t']]:
+    """f and g^2 of dx = f x dt + g dw: f = alpha'/alpha, g^2 = (sigma^2)' - 2 f sigma^2 (arXiv 2107.00630). Needs alpha > 0."""
+    d_alpha, d_sigma = rates(schedule, t)
+    sigma = schedule.sigma(t)
+    f = d_alpha / schedule.alpha(t)
+    return f, 2 * sigma * d_sigma - 2 * f * sigma**2

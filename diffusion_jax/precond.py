@@ -1,0 +1,121 @@
+"""Parameterisations: what a network F predicts, as the four coefficients of D(x, t) = c_skip x + c_out F(c_in x, c_noise).
+
+Downstream code sees only the denoiser D: (x_t, t) -> x_0. `c_noise` is the number that the network embeds. For models of a
+table with T steps it is 1000 t - 1000 / T: DDPM's index k - 1 at t = k / T, scaled to [0, 1000) as iDDPM does for other T.
+"""
+
+import jax.numpy as jnp
+
+from diffusion_jax.schedules import per_sample, posterior_coefficients
+from diffusion_jax.types import Model, ModelWithVariance, Network, Precond, Schedule
+
+__all__ = ['edm', 'eps', 'flow', 'mu', 'v', 'x0']
+
+
+def _one(t):
+    return jnp.ones_like(t)
+
+
+def _table_index(T):
+    return lambda t: 1000 * t - 1000 / T
+
+
+def eps(schedule: Schedule, T: int = 1000) -> Precond:
+    """F predicts the noise eps (arXiv 2006.11239, eq. 15 solved for x_0); undefined where alpha = 0."""
+    return Precond(
+        c_skip=lambda t: 1 / schedule.alpha(t),
+        c_out=lambda t: -schedule.sigma(t) / schedule.alpha(t),
+        c_in=_one,
+        c_noise=_table_index(T),
+    )
+
+
+def x0(T: int = 1000) -> Precond:
+    """F predicts the clean data x_0."""
+    return Precond(c_skip=jnp.zeros_like, c_out=_one, c_in=_one, c_noise=_table_index(T))
+
+
+def v(schedule: Schedule, T: int = 1000) -> Precond:
+    """F predicts v = alpha eps - sigma x_0 (arXiv 2202.00512, section 4); finite where alpha = 0 or sigma = 0."""
+
+    def norm2(t):
+        return schedule.alpha(t) ** 2 + schedule.sigma(t) ** 2
+
+    return Precond(
+        c_skip=lambda t: schedule.alpha(t) / norm2(t),
+        c_out=lambda t: -schedule.sigma(t) / norm2(t),
+        c_in=_one,
+        c_noise=_table_index(T),
+    )
+
+
+def mu(schedule: Schedule, T: int = 1000) -> Precond:
+    """F predicts the mean of q(x_{t - 1/T} | x_t, x_0) (arXiv 2006.11239, eq. 8)."""
+
+    def coefficients(t):
+        # Half a step is the least distance from 0 of any point of the table but 0 itself.
+        s = jnp.where(t < 1.5 / T, 0.0, t - 1 / T)
+        return posterior_coefficients(schedule, t, s)
+
+    return Precond(
+        c_skip=lambda t: -coefficients(t)[0] / coefficients(t)[1],
+        c_out=lambda t: 1 / coefficients(t)[1],
+        c_in=_one,
+        c_noise=_table_index(T),
+    )
+
+
+def flow(schedule: Schedule) -> Precond:
+    """F predicts eps - x_0, the velocity of rectified flow (arXiv 2209.03003); finite for all alpha, sigma."""
+    return Precond(
+        c_skip=lambda t: 1 / (schedule.alpha(t) + schedule.sigma(t)),
+        c_out=lambda t: -schedule.sigma(t) / (schedule.alpha(t) + schedule.sigma(t)),
+        c_in=_one,
+        c_noise=lambda t: 1000 * t,
+    )
+
+
+def edm(sigma_data: float = 0.5) -> Precond:
+    """EDM's preconditioning for the VE schedule, t = sigma (arXiv 2206.00364, table 1)."""
+
+    def norm(t):
+        return jnp.sqrt(t**2 + sigma_data**2)
+
+    return Precond(
+        c_skip=lambda t: sigma_data**2 / (t**2 + sigma_data**2),
+        c_out=lambda t: t * sigma_data / norm(t),
+        c_in=lambda t: 1 / norm(t),
+        c_noise=lambda t: jnp.log(t) / 4,
+    )
+
+
+def denoiser(precond: Precond, net: Network) -> Model:
+    """Binds a network to a parameterisation: `model(params, cond, key)` is a Denoiser."""
+
+    def model(params, cond=None, key=None):
+        def denoise(x, t):
+            F = net(params, per_sample(precond.c_in(t), x) * x, precond.c_noise(t), cond, key)
+            return per_sample(precond.c_skip(t), x) * x + per_sample(precond.c_out(t), x) * F
+
+        return denoise
+
+    return model
+
+
+def denoiser_with_variance(precond: Precond, net: Network) -> ModelWithVariance:
+    """The same for a network with twice the channels, whose second half are the variance logits (arXiv 2102.09672)."""
+
+    def model(params, cond=None, key=None):
+        def denoise(x, t):
+            out = net(params, per_sample(precond.c_in(t), x) * x, precond.c_noise(t), cond, key)
+            F, logits = jnp.split(out, 2, axis=-1)
+            return per_sample(precond.c_skip(t), x) * x + per_sample(precond.c_out(t), x) * F, logits
+
+        return denoise
+
+    return model
+
+
+def without_variance(model: ModelWithVariance) -> Model:
+    """Drops the variance logits, for everybody who wants x_0 alone."""
+    return lambda params, cond=None, key=None: lambda x, t: model(params, cond, key)(x, t)[0]

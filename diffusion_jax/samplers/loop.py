@@ -1,0 +1,53 @@
+"""The one loop: every sampler is a step, run by one `lax.scan` over a time grid."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from diffusion_jax.types import Key, Sampler, Schedule
+
+
+def sample(sampler: Sampler, key: Key, x: Float[Array, 'b ...'], times) -> Float[Array, 'b ...']:
+    """Runs a sampler from x at times[0] to times[-1].
+
+    Args:
+        sampler: what one step does.
+        key: one key `[]`, or one per sample `[B]`: then a sample does not depend on the batch it is drawn in.
+        x: the start, `[B, ...]`; see `prior`.
+        times: grid `[S + 1]`, one of `diffusion_jax.times` (or its reverse, to encode).
+    """
+    return _run(sampler, key, x, times, keep=lambda _: None)[0]
+
+
+def trajectory(sampler: Sampler, key: Key, x: Float[Array, 'b ...'], times) -> Float[Array, 's_plus_1 b ...']:
+    """The same run with every state kept: `[S + 1, B, ...]`, the start first."""
+    return jnp.concatenate([x[None], _run(sampler, key, x, times, keep=lambda x: x)[1]])
+
+
+def _run(sampler, key, x, times, keep):
+    times = jnp.asarray(times, x.dtype)
+
+    def body(state, step):
+        i, t, s = step
+        state = sampler.step(fold_in(key, i), state, t, s)
+        return state, keep(state.x)
+
+    state, kept = jax.lax.scan(body, sampler.init(x), (jnp.arange(len(times) - 1), times[:-1], times[1:]))
+    return state.x, kept
+
+
+def fold_in(key: Key, data) -> Key:
+    """`jax.random.fold_in` for one key or for one key per sample."""
+    return jax.vmap(jax.random.fold_in, (0, None))(key, data) if key.ndim else jax.random.fold_in(key, data)
+
+
+def noise(key: Key, x: Float[Array, 'b ...']) -> Float[Array, 'b ...']:
+    """Standard normal noise like x `[B, ...]` from one key, or from one key per sample."""
+    if key.ndim:
+        return jax.vmap(lambda k: jax.random.normal(k, x.shape[1:], x.dtype))(key)
+    return jax.random.normal(key, x.shape, x.dtype)
+
+
+def prior(key: Key, schedule: Schedule, shape: tuple[int, ...], t_max: float) -> Float[Array, 'b ...']:
+    """Start of a reverse process, sigma(t_max) eps: `shape` is `(B, ...)`, `key` one key or one per sample."""
+    return schedule.sigma(jnp.float32(t_max)) * noise(key, jnp.zeros(shape))

@@ -1,0 +1,105 @@
+"""Time grids (decreasing, ending at clean data, t = 0) and distributions of training times p(t).
+
+Grids are float64 NumPy vectors `[n + 1]`: n steps, from the noisiest time to 0. Those that take `T` lie on the points k / T
+of DDPM's table. Distributions are functions `(key, shape) -> t`.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from diffusion_jax import schedules
+from diffusion_jax.types import Key, Schedule
+
+__all__ = [
+    'continuous_uniform',
+    'discrete_uniform',
+    'karras',
+    'leading',
+    'log_normal',
+    'log_snr',
+    'logit_normal',
+    'quadratic',
+    'trailing',
+    'uniform',
+]
+
+Grid = Float[np.ndarray, ' n_plus_1']
+TimeDistribution = Callable[[Key, tuple[int, ...]], Array]
+
+
+def uniform(n: int, t_max: float = 1.0) -> Grid:
+    """Equal steps from t_max to 0; for T divisible by n and t_max = 1, the DDIM sub-sequence that starts at T."""
+    return t_max * np.arange(_steps(n), -1, -1) / n
+
+
+def trailing(n: int, T: int = 1000) -> Grid:
+    """Equal steps of T / n rounded to the table, from k = T down (diffusers' `trailing`; arXiv 2305.08891, table 2)."""
+    return np.round(np.arange(_steps(n, T), -1, -1) * (T / n)) / T
+
+
+def leading(n: int, T: int = 1000) -> Grid:
+    """DDIM's released uniform sub-sequence: k = 1 + i floor(T / n), so that n = 10 starts at k = 901 of 1000."""
+    return _to_zero(1 + np.arange(_steps(n, T)) * (T // n), T)
+
+
+def quadratic(n: int, T: int = 1000, t_max: float = 0.8) -> Grid:
+    """DDIM's quadratic sub-sequence, k = 1 + floor(i^2 t_max T / (n - 1)^2) (arXiv 2010.02502, appendix D.2).
+
+    As released it ends at 0.8 T. There it also repeats small indices from about n = 50 on, each a wasted evaluation; here
+    a repeated index moves up to the next free one.
+    """
+    i = np.arange(_steps(n, T))
+    k = 1 + np.floor(np.linspace(0, np.sqrt(t_max * T), n) ** 2 + 1e-9) if n > 1 else np.array([1 + np.floor(t_max * T)])
+    return _to_zero(np.maximum.accumulate(k - i) + i, T)
+
+
+def karras(n: int, sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = 7.0) -> Grid:
+    """EDM's grid for the VE schedule: n noise levels equally spaced in sigma^(1/rho), then 0 (arXiv 2206.00364, eq. 5)."""
+    i = np.arange(_steps(n)) / max(n - 1, 1)
+    return np.append((sigma_max ** (1 / rho) + i * (sigma_min ** (1 / rho) - sigma_max ** (1 / rho))) ** rho, 0.0)
+
+
+def log_snr(n: int, schedule: Schedule, t_min: float = 1e-3, t_max: float = 1.0) -> Grid:
+    """N times from t_max to t_min equally spaced in log-SNR, then 0 (arXiv 2206.00927, section 3.4); alpha(t_max) > 0."""
+    lam_min, lam_max = (float(schedules.log_snr(schedule, jnp.asarray(t))) for t in (t_max, t_min))
+    targets = np.linspace(lam_min, lam_max, _steps(n))
+    lo, hi = np.full(n, t_min), np.full(n, t_max)
+    for _ in range(60):
+        mid = (lo + hi) / 2
+        noisier = np.asarray(schedules.log_snr(schedule, jnp.asarray(mid))) < targets
+        lo, hi = np.where(noisier, lo, mid), np.where(noisier, mid, hi)
+    return np.concatenate([[t_max], ((lo + hi) / 2)[1:], [0.0]])
+
+
+def discrete_uniform(T: int = 1000) -> TimeDistribution:
+    """DDPM's p(t): uniform on the table's points {1, .., T} / T (arXiv 2006.11239, algorithm 1)."""
+    return lambda key, shape: jax.random.randint(key, shape, 1, T + 1) / T
+
+
+def continuous_uniform(t_min: float = 1e-5, t_max: float = 1.0) -> TimeDistribution:
+    """Uniform on [t_min, t_max)."""
+    return lambda key, shape: jax.random.uniform(key, shape, minval=t_min, maxval=t_max)
+
+
+def log_normal(P_mean: float = -1.2, P_std: float = 1.2) -> TimeDistribution:
+    """EDM's p(sigma): ln sigma ~ N(P_mean, P_std^2) (arXiv 2206.00364, table 1)."""
+    return lambda key, shape: jnp.exp(P_mean + P_std * jax.random.normal(key, shape))
+
+
+def logit_normal(mean: float = 0.0, std: float = 1.0) -> TimeDistribution:
+    """Logit-normal on (0, 1) (arXiv 2403.03206, eq. 19)."""
+    return lambda key, shape: jax.nn.sigmoid(mean + std * jax.random.normal(key, shape))
+
+
+def _steps(n, T=None):
+    if n < 1 or (T is not None and n > T):
+        raise ValueError(f'a grid needs at least 1 step{"" if T is None else f" and at most T = {T}"}; got {n}')
+    return n
+
+
+def _to_zero(increasing_k, T):
+    return np.append(increasing_k[::-1] / T, 0.0)

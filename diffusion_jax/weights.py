@@ -1,0 +1,50 @@
+"""Loss weights w(t) on ||D(x_t, t) - x_0||^2: every published loss is this one error with another weight."""
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from diffusion_jax import schedules
+from diffusion_jax.types import Schedule
+
+__all__ = ['edm', 'flow', 'min_snr', 'mu', 'snr', 'uniform', 'v']
+
+Weight = Callable[[Array], Array]  # t [B] -> w [B]
+
+
+def snr(schedule: Schedule) -> Weight:
+    """DDPM's L_simple: ||eps_hat - eps||^2 = (alpha / sigma)^2 ||D - x_0||^2 (arXiv 2006.11239, eq. 14)."""
+    return lambda t: schedules.snr(schedule, t)
+
+
+def uniform() -> Weight:
+    """Plain x_0 error."""
+    return jnp.ones_like
+
+
+def v(schedule: Schedule) -> Weight:
+    """V-prediction error: (alpha^2 + sigma^2)^2 / sigma^2, SNR + 1 for variance-preserving schedules (arXiv 2202.00512)."""
+    return lambda t: ((schedule.alpha(t) ** 2 + schedule.sigma(t) ** 2) / schedule.sigma(t)) ** 2
+
+
+def mu(schedule: Schedule, T: int = 1000) -> Weight:
+    """Unweighted error of the posterior mean (arXiv 2006.11239, eq. 8 without 1 / (2 sigma_t^2))."""
+    return lambda t: (
+        schedules.posterior_coefficients(schedule, t, jnp.where(t < 1.5 / T, 0.0, t - 1 / T))[1] ** 2
+    )
+
+
+def flow(schedule: Schedule) -> Weight:
+    """Velocity error ||(eps - x_0) error||^2 = ((alpha + sigma) / sigma)^2 ||D - x_0||^2 (arXiv 2209.03003)."""
+    return lambda t: ((schedule.alpha(t) + schedule.sigma(t)) / schedule.sigma(t)) ** 2
+
+
+def edm(sigma_data: float = 0.5) -> Weight:
+    """EDM's lambda(sigma) = (sigma^2 + sigma_data^2) / (sigma sigma_data)^2 (arXiv 2206.00364, table 1)."""
+    return lambda t: (t**2 + sigma_data**2) / (t * sigma_data) ** 2
+
+
+def min_snr(schedule: Schedule, gamma: float = 5.0) -> Weight:
+    """Min-SNR-gamma: min(SNR, gamma) (arXiv 2303.09556, section 3.4)."""
+    return lambda t: jnp.minimum(schedules.snr(schedule, t), gamma)
