@@ -5,7 +5,7 @@ everywhere but in a sampler's `step`, where one scalar time holds for the whole 
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 from jaxtyping import Array, Float, Int
@@ -24,6 +24,7 @@ Model = Callable[[Params, Array | None, Key | None], Denoiser]  # (params, cond,
 ModelWithVariance = Callable[[Params, Array | None, Key | None], DenoiserWithVariance]
 
 
+@runtime_checkable
 class Schedule(Protocol):
     """A Gaussian path x_t = alpha(t) x_0 + sigma(t) eps, as a frozen pytree. `t` has any shape, and so has the result."""
 
@@ -45,6 +46,7 @@ class Precond(NamedTuple):
     c_noise: Callable[[Array], Array]
 
 
+@runtime_checkable
 class State(Protocol):
     """What a sampler carries from step to step: `x` is the sample, multistep solvers keep more beside it."""
 
