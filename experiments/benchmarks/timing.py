@@ -34,7 +34,9 @@ def interleaved(
     theirs()
     ours()
     pairs = [(scale * seconds(theirs), scale * seconds(ours)) for _ in range(reps)]
-    return Row(what, [a for a, _ in pairs], [b for _, b in pairs])
+    row = Row(what, [a for a, _ in pairs], [b for _, b in pairs])
+    print(row, flush=True)  # a long run that is cut off keeps what it has measured
+    return row
 
 
 def table(rows: Sequence[Row], setting: str) -> str:
