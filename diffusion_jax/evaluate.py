@@ -9,12 +9,9 @@ import json
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 from absl import flags
 
-from diffusion_jax import build, cli, likelihood, runs
-from diffusion_jax.data.sources import Source
+from diffusion_jax import build, cli, runs
 from diffusion_jax.errors import UserError
 from diffusion_jax.evaluation import measure, report
 from diffusion_jax.generate import generate
@@ -26,46 +23,6 @@ _STEPS = flags.DEFINE_integer('steps', None, "Steps of the time grid. Default: t
 _GRID = flags.DEFINE_string('grid', None, "e.g. uniform, quadratic, trailing, leading. Default: the run's own.")
 _SEED = flags.DEFINE_integer('seed', 0, 'Seed of the noise.')
 _BITS = flags.DEFINE_integer('bits_num', None, "Held-out rows for bits/dim; 0 for none. Default: the run's own.")
-
-
-def bits_per_dim(run: runs.Run, source: Source, num: int, seed: int = 0) -> dict[str, float | list[float]]:
-    """The variational bound on the first `num` rows of a source, with its terms, in bits/dim.
-
-    Returns:
-        `total` with its standard error over rows, its parts `prior`, `kl` and `decoder`, and `kl_by_step`: the mean term
-        KL_k in each of ten equal ranges of k, from k = 2 to T.
-    """
-    settings = run.config['eval']
-    T = run.experiment.context['T']
-    x = measure.values_of(source)[:num]
-    labels = None if source.label is None else np.asarray(source.label[np.arange(len(x))])
-
-    @jax.jit
-    def bound(params, key, x, cond):
-        p = build.build_reverse(run.experiment, params, cond, settings['variance'])
-        levels = source.levels or 256
-        return likelihood.vlb(p, run.experiment.schedule, T, levels, settings['bits_terms'])(key, x)
-
-    key = jax.random.key(seed)
-    size = min(settings['batch_size'], len(x))
-    parts = []
-    with runs.progress_bar('bits/dim', len(x)) as progress:
-        for i in range(0, len(x) - len(x) % size, size):
-            cond = jnp.asarray(labels[i : i + size]) if run.experiment.num_classes and labels is not None else None
-            parts.append(jax.device_get(bound(run.params, jax.random.fold_in(key, i), x[i : i + size], cond)))
-            progress(i + size)
-    terms = jax.tree.map(lambda *a: np.concatenate(a), *parts)
-    kl = terms.total - terms.prior - terms.decoder
-    bins = (terms.k - 2) * 10 // (T - 1)
-    return {
-        'bits/dim': float(terms.total.mean()),
-        'standard error': float(terms.total.std(ddof=1) / np.sqrt(len(terms.total))),
-        'prior': float(terms.prior.mean()),
-        'kl': float(kl.mean()),
-        'decoder': float(terms.decoder.mean()),
-        'rows': len(terms.total),
-        'kl_by_step': [float(terms.kl[bins == b].mean()) for b in range(10)],
-    }
 
 
 def main() -> None:
@@ -95,7 +52,7 @@ def main() -> None:
     if bits_num:
         if held_out is None or held_out.levels is None:
             raise UserError('bits/dim needs quantised held-out data: set eval.held_out, or --bits_num=0')
-        bits = bits_per_dim(run, held_out, bits_num)
+        bits = runs.bits_per_dim(run, held_out, bits_num)
         name = f'bits/dim on {held_out.name}, step {run.step}'
         print(f'{name}: ' + ', '.join(f'{k} {v:.4g}' for k, v in bits.items() if k != 'kl_by_step'))
         _keep(folder, name, bits)
