@@ -67,7 +67,7 @@ def _drop_after(path: Path, step: int) -> None:
         write_text(path, ''.join(f'{line}\n' for line in lines))
 
 
-def _step_of(line: str) -> float:
+def _step_of(line: str) -> int | float:
     try:
         return json.loads(line)['step']
     except (ValueError, KeyError, TypeError):
