@@ -8,6 +8,18 @@ os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', os.path.join(tempfile.gettempdir(), 'diffusion_jax_test_cache'))
 
 import jax
+import pytest
 
 jax.config.update('jax_numpy_rank_promotion', 'raise')
 jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
+
+
+@pytest.fixture(scope='session')
+def digits_run(tmp_path_factory):
+    """The folder of a tiny trained run on digits, only to be read."""
+    from diffusion_jax.training import train
+    from tests import tiny
+
+    folder = tmp_path_factory.mktemp('digits')
+    train(tiny.digits(), folder)
+    return folder
