@@ -197,9 +197,10 @@ def _build_optimiser(spec):
     check_type(lr, float, 'config.optim.lr')
     check_type(warmup, int, 'config.optim.warmup')
     check_type(clip, float | None, 'config.optim.clip')
-    rate = optax.linear_schedule(0.0, lr, warmup) if warmup else lr
+    # Of one structure with and without warm-up and clipping, so that a run can change them and go on.
+    rate = optax.linear_schedule(0.0, lr, warmup) if warmup else optax.constant_schedule(lr)
     tx = make(_OPTIMISERS, spec, {'learning_rate': rate}, 'config.optim')
-    return optax.chain(optax.clip_by_global_norm(clip), tx) if clip else tx
+    return optax.chain(optax.clip_by_global_norm(clip) if clip else optax.identity(), tx)
 
 
 def _on_raw_batch(loss, prepare, conditional):

@@ -2,6 +2,8 @@
 
 import contextlib
 import logging
+import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,7 +38,7 @@ def save(manager: ocp.CheckpointManager, state: TrainState) -> None:
     except UserError:
         raise
     except Exception as error:
-        raise _failed(manager, step, error) from error
+        raise _failed(manager, error) from error
 
 
 def wait(manager: ocp.CheckpointManager) -> None:
@@ -48,15 +50,17 @@ def wait(manager: ocp.CheckpointManager) -> None:
     try:
         manager.wait_until_finished()
     except Exception as error:
-        raise _failed(manager, None, error) from error
+        raise _failed(manager, error) from error
 
 
-def _failed(manager, step, error):
+def _failed(manager, error):
     manager.reload()
     good = manager.latest_step()
-    kept = 'no checkpoint was saved before it' if good is None else f'the checkpoint of step {good} is intact'
-    what = 'a checkpoint' if step is None else f'the checkpoint of step {step}'
-    return UserError(f'saving {what} failed ({one_line(error)}); {kept}. Make room, then run the same command again.')
+    # Out of the long story of the storage library, the operating system's reason.
+    code = re.search(r"os_error_code='(\d+)'", str(error))
+    reason = os.strerror(int(code[1])) if code else one_line(error)
+    kept = 'none was saved before it' if good is None else f'the checkpoint of step {good} is intact'
+    return UserError(f'saving a checkpoint failed ({reason}); {kept}. Make room, then run the same command again.')
 
 
 def restore(manager: ocp.CheckpointManager, abstract: TrainState) -> TrainState | None:

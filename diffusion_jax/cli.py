@@ -17,11 +17,20 @@ from diffusion_jax.errors import Interrupted, UserError, nearest, one_line
 def run(main: Callable[[], None], required: tuple[str, ...]) -> None:
     """Parses the flags and runs `main`. Exit codes: 0 done, 1 a bug (traceback), 2 a user error, 130 interrupted."""
     flags.mark_flags_as_required(required)
-    logging.set_verbosity(logging.WARNING)  # Orbax tells of every step of every save
+    _quieten()
     # A second run of the same program need not compile again; a user's own setting comes first.
     cache = os.environ.get('JAX_COMPILATION_CACHE_DIR') or Path.home() / '.cache' / 'diffusion_jax'
     jax.config.update('jax_compilation_cache_dir', str(cache))
     app.run(lambda argv: guarded(main, argv), flags_parser=_parse)
+
+
+def _quieten():
+    logging.set_verbosity(logging.WARNING)  # Orbax tells of every step of every save
+    # A failed save is raised and told in one line: the threads that it ran in need not show their tracebacks as well.
+    threads = ('orbax', 'asyncio')
+    logging.get_absl_handler().addFilter(lambda r: not (r.levelno >= 40 and any(t in r.pathname for t in threads)))
+    show = sys.unraisablehook
+    sys.unraisablehook = lambda u: None if str(u.exc_value) == 'Event loop is closed' else show(u)
 
 
 def guarded(main: Callable[[], None], argv: list[str]) -> None:

@@ -120,7 +120,10 @@ def test_all_damaged(tmp_path):
     save_all(tmp_path, [10, 20])
     damage(tmp_path, 10)
     damage(tmp_path, 20)
-    with opened(tmp_path) as manager, pytest.raises(UserError, match=r'none of the checkpoints \[20, 10\].*can be read'):
+    with (
+        opened(tmp_path) as manager,
+        pytest.raises(UserError, match=r'none of the checkpoints \[20, 10\].*can be read'),
+    ):
         checkpoint.restore(manager, abstract(state_at(10)))
     assert sorted(p.name for p in (tmp_path / 'checkpoints').iterdir()) == ['10', '20']
 

@@ -7,7 +7,9 @@ import pytest
 
 from diffusion_jax import ema as emas
 
-PARAMS = np.random.default_rng(0).standard_normal((8, 3)).astype(np.float32)  # those after steps 1 .. 7, the first before
+PARAMS = (
+    np.random.default_rng(0).standard_normal((8, 3)).astype(np.float32)
+)  # those after steps 1 .. 7, the first before
 
 
 def run(ema):

@@ -33,7 +33,9 @@ def digits(**train) -> dict[str, Any]:
 def call(name: str, *arguments: str) -> int:
     """Runs the entry point `diffusion_jax.NAME` on a command line; returns its exit code."""
     defined = {*flags.FLAGS}
-    sys.modules.pop(f'diffusion_jax.{name}', None)  # its flags are defined by its import, and the entry points share names
+    sys.modules.pop(
+        f'diffusion_jax.{name}', None
+    )  # its flags are defined by its import, and the entry points share names
     try:
         module = importlib.import_module(f'diffusion_jax.{name}')
         cli.guarded(module.main, cli._parse([name, *arguments]))
