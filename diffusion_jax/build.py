@@ -27,6 +27,7 @@ from diffusion_jax.types import Array, Key, LossFn, Model, ModelWithVariance, Pa
 
 _EMBEDDED = SimpleNamespace(__all__=['digits', 'mixture'], digits=sources.digits, mixture=sources.mixture)
 _FEATURES = SimpleNamespace(__all__=['pca', 'pixels'], pca=features.pca, pixels=features.pixels)
+_NETS = SimpleNamespace(__all__=['MLP', 'UNet'], MLP=nets.MLP, UNet=nets.UNet)
 _OPTIMISERS = SimpleNamespace(
     __all__=['adam', 'adamw', 'lion', 'radam', 'sgd'],
     **{name: getattr(optax, name) for name in ('adam', 'adamw', 'lion', 'radam', 'sgd')},
@@ -175,7 +176,7 @@ def build(config: Mapping[str, Any]) -> Experiment:
 def _build_net(spec, shape, with_variance):
     out = shape[-1] * (2 if with_variance else 1)
     spec = {k: tuple(v) if isinstance(v, list) else v for k, v in spec.items()}
-    module = make(nets, spec, {'out_channels': out, 'out_dim': out}, 'config.net')
+    module = make(_NETS, spec, {'out_channels': out, 'out_dim': out}, 'config.net')
     init, net = nets.functional(module)
     x, c_noise = jnp.zeros((1, *shape)), jnp.zeros(1)
 

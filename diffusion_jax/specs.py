@@ -18,7 +18,7 @@ _MIXTURES = SimpleNamespace(__all__=['grid', 'ring'], grid=mixture.grid, ring=mi
 _NESTED = {'betas': schedules, 'p_t': times, 'weight': weights, 'components': _MIXTURES, 'schedule': schedules}
 
 
-def make(module: ModuleType | SimpleNamespace, spec: Mapping[str, Any], context: Mapping[str, Any], where: str) -> Any:
+def make(module: ModuleType | SimpleNamespace, spec: Any, context: Mapping[str, Any], where: str) -> Any:
     """Calls the factory that a spec names with the spec's arguments and those of the context that it has.
 
     Raises:
