@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
 from diffusion_jax.data.pipeline import to_uint8
@@ -86,4 +87,4 @@ def measure(samples: np.ndarray, reference: Reference, seeds: tuple[int, ...]) -
 
 
 def _chunks(x):
-    return [x[i : i + _CHUNK] for i in range(0, len(x), _CHUNK)]
+    return (jnp.asarray(x[i : i + _CHUNK]) for i in range(0, len(x), _CHUNK))
