@@ -5,7 +5,7 @@ everywhere but in a sampler's `step`, where one scalar time holds for the whole 
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 from jaxtyping import Array, Float, Int
@@ -16,7 +16,9 @@ Metrics = dict[str, Array]
 
 Denoiser = Callable[[Array, Array], Array]  # (x_t [B, ...], t [B]) -> x_0 [B, ...]
 FlowMap = Callable[[Array, Array, Array], Array]  # (x_t [B, ...], t [B], s [B]) -> x_s [B, ...]
-DenoiserWithVariance = Callable[[Array, Array], tuple[Array, Array]]  # (x_t, t) -> (x_0, variance logits), both [B, ...]
+DenoiserWithVariance = Callable[
+    [Array, Array], tuple[Array, Array]
+]  # (x_t, t) -> (x_0, variance logits), both [B, ...]
 
 # (params, x [B, ...], c_noise [B], cond [B] or None, dropout key or None) -> F [B, ...]; no key means no dropout
 Network = Callable[[Params, Array, Array, Array | None, Key | None], Array]
@@ -24,6 +26,7 @@ Model = Callable[[Params, Array | None, Key | None], Denoiser]  # (params, cond,
 ModelWithVariance = Callable[[Params, Array | None, Key | None], DenoiserWithVariance]
 
 
+@runtime_checkable
 class Schedule(Protocol):
     """A Gaussian path x_t = alpha(t) x_0 + sigma(t) eps, as a frozen pytree. `t` has any shape, and so has the result."""
 
@@ -45,6 +48,7 @@ class Precond(NamedTuple):
     c_noise: Callable[[Array], Array]
 
 
+@runtime_checkable
 class State(Protocol):
     """What a sampler carries from step to step: `x` is the sample, multistep solvers keep more beside it."""
 
