@@ -53,8 +53,13 @@ def quadratic(n: int, T: int = 1000, t_max: float = 0.8) -> Grid:
     a repeated index moves up to the next free one.
     """
     i = np.arange(_steps(n, T))
-    k = 1 + np.floor(np.linspace(0, np.sqrt(t_max * T), n) ** 2 + 1e-9) if n > 1 else np.array([1 + np.floor(t_max * T)])
-    return _to_zero(np.maximum.accumulate(k - i) + i, T)
+    k = (
+        1 + np.floor(np.linspace(0, np.sqrt(t_max * T), n) ** 2 + 1e-9)
+        if n > 1
+        else np.array([1 + np.floor(t_max * T)])
+    )
+    # With t_max = 1 the formula's last index is T, one beyond the table.
+    return _to_zero(np.minimum(np.maximum.accumulate(k - i) + i, T - n + 1 + i), T)
 
 
 def karras(n: int, sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = 7.0) -> Grid:
@@ -66,6 +71,8 @@ def karras(n: int, sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float
 def log_snr(n: int, schedule: Schedule, t_min: float = 1e-3, t_max: float = 1.0) -> Grid:
     """N times from t_max to t_min equally spaced in log-SNR, then 0 (arXiv 2206.00927, section 3.4); alpha(t_max) > 0."""
     lam_min, lam_max = (float(schedules.log_snr(schedule, jnp.asarray(t))) for t in (t_max, t_min))
+    if not np.isfinite([lam_min, lam_max]).all():
+        raise ValueError(f'log-SNR must be finite at t_max = {t_max} and t_min = {t_min}; got {lam_min} and {lam_max}')
     targets = np.linspace(lam_min, lam_max, _steps(n))
     lo, hi = np.full(n, t_min), np.full(n, t_max)
     for _ in range(60):
