@@ -71,7 +71,9 @@ def vlb_term(
     decode = s == 0
     # The KL at s = 0 is not defined: give it a variance that keeps its unused gradient finite.
     var_q = jnp.where(decode, 1.0, posterior_variance(schedule, t, s))
-    kl = normal_kl(posterior_mean(schedule, x_t, x_0, t, s), per_sample(jnp.log(var_q), x_0), mean, log_variance)
+    kl = normal_kl(
+        posterior_mean(schedule, x_t, x_0, t, s), per_sample(jnp.log(var_q), x_0), mean, log_variance
+    )
     nll = discretized_gaussian_nll(x_0, mean, log_variance, levels)
     return bits_per_dim(jnp.where(per_sample(decode, x_0), nll, kl))
 

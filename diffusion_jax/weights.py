@@ -30,7 +30,9 @@ def v(schedule: Schedule) -> Weight:
 
 def mu(schedule: Schedule, T: int = 1000) -> Weight:
     """Unweighted error of the posterior mean (arXiv 2006.11239, eq. 8 without 1 / (2 sigma_t^2))."""
-    return lambda t: schedules.posterior_coefficients(schedule, t, jnp.where(t < 1.5 / T, 0.0, t - 1 / T))[1] ** 2
+    return lambda t: (
+        schedules.posterior_coefficients(schedule, t, jnp.where(t < 1.5 / T, 0.0, t - 1 / T))[1] ** 2
+    )
 
 
 def flow(schedule: Schedule) -> Weight:
