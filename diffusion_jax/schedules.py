@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
 from diffusion_jax.types import Schedule
 
@@ -170,7 +170,7 @@ class TrigFlow:
         return self.sigma_data * jnp.sin(t)
 
 
-def per_sample(coefficient: Float[Array, '*b'], x: Float[Array, '...']) -> Float[Array, '...']:
+def per_sample(coefficient: Shaped[Array, '*b'], x: Float[Array, '...']) -> Shaped[Array, '...']:
     """A coefficient `[]` or `[B]` with trailing axes of size one, to multiply `x [B, ...]`."""
     return (
         coefficient.reshape(coefficient.shape + (1,) * (x.ndim - coefficient.ndim)) if coefficient.ndim else coefficient
