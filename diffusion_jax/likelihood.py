@@ -110,7 +110,8 @@ def vlb(
     def bound(key, x_0):
         b = x_0.shape[:1]
         key_strata, key_noise = jax.random.split(key)
-        u = jax.random.uniform(key_strata, (m, *b))
+        # All terms: each stratum is one step, and no rounding of i + u may move it to the next.
+        u = jnp.zeros((m, *b)) if m == T - 1 else jax.random.uniform(key_strata, (m, *b))
         # k = 1, the decoder, is always evaluated; the strata share k = 2 .. T.
         k = 2 + jnp.floor((jnp.arange(m)[:, None] + u) * ((T - 1) / m)).astype(jnp.int32)
         k = jnp.concatenate([jnp.ones((1, *b), jnp.int32), jnp.minimum(k, T)])
