@@ -11,7 +11,7 @@ import jax
 import pytest
 
 jax.config.update('jax_numpy_rank_promotion', 'raise')
-jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
+jax.config.update('jax_persistent_cache_min_compile_time_secs', 0)
 
 
 @pytest.fixture
