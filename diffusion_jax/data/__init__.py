@@ -1,0 +1,1 @@
+"""Data: where samples come from, and batches as a function of the step."""

@@ -1,0 +1,70 @@
+"""What the configs share: DDPM's settings, and the shrinking that `:runlocal` asks for."""
+
+import ml_collections
+from ml_collections import ConfigDict
+
+
+def ddpm() -> ConfigDict:
+    """DDPM of Ho et al. 2020 but for its data and its length: linear betas, T = 1000, eps-prediction, L_simple."""
+    config = ConfigDict()
+    config.seed = 0
+    config.data = {'name': '', 'dir': ml_collections.config_dict.placeholder(str), 'split': 'train', 'flip': False}
+    config.schedule = {'name': 'DiscreteVP', 'betas': {'name': 'linear_betas', 'T': 1000}}
+    config.precond = {'name': 'eps'}
+    config.net = {
+        'name': 'UNet',
+        'channels': 128,
+        'multipliers': (1, 2, 2, 2),
+        'blocks': 2,
+        'attention': (16,),
+        'dropout': 0.1,
+        'num_classes': 0,
+        'dtype': 'float32',
+    }
+    config.objective = {'name': 'denoising', 'p_t': {'name': 'discrete_uniform'}, 'weight': {'name': 'snr'}}
+    config.optim = {'name': 'adam', 'lr': 2e-4, 'warmup': 5000, 'clip': 1.0}
+    config.ema = {'name': 'constant', 'decay': 0.9999}
+    config.train = {
+        'batch_size': 128,
+        'steps': 800_000,
+        'log_every': 100,
+        'save_every': 5000,
+        'sample_every': 20_000,
+        'keep': 2,
+    }
+    config.mesh = {'data': -1}
+    config.sample = {
+        'sampler': {'name': 'ancestral', 'variance': 'large'},
+        'times': {'name': 'uniform', 'n': 1000},
+        'clip': True,
+        'num': 64,
+        'batch_size': 64,
+    }
+    config.eval = {
+        'num': 50_000,
+        'batch_size': 500,
+        'features': {'name': 'pca', 'dim': 64},
+        'reference': 'train',
+        'held_out': 'test',
+        'variance': 'large',
+        'bits_num': 1000,
+        'bits_terms': ml_collections.config_dict.placeholder(int),
+    }
+    return config
+
+
+def runlocal(config: ConfigDict) -> ConfigDict:
+    """The same run in a minute on a laptop's CPU: a thin network, a few steps. Its numbers mean nothing."""
+    if config.net.name == 'UNet':
+        config.net.channels = 8
+        config.net.multipliers = config.net.multipliers[:2]
+        config.net.blocks = 1
+        config.net.attention = ()
+    config.optim.warmup = min(config.optim.warmup, 10)
+    config.ema = {'name': 'warm_up', 'decay': 0.9}
+    config.train.update(batch_size=8, steps=20, log_every=5, save_every=10, sample_every=20)
+    config.sample.update(num=8, batch_size=8)
+    config.sample.times.n = 10
+    config.eval.update(num=64, batch_size=64, bits_num=8, bits_terms=4)
+    config.eval.features.dim = 8
+    return config

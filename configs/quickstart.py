@@ -1,0 +1,22 @@
+"""DDPM on scikit-learn's 8x8 digits: the main job in minutes on a laptop, with nothing to download.
+
+    python -m diffusion_jax.train --config=configs/quickstart.py --workdir=runs/digits
+
+Cost: about two minutes on 2 CPU cores.
+Expected: samples that look like digits; `python -m experiments.quickstart` adds the comparison of DDPM and DDIM.
+"""
+
+from configs import common
+
+
+def get_config(arg=''):
+    config = common.ddpm()
+    config.data.name = 'digits'
+    config.net.update(channels=32, multipliers=(1, 2), blocks=1, attention=(4,), dropout=0.0)
+    config.optim.update(lr=2e-3, warmup=100)
+    config.ema = {'name': 'warm_up', 'decay': 0.995}
+    config.train.update(batch_size=128, steps=2000, log_every=50, save_every=1000, sample_every=1000)
+    config.sample.times.n = 250
+    config.eval.update(num=1000, batch_size=500, bits_num=297, bits_terms=100)
+    config.eval.features = {'name': 'pixels'}
+    return common.runlocal(config) if arg == 'runlocal' else config

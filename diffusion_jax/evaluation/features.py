@@ -1,0 +1,66 @@
+"""Feature spaces for distances between distributions: a name with the dimension, a pure function, and a hash."""
+
+import hashlib
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+_BLOCK = 4096  # rows
+
+
+class Features(NamedTuple):
+    """What a sample is compared by. Two distances are comparable only if name and hash agree."""
+
+    name: str  # with the dimension, such as 'pixels-64'
+    apply: Callable[[Array], Array]  # [n, ...] in [-1, 1] -> [n, d] float32
+    hash: str  # of whatever determines `apply` beyond its name
+
+
+def pixels(shape: tuple[int, ...]) -> Features:
+    """The values themselves, flattened: d is the product of `shape` = (h, w, c)."""
+    d = math.prod(shape)
+
+    def apply(x: Float[Array, 'n ...']) -> Float[Array, 'n d']:
+        return jnp.asarray(x, jnp.float32).reshape(len(x), d)
+
+    return Features(f'pixels-{d}', apply, hashlib.sha256(repr(tuple(shape)).encode()).hexdigest()[:16])
+
+
+def pca(reference: Float[Array | np.ndarray, 'n ...'], dim: int) -> Features:
+    """The `dim` leading principal components of a reference set in [-1, 1], not whitened, centred on its mean.
+
+    The hash is that of the reference set to four decimals, and of `dim`: the last bits of the components themselves
+    depend on the machine.
+
+    Raises:
+        ValueError: if the reference set cannot have `dim` components.
+    """
+    rows = np.asarray(reference).reshape(len(reference), -1)
+    most = min(len(rows) - 1, rows.shape[1])
+    if not 1 <= dim <= most:
+        raise ValueError(
+            f'pca of {rows.shape[0]} samples of {rows.shape[1]} values has 1..{most} components, not {dim}'
+        )
+    mean = rows.mean(axis=0, dtype=np.float64)
+    scatter, digest = np.zeros((rows.shape[1],) * 2), hashlib.sha256(repr((reference.shape, dim)).encode())
+    for first in range(0, len(rows), _BLOCK):  # a large set in float64 would not fit in memory
+        block = rows[first : first + _BLOCK].astype(np.float64)
+        digest.update(np.round(block * 1e4).astype(np.int32).tobytes())
+        scatter += (block - mean).T @ (block - mean)
+    # The eigenvectors of the covariance are the right singular vectors of the data, at [D, D] instead of [n, D].
+    _, vectors = np.linalg.eigh(scatter)
+    components = vectors[:, ::-1][:, :dim]
+    largest = np.take_along_axis(components, np.abs(components).argmax(axis=0)[None], axis=0)
+    projection = jnp.asarray(components * np.sign(largest), jnp.float32)
+    centre = jnp.asarray(mean, jnp.float32)
+
+    def apply(x: Float[Array, 'n ...']) -> Float[Array, 'n d']:
+        flat = jnp.asarray(x, jnp.float32).reshape(len(x), -1)
+        return jnp.matmul(flat - centre[None], projection, precision=jax.lax.Precision.HIGHEST)
+
+    return Features(f'pca-{dim}', apply, digest.hexdigest()[:16])

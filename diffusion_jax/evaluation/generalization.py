@@ -1,0 +1,68 @@
+"""Distances to the nearest training sample: did a model learn the distribution, or its training set by heart?"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+
+class Neighbours(NamedTuple):
+    """For each sample, the Euclidean distance to its nearest row of a set, and that row's index."""
+
+    distance: Float[np.ndarray, ' n']
+    index: np.ndarray  # [n] int
+
+
+class Memorisation(NamedTuple):
+    """Median nearest-neighbour distances to the training set; a ratio near 1 generalises, near 0 copies."""
+
+    ratio: float  # sample_distance / held_out_distance
+    sample_distance: float
+    held_out_distance: float
+
+
+def nearest_neighbours(
+    samples: Float[Array | np.ndarray, 'n ...'], train: Float[Array | np.ndarray, 'm ...'], chunk: int = 2048
+) -> Neighbours:
+    """The nearest training row of each sample in L2 over all values, `chunk` training rows at a time.
+
+    Raises:
+        ValueError: for an empty training set.
+    """
+    if len(train) == 0:
+        raise ValueError('there is no nearest neighbour in an empty training set')
+    flat_train = np.asarray(train, np.float32).reshape(len(train), -1)
+    flat = np.asarray(samples, np.float32).reshape(len(samples), -1)
+    # Closer to the origin the products below lose fewer digits.
+    centre = flat_train.mean(axis=0)
+    query = jnp.asarray(flat - centre)
+    best, index = np.full(len(flat), np.inf, np.float32), np.zeros(len(flat), np.int64)
+    for first in range(0, len(train), chunk):
+        squared, place = map(np.asarray, _nearest(query, jnp.asarray(flat_train[first : first + chunk] - centre)))
+        closer = squared < best
+        best, index = np.where(closer, squared, best), np.where(closer, first + place, index)
+    # |a|^2 - 2 a.b + |b|^2 finds the row but cannot measure a distance near zero, the very one that shows a copy.
+    return Neighbours(np.linalg.norm(flat - flat_train[index], axis=1), index)
+
+
+def memorisation(
+    samples: Float[Array | np.ndarray, 'n ...'],
+    train: Float[Array | np.ndarray, 'm ...'],
+    held_out: Float[Array | np.ndarray, 'k ...'],
+) -> Memorisation:
+    """How much closer samples are to the training set than held-out data is.
+
+    Both distances are to the same training set, so the sizes of the sets do not matter to the ratio.
+    """
+    near_samples = float(np.median(nearest_neighbours(samples, train).distance))
+    near_held_out = float(np.median(nearest_neighbours(held_out, train).distance))
+    return Memorisation(near_samples / near_held_out if near_held_out else np.nan, near_samples, near_held_out)
+
+
+@jax.jit
+def _nearest(query: Array, rows: Array) -> tuple[Array, Array]:
+    products = jnp.matmul(query, rows.T, precision=jax.lax.Precision.HIGHEST)
+    squared = jnp.sum(query**2, axis=1)[:, None] - 2 * products + jnp.sum(rows**2, axis=1)[None]
+    return jnp.min(squared, axis=1), jnp.argmin(squared, axis=1)

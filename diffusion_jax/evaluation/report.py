@@ -1,0 +1,125 @@
+"""Results that carry their protocol, tables that refuse to mix protocols, and grids of samples."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from diffusion_jax.evaluation.features import Features
+
+
+class ProtocolError(ValueError):
+    """Results that cannot be set side by side, or a file that is not a result. One line."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Protocol:
+    """All that a distance depends on beside the model and its sampler. Equal protocols make numbers comparable."""
+
+    features: str
+    features_hash: str
+    n: int  # generated samples
+    reference: str  # data set, version and split, as `Source.name`
+    reference_size: int
+    seeds: tuple[int, ...]
+    levels: int | None  # quantisation levels of the reference; None for continuous data
+    rounding: str = 'uint8'  # samples pass `to_uint8`; 'none' for continuous data
+    resize: str = 'none'
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """Named values under one protocol."""
+
+    values: dict[str, float]
+    protocol: Protocol
+
+
+def frechet_name(features: Features) -> str:
+    """What a Frechet distance is called in a report: never FID."""
+    return f'Frechet distance ({features.name})'
+
+
+def kernel_name(features: Features) -> str:
+    """What a kernel distance is called in a report: never KID."""
+    return f'kernel distance ({features.name})'
+
+
+def to_json(result: Result) -> str:
+    """The result as JSON text."""
+    return json.dumps(dataclasses.asdict(result), indent=2)
+
+
+def from_json(text: str) -> Result:
+    """The result that `to_json` wrote.
+
+    Raises:
+        ProtocolError: if the text is anything else.
+    """
+    try:
+        content = json.loads(text)
+        protocol = content['protocol']
+        return Result(dict(content['values']), Protocol(**{**protocol, 'seeds': tuple(protocol['seeds'])}))
+    except (ValueError, KeyError, TypeError) as error:
+        raise ProtocolError(f'not a saved result: {error}') from error
+
+
+def check_comparable(results: Mapping[str, Result]) -> None:
+    """Refuses results of different protocols.
+
+    Raises:
+        ProtocolError: naming the first result that differs from the first, and the fields.
+    """
+    (first_name, first), *others = results.items()
+    for name, other in others:
+        differing = [
+            f'{field.name} ({getattr(first.protocol, field.name)} / {getattr(other.protocol, field.name)})'
+            for field in dataclasses.fields(Protocol)
+            if getattr(first.protocol, field.name) != getattr(other.protocol, field.name)
+        ]
+        if differing:
+            raise ProtocolError(
+                f"'{first_name}' and '{name}' cannot be compared: they differ in {', '.join(differing)}"
+            )
+
+
+def markdown_table(results: Mapping[str, Result]) -> str:
+    """One row for each named result, one column for each value, and the protocol they share below.
+
+    Raises:
+        ProtocolError: if there are no results, or they are not comparable.
+    """
+    if not results:
+        raise ProtocolError('there are no results to show')
+    check_comparable(results)
+    columns = list(dict.fromkeys(key for result in results.values() for key in result.values))
+    lines = ['| | ' + ' | '.join(columns) + ' |', '| --- ' * (len(columns) + 1) + '|']
+    for name, result in results.items():
+        cells = [f'{result.values[key]:.4g}' if key in result.values else '' for key in columns]
+        lines.append(f'| {name} | ' + ' | '.join(cells) + ' |')
+    protocol = dataclasses.asdict(next(iter(results.values())).protocol)
+    return '\n'.join([*lines, '', 'Protocol: ' + ', '.join(f'{k} = {v}' for k, v in protocol.items()) + '.', ''])
+
+
+def image_grid(images: UInt8[np.ndarray, 'n h w c'], columns: int) -> UInt8[np.ndarray, 'H W c']:
+    """Images side by side, row by row from the top left; an unfinished last row ends in zeros."""
+    n, h, w, c = images.shape
+    rows = -(-n // columns)
+    cells = np.zeros((rows * columns, h, w, c), np.uint8)
+    cells[:n] = images
+    return cells.reshape(rows, columns, h, w, c).swapaxes(1, 2).reshape(rows * h, columns * w, c)
+
+
+def save_png(path: str | Path, image: UInt8[np.ndarray, 'h w c']) -> None:
+    """Writes a picture with 1 (grey), 3 (RGB) or 4 (RGBA) channels.
+
+    Raises:
+        ValueError: for any other number of channels.
+    """
+    if image.shape[-1] not in (1, 3, 4):
+        raise ValueError(f'a PNG has 1, 3 or 4 channels, not {image.shape[-1]}')
+    Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(path, format='PNG')

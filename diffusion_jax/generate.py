@@ -1,0 +1,54 @@
+"""Any number of samples, in batches of one size. A sample depends on (key, its index) alone, not on batch or devices."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from diffusion_jax.errors import UserError
+from diffusion_jax.sharding import check_batch, over_batch
+from diffusion_jax.types import Array, Key, Params
+
+Draw = Callable[[Params, Key, Array | None], Array]  # (params, keys [B], cond [B] or None) -> samples [B, ...]
+
+
+def generate(
+    draw: Draw,
+    params: Params,
+    key: Key,
+    num: int,
+    batch_size: int,
+    mesh: Mesh,
+    num_classes: int = 0,
+    progress: Callable[[int], None] = lambda done: None,
+) -> np.ndarray:
+    """`num` samples `[num, ...]` in float32; class i % num_classes for sample i of a conditional model.
+
+    Args:
+        draw: from `build.build_draw`, jitted by the caller, so that a second call compiles nothing.
+        params: of the model.
+        key: sample i is drawn with fold_in(key, i).
+        num: how many.
+        batch_size: evaluated at once; the last batch is padded, and the padding dropped.
+        mesh: devices to spread a batch over.
+        num_classes: of a conditional model, else 0.
+        progress: called after each batch with the number of samples done.
+
+    Raises:
+        UserError: if the batch does not divide over the devices, or the model yields NaN.
+    """
+    batch_size = min(batch_size, -(-num // mesh.shape['data']) * mesh.shape['data'])
+    check_batch(mesh, batch_size, 'batch_size')
+    sharding = over_batch(mesh)
+    parts = []
+    for start in range(0, num, batch_size):
+        index = jax.device_put(jnp.arange(start, start + batch_size), sharding)
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(key, index)
+        part = np.asarray(draw(params, keys, index % num_classes if num_classes else None))
+        if not np.isfinite(part).all():
+            raise UserError(f'the samples from index {start} on hold NaN or infinity: the model diverged')
+        parts.append(part)
+        progress(min(start + batch_size, num))
+    return np.concatenate(parts)[:num]

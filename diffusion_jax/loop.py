@@ -1,0 +1,79 @@
+"""The training loop: dispatches ahead of the device and reads metrics some steps late, so that it never waits for them."""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from diffusion_jax.errors import Interrupted, UserError
+from diffusion_jax.state import TrainState
+from diffusion_jax.step import TrainStep
+from diffusion_jax.types import Key
+
+AHEAD = 8  # steps in flight: enough to hide the host, few enough to bound memory and to notice a NaN soon
+
+
+class Hooks(NamedTuple):
+    """What happens beside the steps. The step given is the number of steps done."""
+
+    log: Callable[[int, dict[str, float]], None]  # means over the last `every.log` steps
+    save: Callable[[TrainState], None]
+    draw: Callable[[int, TrainState], None]
+    stop: Callable[[], bool]  # asked after every step
+
+
+class Every(NamedTuple):
+    """Periods in steps; 0 is never."""
+
+    log: int
+    save: int
+    draw: int
+
+
+def fit(
+    train_step: TrainStep, state: TrainState, key: Key, batches: Iterator[Any], steps: int, every: Every, hooks: Hooks
+) -> TrainState:
+    """Trains from `state.step` to `steps`; `batches` yields the batch of that step first.
+
+    Raises:
+        UserError: at a metric that is not finite. Nothing from that step on is saved.
+        Interrupted: when `hooks.stop()` says so, after saving.
+    """
+    pending: deque = deque()
+    window: list[dict[str, float]] = []
+
+    def fetch(until: int) -> None:
+        while len(pending) > until:
+            k, metrics = pending.popleft()
+            values = {name: float(value) for name, value in jax.device_get(metrics).items()}
+            _check_finite(k, values)
+            window.append(values)
+            if every.log and k % every.log == 0 or k == steps:
+                hooks.log(k, {name: float(np.mean([w[name] for w in window])) for name in values})
+                window.clear()
+
+    for k in range(int(state.step) + 1, steps + 1):
+        state, metrics = train_step(state, key, next(batches))
+        pending.append((k, metrics))
+        fetch(until=AHEAD)
+        stopped = hooks.stop()
+        if (every.save and k % every.save == 0) or k == steps or stopped:
+            fetch(until=0)
+            hooks.save(state)
+        if stopped:
+            raise Interrupted(f'stopped at step {k} of {steps}; saved. Run the same command again to go on.')
+        if (every.draw and k % every.draw == 0) or k == steps:
+            fetch(until=0)
+            hooks.draw(k, state)
+    return state
+
+
+def _check_finite(k, values):
+    if not all(np.isfinite(v) for v in values.values()):
+        shown = ', '.join(f'{name}={value:.4g}' for name, value in values.items())
+        raise UserError(
+            f'step {k}: {shown}. Stopped; checkpoints from before it are kept. '
+            'Lower optim.lr, lengthen optim.warmup or set optim.clip, then run the same command again.'
+        )

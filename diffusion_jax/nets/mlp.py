@@ -1,0 +1,49 @@
+"""A residual MLP for points."""
+
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float, Int
+
+from diffusion_jax.nets.blocks import Embedding, dense, zeros_init
+
+
+class MLP(nn.Module):
+    """Point-to-point network: residual blocks to which the embedded noise level is added.
+
+    Smooth in x and in c_noise (SiLU, sinusoids of frequency at most 1), so that derivatives in time are well behaved.
+
+    Attributes:
+        out_dim: dimension of the result.
+        width: features of every hidden layer; even, at least 4.
+        depth: residual blocks of two dense layers each.
+        num_classes: class conditioning, with an extra null class for `cond=None`; 0 for none.
+    """
+
+    out_dim: int = 2
+    width: int = 128
+    depth: int = 3
+    num_classes: int = 0
+
+    @nn.compact
+    def __call__(
+        self,
+        x: Float[Array, 'b d'],
+        c_noise: Float[Array, ' b'],
+        cond: Int[Array, ' b'] | None = None,
+        deterministic: bool = True,
+    ) -> Float[Array, 'b e']:
+        """`x [B, D]`, `c_noise [B]` and classes `cond [B]` (or None) -> `[B, out_dim]`, float32 (float64 when x is).
+
+        There is no dropout: `deterministic` is there because every network takes it.
+
+        Raises:
+            ValueError: an odd width, or classes given to a network without any.
+        """
+        del deterministic
+        emb = Embedding(self.width, self.width, self.num_classes, name='embedding')(c_noise, cond)
+        h = dense(self.width, 'dense_in', None)(x)
+        for i in range(self.depth):
+            r = dense(self.width, f'block_{i}_dense_1', None)(nn.silu(h + emb))
+            h = h + dense(self.width, f'block_{i}_dense_2', None, init=zeros_init)(nn.silu(r))
+        out = dense(self.out_dim, 'dense_out', None, init=zeros_init)(nn.silu(h))
+        return out.astype(jnp.promote_types(x.dtype, jnp.float32))

@@ -1,0 +1,120 @@
+"""The U-Net of DDPM (arXiv 2006.11239) and, by its options, of iDDPM and ADM."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float, Int
+
+from diffusion_jax.nets.blocks import Attention, Embedding, GroupNorm, ResBlock, conv, double, halve, zeros_init
+
+
+class UNet(nn.Module):
+    """Image-to-image network; the defaults are Ho et al.'s CIFAR-10 model (35,746,307 parameters at 32x32x3).
+
+    Attributes:
+        channels: width of the first level.
+        multipliers: width of each level in units of `channels`; the resolution halves from one to the next.
+        blocks: residual blocks per level on the way down (one more on the way up).
+        attention: image heights at which every block is followed by self-attention; the middle always has one.
+        dropout: rate inside the residual blocks.
+        heads: attention heads; `head_channels`, when given, sets the channels of a head instead.
+        out_channels: channels of the result; twice the image's for a learned variance.
+        num_classes: class conditioning, with an extra null class for `cond=None`; 0 for none.
+        scale_shift: the embedding scales and shifts the second norm of a block instead of being added (iDDPM, ADM).
+        resample_in_block: resample inside residual blocks (BigGAN, ADM) instead of by a convolution.
+        dtype: compute type, such as 'bfloat16'; None follows the input. Parameters, normalisation statistics, the
+            embedding and the result are float32 in any case (float64 for a float64 input).
+    """
+
+    channels: int = 128
+    multipliers: Sequence[int] = (1, 2, 2, 2)
+    blocks: int = 2
+    attention: Sequence[int] = (16,)
+    dropout: float = 0.1
+    heads: int = 1
+    head_channels: int | None = None
+    out_channels: int = 3
+    num_classes: int = 0
+    scale_shift: bool = False
+    resample_in_block: bool = False
+    dtype: Any = None
+
+    def _res(self, level: int, name: str) -> ResBlock:
+        width = self.channels * self.multipliers[level]
+        return ResBlock(width, self.dropout, self.scale_shift, dtype=self.dtype, name=name)
+
+    def _attend(self, x: Array, name: str) -> Array:
+        heads = x.shape[-1] // self.head_channels if self.head_channels else self.heads
+        return Attention(heads, self.dtype, name=name)(x)
+
+    def _resample(self, x: Array, emb: Array, deterministic: bool, by: Callable[[Array], Array], name: str) -> Array:
+        if self.resample_in_block:
+            block = ResBlock(x.shape[-1], self.dropout, self.scale_shift, by, self.dtype, name=name)
+            return block(x, emb, deterministic)
+        if by is double:
+            return conv(x.shape[-1], name, self.dtype)(double(x))
+        return conv(x.shape[-1], name, self.dtype, stride=2)(x)
+
+    @nn.compact
+    def __call__(
+        self,
+        x: Float[Array, 'b h w c'],
+        c_noise: Float[Array, ' b'],
+        cond: Int[Array, ' b'] | None = None,
+        deterministic: bool = True,
+    ) -> Float[Array, 'b h w d']:
+        """Run the network.
+
+        Args:
+            x: images `[B, H, W, C]`; H and W must be divisible by 2 ** (len(multipliers) - 1).
+            c_noise: noise level `[B]`, any real values.
+            cond: classes `[B]` in 0 .. num_classes, the last being the null class; None means the null class.
+            deterministic: False turns dropout on and needs a 'dropout' key.
+
+        Returns:
+            `[B, H, W, out_channels]`, float32 (float64 when x is).
+
+        Raises:
+            ValueError: a size that cannot be halved often enough, heads that do not divide the channels, or classes
+                given to a network without any.
+        """
+        _check_size(x.shape[1], x.shape[2], halvings=len(self.multipliers) - 1)
+        out_dtype = jnp.promote_types(x.dtype, jnp.float32)
+        emb = Embedding(self.channels, 4 * self.channels, self.num_classes, name='embedding')(c_noise, cond)
+        h = conv(self.channels, 'conv_in', self.dtype)(x)
+        skips = [h]
+        last = len(self.multipliers) - 1
+        for level in range(last + 1):
+            for block in range(self.blocks):
+                h = self._res(level, f'down_{level}_block_{block}')(h, emb, deterministic)
+                if h.shape[1] in self.attention:
+                    h = self._attend(h, f'down_{level}_attention_{block}')
+                skips.append(h)
+            if level < last:
+                h = self._resample(h, emb, deterministic, halve, f'down_{level}_resample')
+                skips.append(h)
+
+        h = self._res(last, 'middle_block_0')(h, emb, deterministic)
+        h = self._attend(h, 'middle_attention')
+        h = self._res(last, 'middle_block_1')(h, emb, deterministic)
+
+        for level in reversed(range(last + 1)):
+            for block in range(self.blocks + 1):
+                h = jnp.concatenate([h, skips.pop()], axis=-1)
+                h = self._res(level, f'up_{level}_block_{block}')(h, emb, deterministic)
+                if h.shape[1] in self.attention:
+                    h = self._attend(h, f'up_{level}_attention_{block}')
+            if level > 0:
+                h = self._resample(h, emb, deterministic, double, f'up_{level}_resample')
+        h = nn.silu(GroupNorm(self.dtype, name='norm_out')(h))
+        return conv(self.out_channels, 'conv_out', self.dtype, init=zeros_init)(h).astype(out_dtype)
+
+
+def _check_size(height: int, width: int, halvings: int) -> None:
+    if height % 2**halvings or width % 2**halvings:
+        raise ValueError(
+            f'an image of {height}x{width} cannot be halved evenly {halvings} times, as a U-Net of {halvings + 1} '
+            f'levels does: pad it to multiples of {2**halvings} or use fewer multipliers'
+        )

@@ -1,0 +1,235 @@
+"""Sources: the digits' split, prepared sets written and read without TensorFlow, and one clear line for each error."""
+
+import io
+import json
+import os
+import struct
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+from PIL import Image
+
+from diffusion_jax.data import mixture, sources
+from diffusion_jax.data.convert import tfrecord_to_array_record
+
+COUNT = 20
+
+
+def pictures():
+    return np.random.default_rng(0).integers(0, 256, (COUNT, 4, 5, 4), np.uint8)
+
+
+def png(image):
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, 'PNG')
+    file.seek(0)
+    return file
+
+
+class TinyPictures(tfds.core.GeneratorBasedBuilder):
+    """RGBA pictures with a label and a text: encoded PNG, so that TensorFlow is not needed to write them."""
+
+    VERSION = tfds.core.Version('1.0.0')
+
+    def _info(self):
+        features = {
+            'caption': tfds.features.Text(),
+            'picture': tfds.features.Image(shape=(4, 5, 4)),
+            'kind': tfds.features.ClassLabel(num_classes=3),
+        }
+        return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
+
+    def _split_generators(self, _):
+        return {'train': self._generate_examples()}
+
+    def _generate_examples(self):
+        for i, image in enumerate(pictures()):
+            yield i, {'caption': str(i), 'picture': png(image), 'kind': i % 3}
+
+
+class TinyTexts(tfds.core.GeneratorBasedBuilder):
+    """No image at all."""
+
+    VERSION = tfds.core.Version('1.0.0')
+
+    def _info(self):
+        features = tfds.features.FeaturesDict({'text': tfds.features.Text()})
+        return tfds.core.DatasetInfo(builder=self, features=features)
+
+    def _split_generators(self, _):
+        return {'train': self._generate_examples()}
+
+    def _generate_examples(self):
+        yield 0, {'text': 'a'}
+
+
+@pytest.fixture(scope='module')
+def data_dir(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('tfds')
+    for builder in (TinyPictures, TinyTexts):
+        builder(data_dir=str(folder), file_format='array_record').download_and_prepare()
+    return folder
+
+
+def as_tfrecord(folder, destination):
+    """The prepared set `folder` framed as TFRECORD instead, as `tfds.load` would have prepared it."""
+    destination.mkdir(parents=True)
+    info = json.loads((folder / 'dataset_info.json').read_text())
+    (destination / 'dataset_info.json').write_text(json.dumps(info | {'fileFormat': 'tfrecord'}))
+    (destination / 'features.json').write_text((folder / 'features.json').read_text())
+    builder = tfds.builder_from_directory(str(folder))
+    raw = builder.as_data_source('train', deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES)
+    with (destination / 'tiny_pictures-train.tfrecord-00000-of-00001').open('wb') as file:
+        for record in raw:
+            file.write(struct.pack('<QI', len(record), 0) + record + struct.pack('<I', 0))
+
+
+def same_rows(source):
+    """Rows of a tiny set in the order they were written in; TFDS shuffles when it prepares."""
+    written, index = pictures(), np.arange(COUNT)
+    order = [int(np.flatnonzero((written == row).all((1, 2, 3)))[0]) for row in source.x[index]]
+    assert sorted(order) == list(range(COUNT))
+    np.testing.assert_array_equal(source.label[index], np.array(order) % 3)
+    return order
+
+
+def test_digits_split_is_disjoint_complete_and_stratified():
+    from sklearn.datasets import load_digits
+
+    train, test = sources.digits('train'), sources.digits('test')
+    assert train.x.shape == (1500, 8, 8, 1)
+    assert test.x.shape == (297, 8, 8, 1)
+    both = np.concatenate([train.x, test.x]).reshape(1797, 64)
+    reference = load_digits().data.astype(np.uint8)
+    np.testing.assert_array_equal(both[np.lexsort(both.T)], reference[np.lexsort(reference.T)])
+    assert train.x.dtype == np.uint8
+    assert train.x.max() == train.levels - 1 == 16
+    shares = np.bincount(train.label) / 1500 - np.bincount(test.label) / 297
+    assert np.abs(shares).max() < 2e-3
+    np.testing.assert_array_equal(train.x, sources.digits('train').x)
+
+
+def test_digits_has_no_other_split():
+    with pytest.raises(sources.DataError, match="no split 'validation'; it has train, test"):
+        sources.digits('validation')
+
+
+def test_mixture_is_drawn_by_its_seed():
+    components = mixture.ring(4)
+    one, same, other = (sources.mixture(components, 100, seed) for seed in (1, 1, 2))
+    assert one.x.shape == (100, 2)
+    assert one.x.dtype == np.float32
+    assert one.levels is None
+    np.testing.assert_array_equal(one.x, same.x)
+    assert not np.array_equal(one.x, other.x)
+    nearest = np.linalg.norm(one.x[:, None] - np.asarray(components.means)[None], axis=-1).argmin(1)
+    np.testing.assert_array_equal(nearest, one.label)
+
+
+@pytest.mark.parametrize('memory_limit', [2**20, 0])
+def test_prepared_set_in_memory_and_from_disk(data_dir, memory_limit):
+    source = sources.tfds('tiny_pictures', str(data_dir), memory_limit=memory_limit)
+    order = same_rows(source)
+    index = np.array([7, 3, 3, 19])
+    np.testing.assert_array_equal(source.x[index], pictures()[np.array(order)[index]])
+    assert source.x[index].dtype == np.uint8
+    assert source.label[index].dtype == np.int32
+    assert (source.levels, source.num_classes, source.name) == (256, 3, 'tiny_pictures/1.0.0/train')
+    assert len(source.x) == len(source.label) == COUNT
+
+
+def test_part_of_a_split(data_dir):
+    whole = sources.tfds('tiny_pictures', str(data_dir))
+    part = sources.tfds('tiny_pictures:1.0.0', str(data_dir), 'train[5:12]')
+    np.testing.assert_array_equal(part.x, whole.x[5:12])
+
+
+def test_tensorflow_and_absl_stay_unimported():
+    code = (
+        'import sys; from diffusion_jax.data import sources, pipeline; sources.digits(); '
+        "print([m for m in ('tensorflow', 'tensorflow_datasets', 'absl') if m in sys.modules])"
+    )
+    printed = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout
+    assert printed.strip() == '[]'
+
+
+def test_unknown_name_gets_the_nearest(data_dir):
+    with pytest.raises(sources.DataError, match=r"no data set 'tiny_picture' in .*; it has tiny_pictures"):
+        sources.tfds('tiny_picture', str(data_dir))
+
+
+def test_empty_directory_says_none(tmp_path):
+    with pytest.raises(sources.DataError, match=r"no data set 'no_such_set' in .*; it has none"):
+        sources.tfds('no_such_set', str(tmp_path))
+
+
+def test_unknown_version(data_dir):
+    with pytest.raises(sources.DataError, match=r"no version '2.0.0' of 'tiny_pictures' in .*; it has 1.0.0"):
+        sources.tfds('tiny_pictures:2.0.0', str(data_dir))
+
+
+def test_missing_config(data_dir, tmp_path):
+    (tmp_path / 'named').mkdir()
+    (tmp_path / 'named' / 'small').symlink_to(data_dir / 'tiny_pictures')
+    with pytest.raises(sources.DataError, match=r'needs one of its configs; .* has named/small'):
+        sources.tfds('named', str(tmp_path))
+
+
+def test_unprepared_set_gets_the_command(tmp_path):
+    with pytest.raises(sources.DataError) as error:
+        sources.tfds('mnist', str(tmp_path))
+    command = f"t.builder('mnist', data_dir='{tmp_path}', file_format='array_record').download_and_prepare()"
+    assert command in str(error.value)
+    assert '\n' not in str(error.value)
+
+
+def test_unknown_split(data_dir):
+    with pytest.raises(sources.DataError, match=r"no examples in split 'test' of .* it has train and parts"):
+        sources.tfds('tiny_pictures', str(data_dir), 'test')
+
+
+def test_no_image_feature(data_dir):
+    with pytest.raises(sources.DataError, match="'tiny_texts' has no image feature; it has text"):
+        sources.tfds('tiny_texts', str(data_dir))
+
+
+def test_tfrecord_gets_the_command_and_the_command_fixes_it(data_dir, tmp_path):
+    folder = tmp_path / 'tiny_pictures' / '1.0.0'
+    as_tfrecord(data_dir / 'tiny_pictures' / '1.0.0', folder)
+    with pytest.raises(sources.DataError) as error:
+        sources.tfds('tiny_pictures', str(tmp_path))
+    assert str(error.value).endswith(f'run: python -m diffusion_jax.data.convert {folder}')
+    assert tfrecord_to_array_record(folder) == COUNT
+    same_rows(sources.tfds('tiny_pictures', str(tmp_path)))
+
+
+def test_conversion_refuses_a_cut_shard(data_dir, tmp_path):
+    folder = tmp_path / 'tiny_pictures' / '1.0.0'
+    as_tfrecord(data_dir / 'tiny_pictures' / '1.0.0', folder)
+    shard = next(folder.glob('*.tfrecord-*'))
+    shard.write_bytes(shard.read_bytes()[:-5])
+    with pytest.raises(sources.DataError, match='is cut short'):
+        tfrecord_to_array_record(folder)
+    with pytest.raises(sources.DataError, match='array_record is needed'):
+        sources.tfds('tiny_pictures', str(tmp_path))
+
+
+def test_conversion_refuses_other_folders(tmp_path):
+    with pytest.raises(sources.DataError, match='holds no TFRECORD set'):
+        tfrecord_to_array_record(tmp_path)
+
+
+@pytest.mark.skipif('TFDS_DATA_DIR' not in os.environ, reason='TFDS_DATA_DIR does not name a TFDS data directory')
+def test_mnist():
+    try:
+        source = sources.tfds('mnist', split='train[:100]')
+    except sources.DataError as error:
+        pytest.skip(str(error))
+    assert source.x.shape == (100, 28, 28, 1)
+    assert source.num_classes == 10
+    assert 0.05 < source.x.mean() / 255 < 0.2  # the mean of MNIST's training images is 0.1307
+    assert jax.numpy.unique(source.label).size == 10

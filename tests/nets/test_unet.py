@@ -1,0 +1,184 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from diffusion_jax.nets import UNet, functional
+from tests.nets.cases import built
+from tests.nets.from_diffusers import convert
+
+TINY = {'channels': 16, 'multipliers': (1, 2), 'blocks': 1, 'attention': (4,), 'out_channels': 3}
+
+
+def shapes(net, shape):
+    init, apply = functional(net)
+    key, x, c = jax.random.key(0), jax.ShapeDtypeStruct(shape, jnp.float32), jax.ShapeDtypeStruct(shape[:1], 'float32')
+    params = jax.eval_shape(init, key, x, c)
+    return params, jax.eval_shape(lambda p, a, b: apply(p, a, b, None, None), params, x, c)
+
+
+def count(params):
+    return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+def test_the_defaults_are_ho_et_al_cifar10():
+    params, out = shapes(UNet(), (1, 32, 32, 3))
+    assert count(params) == 35_746_307  # google/ddpm-cifar10-32; 35.7M in arXiv 2006.11239, appendix B
+    assert out.shape == (1, 32, 32, 3)
+
+
+@pytest.mark.parametrize('adm', [False, True])
+def test_same_weights_same_output_as_diffusers(adm):
+    torch = pytest.importorskip('torch')
+    diffusers = pytest.importorskip('diffusers')
+    down, up = ('ResnetDownsampleBlock2D', 'ResnetUpsampleBlock2D') if adm else ('DownBlock2D', 'UpBlock2D')
+    torch.manual_seed(0)
+    theirs = diffusers.UNet2DModel(
+        sample_size=8,
+        block_out_channels=(128, 128, 256),
+        layers_per_block=1,
+        down_block_types=(down, down if adm else 'AttnDownBlock2D', down),
+        up_block_types=(up, up if adm else 'AttnUpBlock2D', up),
+        downsample_padding=0,
+        flip_sin_to_cos=False,
+        freq_shift=1,
+        norm_eps=1e-6,
+        attention_head_dim=32 if adm else None,
+        attn_norm_num_groups=32 if adm else None,
+        resnet_time_scale_shift='scale_shift' if adm else 'default',
+    ).eval()
+    with torch.no_grad():
+        for p in theirs.parameters():
+            p.add_(0.05 * torch.randn(p.shape))
+    ours = UNet(128, (1, 1, 2), 1, () if adm else (4,), scale_shift=adm, resample_in_block=adm)
+    ours = ours.copy(head_channels=32 if adm else None)
+    x = np.random.default_rng(0).standard_normal((2, 8, 8, 3), np.float32)
+    t = np.array([3.0, 871.0], np.float32)
+    with torch.no_grad():
+        expected = theirs(torch.tensor(x.transpose(0, 3, 1, 2)), torch.tensor(t)).sample.numpy().transpose(0, 2, 3, 1)
+    params = convert(theirs)
+    assert jax.tree.map(jnp.shape, params) == jax.tree.map(jnp.shape, shapes(ours, x.shape)[0])
+    got = jax.jit(functional(ours)[1])(params, x, t, None, None)
+    np.testing.assert_allclose(got, expected, atol=1e-4 * np.abs(expected).max())
+
+
+def test_dropout_needs_a_key_and_changes_the_output():
+    apply, params, x, c = built(UNet(**TINY, dropout=0.5), (2, 8, 8, 3))
+    still, again = apply(params, x, c, None, None), apply(params, x, c, None, None)
+    one, same, other = (apply(params, x, c, None, jax.random.key(k)) for k in (0, 0, 1))
+    np.testing.assert_array_equal(still, again)
+    np.testing.assert_array_equal(one, same)
+    assert jnp.abs(one - still).mean() > 0.05
+    assert jnp.abs(one - other).mean() > 0.05
+
+
+def test_no_dropout_rate_no_noise():
+    apply, params, x, c = built(UNet(**TINY, dropout=0.0), (2, 8, 8, 3))
+    np.testing.assert_allclose(apply(params, x, c, None, jax.random.key(0)), apply(params, x, c, None, None), atol=1e-5)
+
+
+def test_classes_change_the_output_and_none_is_the_null_class():
+    apply, params, x, c = built(UNet(**TINY, num_classes=3), (2, 8, 8, 3))
+    by_class = [apply(params, x, c, jnp.full(2, k), None) for k in range(4)]
+    for i in range(4):
+        for j in range(i):
+            assert jnp.abs(by_class[i] - by_class[j]).mean() > 0.01
+    np.testing.assert_array_equal(apply(params, x, c, None, None), by_class[3])
+    mixed = apply(params, x, c, jnp.array([0, 3]), None)  # per sample, not per batch
+    np.testing.assert_allclose(mixed[0], by_class[0][0], atol=1e-5)
+    np.testing.assert_allclose(mixed[1], by_class[3][1], atol=1e-5)
+
+
+def test_classes_for_a_net_without_any_are_refused():
+    apply, params, x, c = built(UNet(**TINY), (1, 8, 8, 3))
+    with pytest.raises(ValueError, match='num_classes=0'):
+        apply(params, x, c, jnp.zeros(1, jnp.int32), None)
+
+
+def test_the_noise_level_is_seen_per_sample():
+    apply, params, x, c = built(UNet(**TINY), (2, 8, 8, 3))
+    out = apply(params, x, c, None, None)
+    moved = apply(params, x, c.at[1].add(50.0), None, None)
+    np.testing.assert_allclose(moved[0], out[0], atol=1e-5)
+    assert jnp.abs(moved[1] - out[1]).mean() > 0.01
+
+
+@pytest.mark.parametrize('options', [{}, {'scale_shift': True, 'resample_in_block': True}])
+def test_bfloat16_computes_coarsely_and_keeps_float32_parameters(options):
+    net = UNet(**TINY, **options)
+    apply, params, x, c = built(net, (2, 8, 8, 3))
+    coarse = functional(net.copy(dtype='bfloat16'))
+    coarse_params = jax.eval_shape(coarse[0], jax.random.key(0), x, c)
+    assert {leaf.dtype for leaf in jax.tree.leaves(coarse_params)} == {jnp.dtype('float32')}
+    exact, rough = apply(params, x, c, None, None), jax.jit(coarse[1])(params, x, c, None, None)
+    assert rough.dtype == jnp.float32
+    error = jnp.sqrt(jnp.mean((exact - rough) ** 2) / jnp.mean(exact**2))
+    assert 1e-4 < error < 0.03  # above the floor: it did compute in bfloat16; bfloat16's own precision is 2^-8
+
+
+def test_float64_in_float64_out():
+    apply, params, x, c = built(UNet(**TINY), (1, 8, 8, 3))
+    rough = apply(params, x, c, None, None)
+    with jax.enable_x64(True):
+        exact = apply(params, x.astype('float64'), c.astype('float64'), None, None)
+    assert exact.dtype == jnp.float64
+    np.testing.assert_allclose(rough, exact, atol=1e-4)
+
+
+@pytest.mark.parametrize('options', [{}, {'scale_shift': True, 'resample_in_block': True, 'head_channels': 8}])
+def test_gradient_reaches_every_parameter(options):
+    apply, params, x, c = built(UNet(**TINY, num_classes=1, **options), (2, 8, 8, 3))
+    cond = jnp.arange(2)
+    grads = jax.jit(jax.grad(lambda p: jnp.mean(apply(p, x, c, cond, None) ** 3)))(params)
+    for path, g in jax.tree_util.tree_leaves_with_path(grads):
+        name = jax.tree_util.keystr(path)
+        if name.endswith("['k']['bias']"):
+            continue  # a shift of all keys cancels in the softmax: this gradient is zero by mathematics
+        assert jnp.abs(g).max() > 1e-4, name
+
+
+@pytest.mark.parametrize(('size', 'multipliers'), [(28, (1, 1, 1, 1)), (30, (1, 1, 1)), (7, (1, 1))])
+def test_a_size_that_cannot_be_halved_is_one_clear_line(size, multipliers):
+    net = UNet(16, multipliers, 1)
+    message = rf'{size}x32 cannot be halved evenly {len(multipliers) - 1} times'
+    with pytest.raises(ValueError, match=message):
+        shapes(net, (1, size, 32, 3))
+    with pytest.raises(ValueError, match=rf'32x{size}'):
+        shapes(net, (1, 32, size, 3))
+
+
+@pytest.mark.parametrize('options', [{}, {'scale_shift': True}, {'resample_in_block': True}, {'heads': 4}])
+@pytest.mark.parametrize(
+    ('size', 'channels', 'multipliers'), [((28, 28), 1, (1, 2, 2)), ((8, 8), 4, (1, 1)), ((16, 8), 3, (1, 2, 3, 4))]
+)
+def test_every_option_on_every_kind_of_image(size, channels, multipliers, options):
+    net = UNet(16, multipliers, 1, (14, 4), out_channels=2 * channels, **options)
+    _, out = shapes(net, (2, *size, channels))
+    assert out.shape == (2, *size, 2 * channels)
+    assert out.dtype == jnp.float32
+
+
+def test_what_each_option_costs_in_parameters():
+    def parameters(**options):
+        return count(shapes(UNet(**{**TINY, **options}), (1, 8, 8, 3))[0])
+
+    plain = parameters()
+    emb = 4 * 16
+    widths = [16, 32, 32, 32, 32, 32, 16, 16]  # down 2, middle 2, up 2 + 2
+    assert parameters(num_classes=10) - plain == 11 * emb
+    assert parameters(scale_shift=True) - plain == sum(w * (emb + 1) for w in widths)
+    assert parameters(out_channels=6) - plain == 3 * (9 * 16 + 1)
+    assert parameters(heads=4) == plain
+    assert plain - parameters(attention=()) == 3 * (4 * 32 * 33 + 2 * 32)
+
+
+def test_attention_is_where_it_was_asked_for():
+    params = shapes(UNet(16, (1, 1, 1), 2, (16,)), (1, 32, 32, 3))[0]
+    assert sorted(k for k in params if 'attention' in k) == [
+        'down_1_attention_0',
+        'down_1_attention_1',
+        'middle_attention',
+        'up_1_attention_0',
+        'up_1_attention_1',
+        'up_1_attention_2',
+    ]
