@@ -1,6 +1,6 @@
 """Closed forms in float64 NumPy, which share no line with the package: the tests compare the package with these.
 
-Everything speaks in scales (a, s) of x_t = a x_0 + s eps rather than in times, so that no schedule of the package is used.
+Everything speaks in scales (a, s) of x_t = a x_0 + s eps rather than in times: no schedule of the package is used.
 """
 
 from itertools import pairwise
@@ -62,7 +62,7 @@ class Mixture(NamedTuple):
         """The ODE map between two (a, s), by a tight integrator in the angle between signal and noise.
 
         The direction z = x / sqrt(a^2 + s^2) = cos(th) x_0 + sin(th) eps moves by dz/dth = -sin(th) x_0 + cos(th) eps,
-        which is regular at a = 0. At s = 0 the last 1e-6 of the angle is D itself, which is exact to the angle's square.
+        which is regular at a = 0. At s = 0 the last 1e-6 of the angle is D itself, exact to the angle's square.
         """
         th_0, th_1 = np.arctan2(start[1], start[0]), np.arctan2(end[1], end[0])
 

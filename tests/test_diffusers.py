@@ -1,8 +1,10 @@
 """Step by step against diffusers' PyTorch schedulers (extra `oracle`).
 
 Left out, because diffusers deviates there: DDIM steps to t - T // n, not to the next point of the grid (so only n that
-divide T are compared, and never its `linspace`); its DDPM `trailing` adds noise at its last step (that step is left out).
+divide T are compared, and never its `linspace`); its DDPM `trailing` adds noise at its last step.
 """
+
+from itertools import pairwise
 
 import jax
 import jax.numpy as jnp
@@ -31,7 +33,7 @@ def denoise(prediction):
 def pairs(grid):
     """(k_t, k_s) on the table; diffusers' timestep is k - 1."""
     k = np.round(np.asarray(grid) * 1000).astype(int).tolist()
-    return list(zip(k[:-1], k[1:], strict=True))
+    return list(pairwise(k))
 
 
 def on_grid(scheduler, n, grid):

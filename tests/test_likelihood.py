@@ -70,7 +70,7 @@ def test_prior_by_quadrature(x64):
     want = 0
     for x in np.asarray(x_0)[0]:
         q, p = stats.norm(a * x, s), stats.norm()
-        want += integrate.quad(lambda z, q=q: q.pdf(z) * (q.logpdf(z) - p.logpdf(z)), -15, 15)[0] / 2 / LN2
+        want += integrate.quad(lambda z, q=q, p=p: q.pdf(z) * (q.logpdf(z) - p.logpdf(z)), -15, 15)[0] / 2 / LN2
     np.testing.assert_allclose(likelihood.prior_term(schedule, x_0), [want], rtol=1e-7)
 
 

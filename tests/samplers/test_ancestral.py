@@ -227,5 +227,5 @@ def test_starts_without_signal_stay_finite(make, steps):
 
 
 def test_unknown_variance_is_refused():
-    with pytest.raises(ValueError, match='large.*small.*smal'):
+    with pytest.raises(ValueError, match=r'large.*small.*smal'):
         samplers.ancestral(lambda x, t: x, LINEAR, 'smal')
