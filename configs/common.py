@@ -66,5 +66,6 @@ def runlocal(config: ConfigDict) -> ConfigDict:
     config.sample.update(num=8, batch_size=8)
     config.sample.times.n = 10
     config.eval.update(num=64, batch_size=64, bits_num=8, bits_terms=4)
-    config.eval.features.dim = 8
+    if config.eval.features.name == 'pca':
+        config.eval.features.dim = 8
     return config

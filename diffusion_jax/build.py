@@ -22,6 +22,7 @@ from diffusion_jax import guidance, nets, objectives, precond, reverse, samplers
 from diffusion_jax.data import mixture, pipeline, sources
 from diffusion_jax.ema import Ema
 from diffusion_jax.errors import UserError
+from diffusion_jax.evaluation import features
 from diffusion_jax.types import Array, Key, LossFn, Model, ModelWithVariance, Params, Sampler, Schedule
 
 # Where the name in a spec that is an argument of another spec is looked up.
@@ -262,3 +263,13 @@ def build_reverse(experiment: Experiment, params: Params, cond: Array | None, va
         raise UserError(f'config.eval.variance={variance!r} is unknown; known: {", ".join(_VARIANCES)}')
     denoise = guidance.clip(experiment.model(params, cond, None))
     return reverse.fixed(denoise, experiment.schedule, _VARIANCES[variance])
+
+
+def build_features(spec: Mapping[str, Any], reference: np.ndarray) -> features.Features:
+    """The feature space of a config's `eval.features`, for a reference set `[N, ...]` in [-1, 1].
+
+    Raises:
+        UserError: as `make`.
+    """
+    context = {'reference': reference, 'shape': reference.shape[1:]}
+    return make(features, spec, context, 'config.eval.features')

@@ -13,7 +13,7 @@ Ema = Callable[[Params, Params, Array], Params]  # (ema, params after the step, 
 
 
 def constant(decay: float = 0.9999) -> Ema:
-    """ema <- decay ema + (1 - decay) params, starting at the initial parameters, as DDPM's released code does."""
+    """Ema <- decay ema + (1 - decay) params, starting at the initial parameters, as DDPM's released code does."""
     return lambda ema, params, step: _interpolate(ema, params, decay)
 
 

@@ -50,7 +50,7 @@ def fit(
             values = {name: float(value) for name, value in jax.device_get(metrics).items()}
             _check_finite(k, values)
             window.append(values)
-            if every.log and k % every.log == 0 or k == steps:
+            if (every.log and k % every.log == 0) or k == steps:
                 hooks.log(k, {name: float(np.mean([w[name] for w in window])) for name in values})
                 window.clear()
 

@@ -1,10 +1,15 @@
 """Samples as files: images in 0..255 on a grid, points as a scatter plot."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from diffusion_jax.data.pipeline import to_uint8
+from diffusion_jax.evaluation.report import image_grid, save_png
+
+_GAP = 128  # grey level between images
 
 
 def is_image(shape: tuple[int, ...]) -> bool:
@@ -18,17 +23,33 @@ def storable(x: np.ndarray) -> np.ndarray:
 
 
 def save(path: Path, x: np.ndarray) -> None:
-    """Writes samples `[n, ...]` in [-1, 1] as one PNG."""
+    """Writes samples `[n, ...]` in [-1, 1] as one PNG, about as wide as high; points `[n, D]` by their first two axes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if is_image(x.shape[1:]):
-        from diffusion_jax.evaluation.report import image_grid, save_png
-
-        save_png(path, image_grid(storable(x), columns=int(np.ceil(np.sqrt(len(x))))))
+        save_png(path, image_grid(_framed(x), columns=int(np.ceil(np.sqrt(len(x))))))
         return
-    from matplotlib.figure import Figure
-
     figure = Figure(figsize=(4, 4))
     axes = figure.add_subplot()
     axes.scatter(x[:, 0], x[:, 1], s=3)
     axes.set_aspect('equal')
     figure.savefig(path, dpi=100)
+
+
+def save_rows(path: Path, rows: Mapping[str, np.ndarray]) -> None:
+    """Writes named rows of images `[n, H, W, C]` in [-1, 1] below each other, with their names."""
+    grids = {name: image_grid(_framed(x), columns=len(x)) for name, x in rows.items()}
+    height, width = next(iter(grids.values())).shape[:2]
+    figure = Figure(figsize=(8 + 1.2, 8 * len(rows) * height / width))
+    for i, (name, grid) in enumerate(grids.items()):
+        axes = figure.add_axes((1.2 / 9.2, 1 - (i + 1) / len(rows), 8 / 9.2, 1 / len(rows)))
+        axes.imshow(grid, cmap='gray', vmin=0, vmax=255, interpolation='nearest', aspect='auto')
+        axes.set_axis_off()
+        axes.text(-0.01, 0.5, name, transform=axes.transAxes, ha='right', va='center', fontsize=9)
+    figure.savefig(path, dpi=100)
+
+
+def _framed(x):
+    """Uint8 images of at least 32 pixels (small ones enlarged by whole factors) with a grey line around each."""
+    scale = max(1, -(-32 // x.shape[1]))
+    images = storable(x).repeat(scale, 1).repeat(scale, 2)
+    return np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=_GAP)

@@ -6,11 +6,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from diffusion_jax import build, checkpoint, sharding, workdir
+from diffusion_jax import build, checkpoint, likelihood, sharding, workdir
+from diffusion_jax.data.sources import Source
+from diffusion_jax.evaluation import measure
 from diffusion_jax.types import Params
 
 
@@ -52,6 +56,46 @@ def sample_spec(
     if steps:
         spec['times']['n'] = steps
     return spec
+
+
+def bits_per_dim(run: Run, source: Source, num: int, seed: int = 0) -> dict[str, float | list[float]]:
+    """The variational bound on the first `num` rows of a source, with its terms, in bits/dim.
+
+    Returns:
+        `total` with its standard error over rows, its parts `prior`, `kl` and `decoder`, and `kl_by_step`: the mean term
+        KL_k in each of ten equal ranges of k, from k = 2 to T.
+    """
+    settings = run.config['eval']
+    T = run.experiment.context['T']
+    x = measure.values_of(source)[:num]
+    labels = None if source.label is None else np.asarray(source.label[np.arange(len(x))])
+
+    @jax.jit
+    def bound(params, key, x, cond):
+        p = build.build_reverse(run.experiment, params, cond, settings['variance'])
+        levels = source.levels or 256
+        return likelihood.vlb(p, run.experiment.schedule, T, levels, settings['bits_terms'])(key, x)
+
+    key = jax.random.key(seed)
+    size = min(settings['batch_size'], len(x))
+    parts = []
+    with progress_bar('bits/dim', len(x)) as progress:
+        for i in range(0, len(x) - len(x) % size, size):
+            cond = jnp.asarray(labels[i : i + size]) if run.experiment.num_classes and labels is not None else None
+            parts.append(jax.device_get(bound(run.params, jax.random.fold_in(key, i), x[i : i + size], cond)))
+            progress(i + size)
+    terms = jax.tree.map(lambda *a: np.concatenate(a), *parts)
+    kl = terms.total - terms.prior - terms.decoder
+    bins = (terms.k - 2) * 10 // (T - 1)
+    return {
+        'bits/dim': float(terms.total.mean()),
+        'standard error': float(terms.total.std(ddof=1) / np.sqrt(len(terms.total))),
+        'prior': float(terms.prior.mean()),
+        'kl': float(kl.mean()),
+        'decoder': float(terms.decoder.mean()),
+        'rows': len(terms.total),
+        'kl_by_step': [float(terms.kl[bins == b].mean()) for b in range(10)],
+    }
 
 
 @contextlib.contextmanager

@@ -47,17 +47,12 @@ def nearest_neighbours(
     return Neighbours(np.linalg.norm(flat - flat_train[index], axis=1), index)
 
 
-def memorisation(
-    samples: Float[Array | np.ndarray, 'n ...'],
-    train: Float[Array | np.ndarray, 'm ...'],
-    held_out: Float[Array | np.ndarray, 'k ...'],
-) -> Memorisation:
-    """How much closer samples are to the training set than held-out data is.
+def memorisation(samples: Neighbours, held_out: Neighbours) -> Memorisation:
+    """How much closer samples lie to the training set than held-out data do.
 
-    Both distances are to the same training set, so the sizes of the sets do not matter to the ratio.
+    Both are `nearest_neighbours` in the same training set, so the sizes of the sets do not matter to the ratio.
     """
-    near_samples = float(np.median(nearest_neighbours(samples, train).distance))
-    near_held_out = float(np.median(nearest_neighbours(held_out, train).distance))
+    near_samples, near_held_out = float(np.median(samples.distance)), float(np.median(held_out.distance))
     return Memorisation(near_samples / near_held_out if near_held_out else np.nan, near_samples, near_held_out)
 
 

@@ -9,10 +9,11 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from diffusion_jax.errors import UserError
 from diffusion_jax.evaluation.features import Features
 
 
-class ProtocolError(ValueError):
+class ProtocolError(UserError):
     """Results that cannot be set side by side, or a file that is not a result. One line."""
 
 

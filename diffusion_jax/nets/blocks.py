@@ -11,9 +11,9 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
-ones_init = nn.initializers.variance_scaling(1.0, 'fan_avg', 'uniform')
+unit_init = nn.initializers.variance_scaling(1.0, 'fan_avg', 'uniform')
 # Ho et al. start every residual branch at (almost) zero: 1e-10 rather than 0 keeps the gradient alive behind it.
-zeros_init = nn.initializers.variance_scaling(1e-10, 'fan_avg', 'uniform')
+small_init = nn.initializers.variance_scaling(1e-10, 'fan_avg', 'uniform')
 
 
 def sinusoid(c_noise: Float[Array, ' b'], dim: int, max_period: float = 10_000.0) -> Float[Array, 'b {dim}']:
@@ -56,12 +56,12 @@ def halve(x: Float[Array, 'b h w c']) -> Float[Array, 'b h2 w2 c']:
     return x.reshape(b, h // 2, 2, w // 2, 2, c).mean((2, 4))
 
 
-def conv(features: int, name: str, dtype: Any, stride: int = 1, init: Callable[..., Array] = ones_init) -> nn.Conv:
+def conv(features: int, name: str, dtype: Any, stride: int = 1, init: Callable[..., Array] = unit_init) -> nn.Conv:
     """A 3x3 convolution with SAME padding."""
     return nn.Conv(features, (3, 3), (stride, stride), dtype=dtype, kernel_init=init, name=name)
 
 
-def dense(features: int, name: str, dtype: Any, init: Callable[..., Array] = ones_init) -> nn.Dense:
+def dense(features: int, name: str, dtype: Any, init: Callable[..., Array] = unit_init) -> nn.Dense:
     """A dense layer over the last axis; over an image it is the 1x1 convolution ("nin") of DDPM."""
     return nn.Dense(features, dtype=dtype, kernel_init=init, name=name)
 
@@ -155,7 +155,7 @@ class ResBlock(nn.Module):
         else:
             h = GroupNorm(self.dtype, name='norm_2')(h + emb[:, None, None, :])
         h = nn.Dropout(self.dropout, deterministic=deterministic)(nn.silu(h))
-        h = conv(self.channels, 'conv_2', self.dtype, init=zeros_init)(h)
+        h = conv(self.channels, 'conv_2', self.dtype, init=small_init)(h)
         if x.shape[-1] != self.channels:
             x = dense(self.channels, 'shortcut', self.dtype)(x)
         return x + h
@@ -178,4 +178,4 @@ class Attention(nn.Module):
             dense(c, name, self.dtype)(y).reshape(b, h * w, self.heads, c // self.heads) for name in ('q', 'k', 'v')
         )
         y = jax.nn.dot_product_attention(q, k, v).reshape(b, h, w, c)
-        return x + dense(c, 'out', self.dtype, init=zeros_init)(y)
+        return x + dense(c, 'out', self.dtype, init=small_init)(y)

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
-from diffusion_jax.nets.blocks import Embedding, dense, zeros_init
+from diffusion_jax.nets.blocks import Embedding, dense, small_init
 
 
 class MLP(nn.Module):
@@ -44,6 +44,6 @@ class MLP(nn.Module):
         h = dense(self.width, 'dense_in', None)(x)
         for i in range(self.depth):
             r = dense(self.width, f'block_{i}_dense_1', None)(nn.silu(h + emb))
-            h = h + dense(self.width, f'block_{i}_dense_2', None, init=zeros_init)(nn.silu(r))
-        out = dense(self.out_dim, 'dense_out', None, init=zeros_init)(nn.silu(h))
+            h = h + dense(self.width, f'block_{i}_dense_2', None, init=small_init)(nn.silu(r))
+        out = dense(self.out_dim, 'dense_out', None, init=small_init)(nn.silu(h))
         return out.astype(jnp.promote_types(x.dtype, jnp.float32))

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
-from diffusion_jax.nets.blocks import Attention, Embedding, GroupNorm, ResBlock, conv, double, halve, zeros_init
+from diffusion_jax.nets.blocks import Attention, Embedding, GroupNorm, ResBlock, conv, double, halve, small_init
 
 
 class UNet(nn.Module):
@@ -109,7 +109,7 @@ class UNet(nn.Module):
             if level > 0:
                 h = self._resample(h, emb, deterministic, double, f'up_{level}_resample')
         h = nn.silu(GroupNorm(self.dtype, name='norm_out')(h))
-        return conv(self.out_channels, 'conv_out', self.dtype, init=zeros_init)(h).astype(out_dtype)
+        return conv(self.out_channels, 'conv_out', self.dtype, init=small_init)(h).astype(out_dtype)
 
 
 def _check_size(height: int, width: int, halvings: int) -> None:

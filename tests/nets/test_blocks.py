@@ -37,7 +37,7 @@ def test_double_repeats_and_halve_averages():
     np.testing.assert_array_equal(halve(y)[0, :, :, 0], [[2.5, 4.5], [10.5, 12.5]])
 
 
-@pytest.mark.parametrize(('channels', 'groups'), [(3, 1), (6, 1), (20, 5), (32, 8), (48, 12), (128, 32), (192, 32)])
+@pytest.mark.parametrize(('channels', 'groups'), [(3, 1), (20, 5), (128, 32), (192, 32)])
 @pytest.mark.parametrize('offset', [0.0, 300.0])  # a large mean makes E[x^2] - E[x]^2 cancel
 def test_group_norm_against_flax(channels, groups, offset):
     x = offset + jax.random.normal(jax.random.key(0), (2, 4, 6, channels))

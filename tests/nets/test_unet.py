@@ -147,7 +147,7 @@ def test_a_size_that_cannot_be_halved_is_one_clear_line(size, multipliers):
         shapes(net, (1, 32, size, 3))
 
 
-@pytest.mark.parametrize('options', [{}, {'scale_shift': True}, {'resample_in_block': True}, {'heads': 4}])
+@pytest.mark.parametrize('options', [{}, {'scale_shift': True, 'resample_in_block': True, 'heads': 4}])
 @pytest.mark.parametrize(
     ('size', 'channels', 'multipliers'), [((28, 28), 1, (1, 2, 2)), ((8, 8), 4, (1, 1)), ((16, 8), 3, (1, 2, 3, 4))]
 )

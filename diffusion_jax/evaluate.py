@@ -1,0 +1,73 @@
+r"""Measures a trained model: distances of its samples to the data, and its bits/dim.
+
+    python -m diffusion_jax.evaluate --workdir=runs/mnist --num=10000 --sampler=ddim --steps=50
+
+prints a table with its protocol and keeps every result in WORKDIR/metrics.json, under the name of its settings.
+"""
+
+import json
+from pathlib import Path
+
+import jax
+from absl import flags
+
+from diffusion_jax import build, cli, runs
+from diffusion_jax.errors import UserError
+from diffusion_jax.evaluation import measure, report
+from diffusion_jax.generate import generate
+
+_WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a trained run.')
+_NUM = flags.DEFINE_integer('num', None, "How many samples. Default: the run's own eval.num.", lower_bound=2)
+_SAMPLER = flags.DEFINE_string('sampler', None, "e.g. ancestral, ddim, ddim:eta=0.5. Default: the run's own.")
+_STEPS = flags.DEFINE_integer('steps', None, "Steps of the time grid. Default: the run's own.", lower_bound=1)
+_GRID = flags.DEFINE_string('grid', None, "e.g. uniform, quadratic, trailing, leading. Default: the run's own.")
+_SEED = flags.DEFINE_integer('seed', 0, 'Seed of the noise.')
+_BITS = flags.DEFINE_integer('bits_num', None, "Held-out rows for bits/dim; 0 for none. Default: the run's own.")
+
+
+def main() -> None:
+    """The entry point."""
+    folder = Path(_WORKDIR.value)
+    run = runs.load(folder)
+    settings = run.config['eval']
+    num = _NUM.value or settings['num']
+    spec = runs.sample_spec(run.config['sample'], _SAMPLER.value, _STEPS.value, _GRID.value)
+    draw = jax.jit(build.build_draw(run.experiment, spec))
+    data = run.config['data']
+    train = build.build_source(data, settings['reference'])
+    held_out = build.build_source(data, settings['held_out']) if settings['held_out'] else None
+    features = build.build_features(settings['features'], measure.values_of(train))
+    reference = measure.make_reference(train, features, held_out)
+
+    key = jax.random.key(_SEED.value)
+    with runs.progress_bar('sampling', num) as progress:
+        classes = run.experiment.num_classes
+        x = generate(draw, run.params, key, num, settings['batch_size'], run.mesh, classes, progress)
+    result = measure.measure(x, reference, (_SEED.value,))
+    name = f'{_name(spec["sampler"])}, {_name(spec["times"])}, step {run.step}, {num} samples, seed {_SEED.value}'
+    print(report.markdown_table({name: result}))
+    _keep(folder, name, json.loads(report.to_json(result)))
+
+    bits_num = settings['bits_num'] if _BITS.value is None else _BITS.value
+    if bits_num:
+        if held_out is None or held_out.levels is None:
+            raise UserError('bits/dim needs quantised held-out data: set eval.held_out, or --bits_num=0')
+        bits = runs.bits_per_dim(run, held_out, bits_num)
+        name = f'bits/dim on {held_out.name}, step {run.step}'
+        print(f'{name}: ' + ', '.join(f'{k} {v:.4g}' for k, v in bits.items() if k != 'kl_by_step'))
+        _keep(folder, name, bits)
+
+
+def _name(spec):
+    arguments = ','.join(f'{k}={v}' for k, v in spec.items() if k != 'name')
+    return f'{spec["name"]}({arguments})'
+
+
+def _keep(folder, name, content):
+    path = folder / 'metrics.json'
+    kept = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(json.dumps({**kept, name: content}, indent=2) + '\n')
+
+
+if __name__ == '__main__':
+    cli.run(main, required=('workdir',))

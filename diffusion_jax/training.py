@@ -1,0 +1,85 @@
+"""A whole training run: data, mesh, checkpoints and loop put together."""
+
+import contextlib
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from diffusion_jax import build, checkpoint, loop, pictures, sharding, workdir
+from diffusion_jax.data import pipeline
+from diffusion_jax.generate import generate
+from diffusion_jax.logs import Log
+from diffusion_jax.state import TrainState, init_state
+from diffusion_jax.step import make_train_step
+
+
+def train(config: Mapping[str, Any], folder: Path, allow_config_change: bool = False) -> TrainState:
+    """Trains the run of a resolved config in `folder`, from its newest checkpoint on; returns the final state.
+
+    Raises:
+        UserError: for a config or folder that cannot be used, a loss that is not finite, a save that failed, Ctrl-C.
+    """
+    settings = config['train']
+    mesh = sharding.make_mesh(config['mesh']['data'])
+    sharding.check_batch(mesh, settings['batch_size'], 'train.batch_size')
+    experiment = build.build(config)
+    draw = jax.jit(build.build_draw(experiment, config['sample']))
+    workdir.claim(folder, config, allow_config_change)
+
+    key_init, key_train, key_sample = jax.random.split(jax.random.key(config['seed']), 3)
+    replicated = sharding.replicated(mesh)
+    create = jax.jit(init_state(experiment.init, experiment.tx), out_shardings=replicated)
+    train_step = make_train_step(experiment.loss, experiment.tx, experiment.ema)
+    manager = checkpoint.open_manager(folder, settings['keep'])
+    state = checkpoint.restore(manager, _abstract(create, key_init, replicated)) or create(key_init)
+    start = int(state.step)
+
+    def batches():
+        raw = pipeline.batches(
+            experiment.source, config['seed'], settings['batch_size'], start, jax.process_index(), jax.process_count()
+        )
+        with contextlib.closing(raw):
+            for batch in raw:
+                yield sharding.put_batch(mesh, batch)
+
+    def draw_samples(step, state):
+        num = config['sample']['num']
+        size = config['sample']['batch_size']
+        x = generate(draw, state.ema, key_sample, num, size, mesh, experiment.num_classes)
+        pictures.save(folder / 'samples' / f'step_{step:08d}.png', x)
+
+    with Log(folder, start, settings['steps'], settings['batch_size']) as log, _stop_flag() as stop:
+        hooks = loop.Hooks(log.write, lambda state: checkpoint.save(manager, state), draw_samples, stop)
+        every = loop.Every(settings['log_every'], settings['save_every'], settings['sample_every'])
+        step = jax.jit(train_step, donate_argnums=0)
+        with contextlib.closing(batches()) as stream, contextlib.closing(manager):
+            try:
+                state = loop.fit(step, state, key_train, stream, settings['steps'], every, hooks)
+            finally:
+                checkpoint.wait(manager)
+    return state
+
+
+def _abstract(create, key, target):
+    shapes = jax.eval_shape(create, key)
+    return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=target), shapes)
+
+
+@contextlib.contextmanager
+def _stop_flag():
+    """True after the first Ctrl-C or SIGTERM; the second Ctrl-C ends the program at once."""
+    received = []
+
+    def handle(number, _frame):
+        received.append(number)
+        signal.signal(signal.SIGINT, before[signal.SIGINT])
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(received)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
