@@ -17,7 +17,7 @@ TIERS = [
     {'step', 'evaluation', 'state', 'ema', 'checkpoint', 'workdir', 'logs', 'generate', 'pictures', 'interop'},
     {'build'},
     {'loop', 'runs'},
-    {'cli'},
+    {'cli', 'training'},
     ENTRY_POINTS,
 ]
 # Outside the ladder: any part above `types` may import these, and they import `types`, `errors` and what is named here.
