@@ -1,8 +1,8 @@
 """Schedules: a Gaussian path x_t = alpha(t) x_0 + sigma(t) eps is two functions; all else follows from them.
 
-A schedule is a frozen pytree with `alpha(t)` and `sigma(t)`. Time runs from 0 (clean data) to `t_max` (noise): 1 for the
-variance-preserving schedules and rectified flow, pi/2 for TrigFlow, any sigma_max for VE. The free functions below take
-a schedule and times of any shape; where they also take samples `x [B, ...]`, `t` is `[]` or `[B]`.
+A schedule is a frozen pytree with `alpha(t)` and `sigma(t)`. Time runs from 0 (clean data) to `t_max` (noise): 1 for
+the variance-preserving schedules and rectified flow, pi/2 for TrigFlow, any sigma_max for VE. The free functions below
+take a schedule and times of any shape; where they also take samples `x [B, ...]`, `t` is `[]` or `[B]`.
 """
 
 from dataclasses import dataclass
@@ -210,7 +210,7 @@ def eps_from_x_0(
 def transition(
     schedule: Schedule, t: Float[Array, '*b'], s: Float[Array, '*b']
 ) -> tuple[Float[Array, '*b'], Float[Array, '*b']]:
-    """Scale and variance of q(x_t | x_s) for s < t, alpha(s) > 0: DDPM's sqrt(1 - beta_t) and beta_t on any sub-sequence."""
+    """Scale and variance of q(x_t | x_s), s < t, alpha(s) > 0: DDPM's sqrt(1 - beta_t), beta_t on any sub-sequence."""
     alpha_ts = schedule.alpha(t) / schedule.alpha(s)
     return alpha_ts, jnp.maximum(schedule.sigma(t) ** 2 - (alpha_ts * schedule.sigma(s)) ** 2, 0)
 

@@ -25,8 +25,8 @@ def ancestral(denoise: Denoiser, schedule: Schedule, variance: str = 'small') ->
     Args:
         denoise: the model.
         schedule: its schedule.
-        variance: 'small' (beta-tilde) or 'large' (beta; on a sub-sequence this is DDIM's sigma-hat row, arXiv 2010.02502,
-            section 5).
+        variance: 'small' (beta-tilde) or 'large' (beta; on a sub-sequence this is DDIM's sigma-hat row, arXiv
+            2010.02502, section 5).
     """
     if variance not in _VARIANCES:
         raise ValueError(f'variance must be one of {sorted(_VARIANCES)}; got {variance!r}')
@@ -65,7 +65,7 @@ def ddim(denoise: Denoiser, schedule: Schedule, eta: float = 0.0) -> Sampler:
 
 
 def ddim_encode(denoise: Denoiser, schedule: Schedule) -> Sampler:
-    """Deterministic encoding x_0 -> x_T: the step of `ddim(eta=0)` on an increasing grid, e.g. `times.uniform(50)[::-1]`.
+    """Deterministic encoding x_0 -> x_T: `ddim(eta=0)` on an increasing grid, e.g. `times.uniform(50)[::-1]`.
 
     Source: arXiv 2010.02502, section 4.3. Decoding with `ddim` on the grid itself inverts it as steps become small.
     """
@@ -73,7 +73,7 @@ def ddim_encode(denoise: Denoiser, schedule: Schedule) -> Sampler:
 
 
 def _predict(denoise, schedule, x, t, s):
-    """x_0 and eps at x_t. Clean data (sigma_t = 0, the encoder's first step) hold no eps: theirs is the model's at s."""
+    """x_0 and eps at x_t. Clean data (sigma_t = 0, the encoder's first step) hold no eps: it is the model's at s."""
     clean = schedule.sigma(t) == 0
     u = jnp.where(clean, s, t)
     x_0 = denoise(x, _per_batch(u, x))
