@@ -1,8 +1,8 @@
 """Config to objects: the only file of the package that reads a config.
 
-A spec `{'name': 'karras', 'n': 18}` becomes `karras(n=18)` of the module that its place in the config names. Arguments that
-the run itself determines (the schedule, the model, the number of steps T of its table, the levels of the data) are passed
-by name to every factory that has a parameter of that name, unless the spec sets it.
+A spec `{'name': 'karras', 'n': 18}` becomes `karras(n=18)` of the module that its place in the config names. Arguments
+that the run itself determines (the schedule, the model, the number of steps T of its table, the levels of the data) are
+passed by name to every factory that has a parameter of that name, unless the spec sets it.
 """
 
 import difflib
@@ -28,6 +28,8 @@ from diffusion_jax.types import Array, Key, LossFn, Model, ModelWithVariance, Pa
 # Where the name in a spec that is an argument of another spec is looked up.
 _NESTED = {'betas': schedules, 'p_t': times, 'weight': weights, 'components': mixture, 'schedule': schedules}
 _VARIANCES = {'small': reverse.small, 'large': reverse.large}
+
+_SECTIONS = 'seed data schedule precond net objective optim ema train mesh sample eval'.split()
 
 Draw = Callable[[Params, Key, Array | None], Array]  # (params, keys [B], cond [B] or None) -> samples [B, ...]
 
@@ -114,13 +116,12 @@ def resolve(config: ml_collections.ConfigDict) -> dict[str, Any]:
         UserError: for a missing or unknown section.
     """
     plain = config.to_dict()
-    sections = ['seed', 'data', 'schedule', 'precond', 'net', 'objective', 'optim', 'ema', 'train', 'mesh', 'sample', 'eval']
-    for section in sections:
+    for section in _SECTIONS:
         if section not in plain:
-            raise UserError(f'the config has no section {section!r}; it needs {", ".join(sections)}')
+            raise UserError(f'the config has no section {section!r}; it needs {", ".join(_SECTIONS)}')
     for section in plain:
-        if section not in sections:
-            raise UserError(f'config.{section} is not a section; {_nearest(section, sections)}')
+        if section not in _SECTIONS:
+            raise UserError(f'config.{section} is not a section; {_nearest(section, _SECTIONS)}')
     return plain
 
 
@@ -243,7 +244,8 @@ def build_draw(experiment: Experiment, spec: Mapping[str, Any]) -> Draw:
 
     def draw(params, keys, cond=None):
         sampler: Sampler = bind(params, cond)
-        start = samplers.prior(samplers.fold_in(keys, 0), experiment.schedule, (*keys.shape, *experiment.shape), grid[0])
+        shape = (*keys.shape, *experiment.shape)
+        start = samplers.prior(samplers.fold_in(keys, 0), experiment.schedule, shape, grid[0])
         return samplers.sample(sampler, samplers.fold_in(keys, 1), start, grid)
 
     bind({}, None)  # so that a wrong spec fails before anything is restored or compiled

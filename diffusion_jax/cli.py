@@ -11,9 +11,8 @@ from absl import app, flags, logging
 from diffusion_jax.errors import Interrupted, UserError
 
 
-def run(main: Callable[[], None], required: tuple[str, ...]) -> None:
+def run(main: Callable[[], None]) -> None:
     """Parses the flags and runs `main`. Exit codes: 0 done, 1 a bug (traceback), 2 a user error, 130 interrupted."""
-    flags.mark_flags_as_required(required)
     logging.set_verbosity(logging.WARNING)  # Orbax tells of every step of every save
     # A second run of the same program need not compile again; a user's own setting comes first.
     cache = os.environ.get('JAX_COMPILATION_CACHE_DIR') or Path.home() / '.cache' / 'diffusion_jax'

@@ -16,7 +16,7 @@ from diffusion_jax.errors import UserError
 from diffusion_jax.evaluation import measure, report
 from diffusion_jax.generate import generate
 
-_WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a trained run.')
+_WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a trained run.', required=True)
 _NUM = flags.DEFINE_integer('num', None, "How many samples. Default: the run's own eval.num.", lower_bound=2)
 _SAMPLER = flags.DEFINE_string('sampler', None, "e.g. ancestral, ddim, ddim:eta=0.5. Default: the run's own.")
 _STEPS = flags.DEFINE_integer('steps', None, "Steps of the time grid. Default: the run's own.", lower_bound=1)
@@ -70,4 +70,4 @@ def _keep(folder, name, content):
 
 
 if __name__ == '__main__':
-    cli.run(main, required=('workdir',))
+    cli.run(main)

@@ -1,4 +1,4 @@
-"""Any number of samples, in batches of one size. A sample depends on (key, its index) alone, not on batch or devices."""
+"""Any number of samples, in batches of one size. Each depends on (key, its index) alone, not on batch or devices."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""The training loop: dispatches ahead of the device and reads metrics some steps late, so that it never waits for them."""
+"""The training loop: dispatches ahead of the device and reads metrics some steps late, so that it never waits."""
 
 from collections import deque
 from collections.abc import Callable, Iterator

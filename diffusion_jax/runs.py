@@ -44,9 +44,7 @@ def load(folder: Path) -> Run:
     return Run(config, experiment, params, step, mesh)
 
 
-def sample_spec(
-    spec: Mapping[str, Any], sampler: str | None, steps: int | None, grid: str | None
-) -> dict[str, Any]:
+def sample_spec(spec: Mapping[str, Any], sampler: str | None, steps: int | None, grid: str | None) -> dict[str, Any]:
     """A config's `sample` section with a command line's choices put in."""
     spec = {**spec, 'sampler': dict(spec['sampler']), 'times': dict(spec['times'])}
     if sampler:
@@ -62,8 +60,8 @@ def bits_per_dim(run: Run, source: Source, num: int, seed: int = 0) -> dict[str,
     """The variational bound on the first `num` rows of a source, with its terms, in bits/dim.
 
     Returns:
-        `total` with its standard error over rows, its parts `prior`, `kl` and `decoder`, and `kl_by_step`: the mean term
-        KL_k in each of ten equal ranges of k, from k = 2 to T.
+        The total with its standard error over rows, its parts `prior`, `kl` and `decoder`, and `kl_by_step`: the mean
+        term KL_k in each of ten equal ranges of k, from k = 2 to T.
     """
     settings = run.config['eval']
     T = run.experiment.context['T']

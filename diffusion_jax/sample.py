@@ -1,6 +1,6 @@
 r"""Draws samples from a trained model.
 
-    python -m diffusion_jax.sample --workdir=runs/mnist --num=64 --sampler=ddim --steps=50 --seed=0 --out=runs/mnist/ddim50
+    python -m diffusion_jax.sample --workdir=runs/mnist --num=64 --sampler=ddim --steps=50 --seed=0 --out=ddim50
 
 writes OUT.npz (uint8 images, or float32 points) and OUT.png. Samplers and grids take arguments as name:key=value, for
 example --sampler=ddim:eta=0.5 --grid=quadratic.
@@ -16,7 +16,7 @@ from absl import flags
 from diffusion_jax import build, cli, pictures, runs
 from diffusion_jax.generate import generate
 
-_WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a trained run.')
+_WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a trained run.', required=True)
 _NUM = flags.DEFINE_integer('num', 64, 'How many samples.', lower_bound=1)
 _SAMPLER = flags.DEFINE_string('sampler', None, "e.g. ancestral, ddim, ddim:eta=0.5. Default: the run's own.")
 _STEPS = flags.DEFINE_integer('steps', None, "Steps of the time grid. Default: the run's own.", lower_bound=1)
@@ -46,4 +46,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    cli.run(main, required=('workdir',))
+    cli.run(main)

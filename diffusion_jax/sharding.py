@@ -43,6 +43,6 @@ def check_batch(mesh: Mesh, batch_size: int, what: str) -> None:
 
 
 def put_batch(mesh: Mesh, host_batch):
-    """This host's rows of a batch as global arrays."""
+    """Global arrays from the rows of a batch that this host holds."""
     sharding = over_batch(mesh)
     return jax.tree.map(lambda a: jax.make_array_from_process_local_data(sharding, a), host_batch)

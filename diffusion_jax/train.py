@@ -1,6 +1,6 @@
 r"""Trains a model. Running the same command again resumes.
 
-    python -m diffusion_jax.train --config=configs/mnist_ddpm.py --workdir=runs/mnist [--config.optim.lr=1e-4 ...]
+python -m diffusion_jax.train --config=configs/mnist_ddpm.py --workdir=runs/mnist [--config.optim.lr=1e-4 ...]
 """
 
 from pathlib import Path
@@ -13,7 +13,7 @@ from diffusion_jax.errors import UserError
 from diffusion_jax.training import train
 
 _CONFIG = config_flags.DEFINE_config_file('config', None, 'Config file, e.g. configs/quickstart.py[:runlocal].')
-_WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run: checkpoints, metrics, samples.')
+_WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run: checkpoints, metrics, samples.', required=True)
 _ALLOW = flags.DEFINE_bool('allow_config_change', False, 'Go on in a workdir that holds a run of another config.')
 
 
@@ -27,4 +27,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    cli.run(main, required=('config', 'workdir'))
+    flags.mark_flag_as_required('config')
+    cli.run(main)

@@ -4,6 +4,7 @@ import importlib.metadata
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from diffusion_jax.errors import UserError
 _VERSIONS = ('diffusion_jax', 'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy')
 
 
-def claim(workdir: Path, config: dict[str, Any], allow_change: bool) -> None:
+def claim(workdir: Path, config: Mapping[str, Any], allow_change: bool) -> None:
     """Creates the workdir of a run, or checks that it is this run's.
 
     Raises:
@@ -22,7 +23,7 @@ def claim(workdir: Path, config: dict[str, Any], allow_change: bool) -> None:
             be written.
     """
     path = workdir / 'config.json'
-    config = _plain(config)
+    config = _plain(config)  # tuples become lists, as they do in the file
     if path.exists():
         changed = _differences(json.loads(path.read_text()), config)
         if changed and not allow_change:
