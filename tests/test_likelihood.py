@@ -173,6 +173,13 @@ def test_vlb_estimates_the_expected_bound(x64):
             np.testing.assert_array_equal(bound.k, np.tile(np.arange(2, T + 1), (n, 1)))
 
 
+def test_every_term_has_its_own_noise():
+    # With x_0 = 0 and a model mean of 0 a KL term is a function of the square of its noise: shared noise correlates.
+    bound = likelihood.vlb(lambda x, t, s: (jnp.zeros_like(x), jnp.zeros_like(x)), table(5), 5)
+    kl = np.asarray(jax.jit(bound)(jax.random.key(0), jnp.zeros((2000, 1))).kl)
+    assert np.abs(np.corrcoef(kl.T) - np.eye(4)).max() < 0.1
+
+
 @pytest.mark.parametrize('terms', [0, 20])
 def test_impossible_numbers_of_terms_are_refused(terms):
     with pytest.raises(ValueError, match='terms must be between 1 and T - 1 = 19'):

@@ -211,6 +211,17 @@ def test_encoding_and_decoding_close_in_as_in_table_2(x64):
     assert (np.diff(latent_errors) < 0).all(), latent_errors
 
 
+@pytest.mark.parametrize('name', ['table linear', 'RectifiedFlow', 'VE'])
+def test_encoding_starts_from_the_data_itself(name, x64):
+    schedule, _ = PATHS[name]
+    x, s = jnp.array([[0.5, -1.0]]), jnp.asarray(0.25)
+    encode = samplers.ddim_encode(lambda x, t: 0.3 * x + t[:, None], schedule)
+    got = encode.step(jax.random.key(0), encode.init(x), jnp.zeros(()), s).x
+    a, b = float(schedule.alpha(s)), float(schedule.sigma(s))
+    eps = (x - a * (0.3 * x + 0.25)) / b  # what the model makes of the data, given the time ahead
+    np.testing.assert_allclose(got, a * x + b * eps, rtol=1e-9)
+
+
 def exact_latent(x_0):
     a, s = oracles.table(schedules.linear_betas())
     return MIXTURE.pf_ode(x_0, (1.0, 0.0), (a[-1], s[-1]))
