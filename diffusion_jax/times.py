@@ -66,7 +66,7 @@ def karras(n: int, sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float
 
 
 def log_snr(n: int, schedule: Schedule, t_min: float = 1e-3, t_max: float = 1.0) -> Grid:
-    """N times from t_max to t_min equally spaced in log-SNR, then 0 (arXiv 2206.00927, section 3.4).
+    """`n` times from t_max to t_min equally spaced in log-SNR, then 0 (DPM-Solver, arXiv 2206.00927).
 
     Raises:
         ValueError: where the log-SNR is not finite, as at a t_max with alpha = 0.
