@@ -5,13 +5,14 @@
 
 Data: any image set prepared at 64x64 (DDIM's: centre crop of 140, resized to 64).
 Cost: 500,000 steps of batch 128 on an accelerator.
-Expected: FID 3.26 with 1000 steps of sigma-hat, 3.51 with DDIM (paper, table 1). Not run here: no number of ours is claimed.
+Expected: FID 3.26 with 1000 steps of sigma-hat, 3.51 with DDIM (paper, table 1). Not run here: no figure of ours.
 """
 
 from configs import common
 
 
 def get_config(arg=''):
+    """The config of this file; `arg` is '' or 'runlocal'."""
     config = common.ddpm()
     config.data.update(name='celeba64', flip=True)
     config.net.multipliers = (1, 2, 2, 2, 4)

@@ -1,4 +1,4 @@
-"""Improved DDPM on CIFAR-10: cosine schedule, T = 4000, learned variance, L_hybrid (arXiv 2102.09672, section 4, table 2).
+"""Improved DDPM on CIFAR-10: cosine schedule, T = 4000, learned variance, L_hybrid (arXiv 2102.09672, table 2).
 
     python -m diffusion_jax.train --config=configs/cifar10_iddpm.py --workdir=runs/cifar10_iddpm --config.data.dir=DIR
 
@@ -10,6 +10,7 @@ from configs import common
 
 
 def get_config(arg=''):
+    """The config of this file; `arg` is '' or 'runlocal'."""
     config = common.ddpm()
     config.data.update(name='cifar10', flip=True)
     config.schedule.betas = {'name': 'cosine_betas', 'T': 4000}

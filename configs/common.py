@@ -1,14 +1,15 @@
 """What the configs share: DDPM's settings, and the shrinking that `:runlocal` asks for."""
 
-import ml_collections
-from ml_collections import ConfigDict
+from typing import Any
+
+from ml_collections import ConfigDict, config_dict
 
 
-def ddpm() -> ConfigDict:
+def ddpm() -> Any:
     """DDPM of Ho et al. 2020 but for its data and its length: linear betas, T = 1000, eps-prediction, L_simple."""
-    config = ConfigDict()
+    config: Any = ConfigDict()  # pyright cannot know its fields
     config.seed = 0
-    config.data = {'name': '', 'dir': ml_collections.config_dict.placeholder(str), 'split': 'train', 'flip': False}
+    config.data = {'name': '', 'dir': config_dict.placeholder(str), 'split': 'train', 'flip': False}
     config.schedule = {'name': 'DiscreteVP', 'betas': {'name': 'linear_betas', 'T': 1000}}
     config.precond = {'name': 'eps'}
     config.net = {
@@ -48,12 +49,12 @@ def ddpm() -> ConfigDict:
         'held_out': 'test',
         'variance': 'large',
         'bits_num': 1000,
-        'bits_terms': ml_collections.config_dict.placeholder(int),
+        'bits_terms': config_dict.placeholder(int),
     }
     return config
 
 
-def runlocal(config: ConfigDict) -> ConfigDict:
+def runlocal(config: Any) -> Any:
     """The same run in a minute on a laptop's CPU: a thin network, a few steps. Its numbers mean nothing."""
     if config.net.name == 'UNet':
         config.net.channels = 8

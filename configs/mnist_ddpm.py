@@ -10,6 +10,7 @@ from configs import common
 
 
 def get_config(arg=''):
+    """The config of this file; `arg` is '' or 'runlocal'."""
     config = common.ddpm()
     config.data.name = 'mnist'
     config.net.update(channels=16, multipliers=(1, 2, 4), blocks=1, attention=(7,), dropout=0.0)

@@ -10,6 +10,7 @@ from configs import common
 
 
 def get_config(arg=''):
+    """The config of this file; `arg` is '' or 'runlocal'."""
     config = common.ddpm()
     config.data.name = 'digits'
     config.net.update(channels=32, multipliers=(1, 2), blocks=1, attention=(4,), dropout=0.0)

@@ -10,6 +10,7 @@ from configs import common
 
 
 def get_config(arg=''):
+    """The config of this file; `arg` is '' or 'runlocal'."""
     config = common.ddpm()
     config.data = {
         'name': 'mixture',

@@ -133,7 +133,8 @@ def build(config: Mapping[str, Any]) -> Experiment:
     if not isinstance(schedule, Schedule):
         raise UserError(f'config.schedule.name={config["schedule"]["name"]!r} is a table of betas, not a schedule')
     # Only a table has a number of steps.
-    context: dict[str, Any] = {'schedule': schedule, **({'T': schedule.T} if hasattr(schedule, 'T') else {})}
+    T = getattr(schedule, 'T', None)
+    context: dict[str, Any] = {'schedule': schedule, **({'T': T} if T else {})}
     if source.levels is not None:
         context['levels'] = source.levels
 
@@ -176,7 +177,9 @@ def build(config: Mapping[str, Any]) -> Experiment:
 def _build_net(spec, shape, with_variance):
     out = shape[-1] * (2 if with_variance else 1)
     spec = {k: tuple(v) if isinstance(v, list) else v for k, v in spec.items()}
-    module = make(_NETS, spec, {'out_channels': out, 'out_dim': out}, 'config.net')
+    # Linen's own two arguments are nobody's to set.
+    implied = {'out_channels': out, 'out_dim': out, 'parent': None, 'name': None}
+    module = make(_NETS, spec, implied, 'config.net')
     init, net = nets.functional(module)
     x, c_noise = jnp.zeros((1, *shape)), jnp.zeros(1)
 

@@ -14,9 +14,8 @@ from absl import app, flags, logging
 from diffusion_jax.errors import Interrupted, UserError, nearest, one_line
 
 
-def run(main: Callable[[], None], required: tuple[str, ...]) -> None:
+def run(main: Callable[[], None]) -> None:
     """Parses the flags and runs `main`. Exit codes: 0 done, 1 a bug (traceback), 2 a user error, 130 interrupted."""
-    flags.mark_flags_as_required(required)
     _quieten()
     # A second run of the same program need not compile again; a user's own setting comes first.
     cache = os.environ.get('JAX_COMPILATION_CACHE_DIR') or Path.home() / '.cache' / 'diffusion_jax'
@@ -64,7 +63,7 @@ def _parse(argv):
     except (KeyError, AttributeError, TypeError, ValueError) as error:
         # What ml_collections raises for an override of an unknown field, without the field's path, or of another type.
         message = _explain_override(argv) or one_line(error)
-    print(f'error: {message.rstrip(".")}. See --help.', file=sys.stderr)
+    print(f'error: {message}{"" if message.endswith((".", "?")) else "."} See --help.', file=sys.stderr)
     sys.exit(2)
 
 

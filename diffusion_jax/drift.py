@@ -30,7 +30,10 @@ def score(denoise: Denoiser, schedule: Schedule) -> Denoiser:
 
 
 def sde_coefficients(schedule: Schedule, t: Float[Array, '*t']) -> tuple[Float[Array, '*t'], Float[Array, '*t']]:
-    """F and g^2 of dx = f x dt + g dw: f = alpha'/alpha, g^2 = (sigma^2)' - 2 f sigma^2 (arXiv 2107.00630). Needs alpha > 0."""
+    """Coefficients f and g^2 of dx = f x dt + g dw (arXiv 2107.00630). Needs alpha > 0.
+
+    f = alpha' / alpha and g^2 = (sigma^2)' - 2 f sigma^2.
+    """
     d_alpha, d_sigma = rates(schedule, t)
     sigma = schedule.sigma(t)
     f = d_alpha / schedule.alpha(t)

@@ -6,7 +6,7 @@ from jaxtyping import Array, Float
 from diffusion_jax.schedules import per_sample
 
 
-def slerp(x_T: Float[Array, 'b ...'], y_T: Float[Array, 'b ...'], w: Float[Array, 'b']) -> Float[Array, 'b ...']:
+def slerp(x_T: Float[Array, 'b ...'], y_T: Float[Array, 'b ...'], w: Float[Array, ' b']) -> Float[Array, 'b ...']:
     """Spherical interpolation of latents: x_T at w = 0, y_T at w = 1 (arXiv 2010.02502, eq. 67).
 
     Both are `[B, ...]` and not zero; where they are parallel the interpolation is linear.

@@ -73,4 +73,4 @@ def _keep(folder, name, content):
 
 
 if __name__ == '__main__':
-    cli.run(main, required=('workdir',))
+    cli.run(main)

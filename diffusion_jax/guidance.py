@@ -14,9 +14,7 @@ def clip(denoise: Denoiser, low: float = -1.0, high: float = 1.0) -> Denoiser:
     return lambda x, t: jnp.clip(denoise(x, t), low, high)
 
 
-def on_x_0(
-    combinator: Callable[[Denoiser], Denoiser], denoise: DenoiserWithVariance
-) -> DenoiserWithVariance:
+def on_x_0(combinator: Callable[[Denoiser], Denoiser], denoise: DenoiserWithVariance) -> DenoiserWithVariance:
     """Applies a combinator that evaluates its denoiser once, at the point given, to the x_0 half of (x_0, logits)."""
 
     def combined(x, t):

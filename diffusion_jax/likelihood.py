@@ -19,11 +19,11 @@ from diffusion_jax.types import Key, Schedule
 class BoundTerms(NamedTuple):
     """Bits per dimension of each sample; their sum `prior + kl.sum(1) * T_kl / m + decoder` is `total`."""
 
-    prior: Float[Array, 'b']
+    prior: Float[Array, ' b']
     kl: Float[Array, 'b m']  # the terms KL_k that were evaluated
     k: Int[Array, 'b m']  # and their steps, in 2 .. T
-    decoder: Float[Array, 'b']
-    total: Float[Array, 'b']
+    decoder: Float[Array, ' b']
+    total: Float[Array, ' b']
 
 
 def normal_kl(mean_1: Array, log_variance_1: Array, mean_2: Array, log_variance_2: Array) -> Array:
@@ -62,30 +62,28 @@ def vlb_term(
     schedule: Schedule,
     x_0: Float[Array, 'b ...'],
     x_t: Float[Array, 'b ...'],
-    t: Float[Array, 'b'],
-    s: Float[Array, 'b'],
+    t: Float[Array, ' b'],
+    s: Float[Array, ' b'],
     levels: int = 256,
-) -> Float[Array, 'b']:
+) -> Float[Array, ' b']:
     """One term of the bound in bits/dim: KL(q(x_s|x_t,x_0) || p(x_s|x_t)), or the decoder's NLL where s = 0."""
     mean, log_variance = p(x_t, t, s)
     decode = s == 0
     # The KL at s = 0 is not defined: give it a variance that keeps its unused gradient finite.
     var_q = jnp.where(decode, 1.0, posterior_variance(schedule, t, s))
-    kl = normal_kl(
-        posterior_mean(schedule, x_t, x_0, t, s), per_sample(jnp.log(var_q), x_0), mean, log_variance
-    )
+    kl = normal_kl(posterior_mean(schedule, x_t, x_0, t, s), per_sample(jnp.log(var_q), x_0), mean, log_variance)
     nll = discretized_gaussian_nll(x_0, mean, log_variance, levels)
     return bits_per_dim(jnp.where(per_sample(decode, x_0), nll, kl))
 
 
-def prior_term(schedule: Schedule, x_0: Float[Array, 'b ...']) -> Float[Array, 'b']:
+def prior_term(schedule: Schedule, x_0: Float[Array, 'b ...']) -> Float[Array, ' b']:
     """KL(q(x_T | x_0) || N(0, I)) in bits/dim (arXiv 2006.11239, eq. 5), for schedules that end at t = 1."""
     one = jnp.ones((), x_0.dtype)
     zero = jnp.zeros((), x_0.dtype)
     return bits_per_dim(normal_kl(schedule.alpha(one) * x_0, 2 * jnp.log(schedule.sigma(one)), zero, zero))
 
 
-def bits_per_dim(nats: Float[Array, 'b ...']) -> Float[Array, 'b']:
+def bits_per_dim(nats: Float[Array, 'b ...']) -> Float[Array, ' b']:
     """Mean over the event axes, in bits."""
     return jnp.mean(nats, axis=tuple(range(1, nats.ndim))) / np.log(2)
 
@@ -110,7 +108,8 @@ def vlb(
     def bound(key, x_0):
         b = x_0.shape[:1]
         key_strata, key_noise = jax.random.split(key)
-        u = jax.random.uniform(key_strata, (m, *b))
+        # All terms: each stratum is one step, and no rounding of i + u may move it to the next.
+        u = jnp.zeros((m, *b)) if m == T - 1 else jax.random.uniform(key_strata, (m, *b))
         # k = 1, the decoder, is always evaluated; the strata share k = 2 .. T.
         k = 2 + jnp.floor((jnp.arange(m)[:, None] + u) * ((T - 1) / m)).astype(jnp.int32)
         k = jnp.concatenate([jnp.ones((1, *b), jnp.int32), jnp.minimum(k, T)])

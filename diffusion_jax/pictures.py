@@ -23,7 +23,7 @@ def storable(x: np.ndarray) -> np.ndarray:
 
 
 def save(path: Path, x: np.ndarray) -> None:
-    """Writes samples `[n, ...]` in [-1, 1] as one PNG, about as wide as high; points `[n, D]` by their first two axes."""
+    """Writes samples `[n, ...]` in [-1, 1] as one PNG; points `[n, D]` by their first two coordinates."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if is_image(x.shape[1:]):
         save_png(path, image_grid(_framed(x), columns=int(np.ceil(np.sqrt(len(x))))))

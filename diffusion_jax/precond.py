@@ -1,7 +1,8 @@
-"""Parameterisations: what a network F predicts, as the four coefficients of D(x, t) = c_skip x + c_out F(c_in x, c_noise).
+"""Parameterisations: what a network F predicts, as four coefficients of D(x, t) = c_skip x + c_out F(c_in x, c_noise).
 
-Downstream code sees only the denoiser D: (x_t, t) -> x_0. `c_noise` is the number that the network embeds. For models of a
-table with T steps it is 1000 t - 1000 / T: DDPM's index k - 1 at t = k / T, scaled to [0, 1000) as iDDPM does for other T.
+Downstream code sees only the denoiser D: (x_t, t) -> x_0. `c_noise` is the number that the network embeds. For models
+of a table with T steps it is 1000 t - 1000 / T: DDPM's index k - 1 at t = k / T, scaled to [0, 1000) as iDDPM does for
+other T.
 """
 
 import jax.numpy as jnp

@@ -18,8 +18,8 @@ LogVariance = Callable[[Schedule, Array, Array], Array]
 def small(schedule: Schedule, t: Float[Array, '*b'], s: Float[Array, '*b']) -> Float[Array, '*b']:
     """Log of beta-tilde, optimal for data at a point (arXiv 2006.11239, section 3.2).
 
-    At s = 0, where beta-tilde is 0, it is the value one step earlier on the grid, as in the released code; samplers add no
-    noise there, and only the decoder of the likelihood reads it.
+    At s = 0, where beta-tilde is 0, it is the value one step earlier on the grid, as in the released code; samplers add
+    no noise there, and only the decoder of the likelihood reads it.
     """
     t_up = jnp.where(s == 0, 2 * t, t)
     s_up = jnp.where(s == 0, t, s)

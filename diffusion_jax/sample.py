@@ -53,4 +53,4 @@ def _name(spec):
 
 
 if __name__ == '__main__':
-    cli.run(main, required=('workdir',))
+    cli.run(main)

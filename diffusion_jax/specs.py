@@ -41,7 +41,7 @@ def make(module: ModuleType | SimpleNamespace, spec: Any, context: Mapping[str, 
                 raise UserError(f'{where}.{key} of {name} is not a spec; got {value}')
             arguments[key] = make(_NESTED[key], value, context, f'{where}.{key}')
         else:
-            check_type(value, parameters[key].annotation, f'{where}.{key}')
+            arguments[key] = check_type(value, parameters[key].annotation, f'{where}.{key}')
     implied = {k: v for k, v in context.items() if k in parameters and k not in arguments}
     try:
         return factory(**implied, **arguments)
@@ -53,12 +53,12 @@ def check_type(value, annotation, where):
     """Refuses a value that is not what its annotation says, where that is of plain types."""
     is_union = typing.get_origin(annotation) in (typing.Union, UnionType)
     allowed = set(typing.get_args(annotation) if is_union else (annotation,))
-    if not allowed <= {bool, int, float, str, type(None)}:
-        return
-    fits = type(value) in allowed or (type(value) is int and float in allowed)
-    if not fits:
-        names = ' or '.join(sorted('None' if t is type(None) else t.__name__ for t in allowed))
-        raise UserError(f'{where}={value!r} must be of type {names}')
+    if not allowed <= {bool, int, float, str, type(None)} or type(value) in allowed:
+        return value
+    if type(value) is int and float in allowed:
+        return float(value)
+    names = ' or '.join(sorted('None' if t is type(None) else t.__name__ for t in allowed))
+    raise UserError(f'{where}={value!r} must be of type {names}')
 
 
 def parse_spec(text: str) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Time grids (decreasing, ending at clean data, t = 0) and distributions of training times p(t).
 
-Grids are float64 NumPy vectors `[n + 1]`: n steps, from the noisiest time to 0. Those that take `T` lie on the points k / T
-of DDPM's table. Distributions are functions `(key, shape) -> t`.
+Grids are float64 NumPy vectors `[n + 1]`: n steps, from the noisiest time to 0. Those that take `T` lie on the points
+k / T of DDPM's table. Distributions are functions `(key, shape) -> t`.
 """
 
 from collections.abc import Callable
@@ -49,23 +49,31 @@ def leading(n: int, T: int = 1000) -> Grid:
 def quadratic(n: int, T: int = 1000, t_max: float = 0.8) -> Grid:
     """DDIM's quadratic sub-sequence, k = 1 + floor(i^2 t_max T / (n - 1)^2) (arXiv 2010.02502, appendix D.2).
 
-    As released it ends at 0.8 T. There it also repeats small indices from about n = 50 on, each a wasted evaluation; here
-    a repeated index moves up to the next free one.
+    As released it ends at 0.8 T. There it also repeats small indices from about n = 50 on, each a wasted evaluation;
+    here a repeated index moves up to the next free one.
     """
     i = np.arange(_steps(n, T))
-    k = 1 + np.floor(np.linspace(0, np.sqrt(t_max * T), n) ** 2 + 1e-9) if n > 1 else np.array([1 + np.floor(t_max * T)])
-    return _to_zero(np.maximum.accumulate(k - i) + i, T)
+    root = np.linspace(0, np.sqrt(t_max * T), n) if n > 1 else np.sqrt([t_max * T])
+    k = 1 + np.floor(root**2 + 1e-9)
+    # With t_max = 1 the formula's last index is T, one beyond the table.
+    return _to_zero(np.minimum(np.maximum.accumulate(k - i) + i, T - n + 1 + i), T)
 
 
 def karras(n: int, sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = 7.0) -> Grid:
-    """EDM's grid for the VE schedule: n noise levels equally spaced in sigma^(1/rho), then 0 (arXiv 2206.00364, eq. 5)."""
+    """EDM's grid for the VE schedule: n levels equally spaced in sigma^(1/rho), then 0 (arXiv 2206.00364, eq. 5)."""
     i = np.arange(_steps(n)) / max(n - 1, 1)
     return np.append((sigma_max ** (1 / rho) + i * (sigma_min ** (1 / rho) - sigma_max ** (1 / rho))) ** rho, 0.0)
 
 
 def log_snr(n: int, schedule: Schedule, t_min: float = 1e-3, t_max: float = 1.0) -> Grid:
-    """N times from t_max to t_min equally spaced in log-SNR, then 0 (arXiv 2206.00927, section 3.4); alpha(t_max) > 0."""
+    """`n` times from t_max to t_min equally spaced in log-SNR, then 0 (DPM-Solver, arXiv 2206.00927).
+
+    Raises:
+        ValueError: where the log-SNR is not finite, as at a t_max with alpha = 0.
+    """
     lam_min, lam_max = (float(schedules.log_snr(schedule, jnp.asarray(t))) for t in (t_max, t_min))
+    if not np.isfinite([lam_min, lam_max]).all():
+        raise ValueError(f'log-SNR must be finite at t_max = {t_max} and t_min = {t_min}; got {lam_min} and {lam_max}')
     targets = np.linspace(lam_min, lam_max, _steps(n))
     lo, hi = np.full(n, t_min), np.full(n, t_max)
     for _ in range(60):

@@ -14,6 +14,7 @@ from diffusion_jax import build, cli
 from diffusion_jax.training import train
 
 _CONFIG = config_flags.DEFINE_config_file('config', None, 'Config file, e.g. configs/quickstart.py[:runlocal].')
+flags.mark_flag_as_required('config')
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run: checkpoints, metrics, samples.', required=True)
 _ALLOW = flags.DEFINE_bool('allow_config_change', False, 'Go on in a workdir that holds a run of another config.')
 
@@ -24,4 +25,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    cli.run(main, required=('config', 'workdir'))
+    cli.run(main)

@@ -28,7 +28,7 @@ def train(config: Mapping[str, Any], folder: Path, allow_config_change: bool = F
     sharding.check_batch(mesh, settings['batch_size'], 'train.batch_size')
     experiment = build.build(config)
     draw = jax.jit(build.build_draw(experiment, config['sample']))
-    workdir.check(folder, dict(config), allow_config_change)
+    workdir.check(folder, config, allow_config_change)
 
     key_init, key_train, key_sample = jax.random.split(jax.random.key(config['seed']), 3)
     replicated = sharding.replicated(mesh)
@@ -42,7 +42,7 @@ def train(config: Mapping[str, Any], folder: Path, allow_config_change: bool = F
     with contextlib.closing(checkpoint.open_manager(folder, settings['keep'])) as manager:
         state = checkpoint.restore(manager, _abstract(create, key_init, replicated)) or create(key_init)
         # Only now, so that a config whose model does not fit the checkpoints leaves the saved one alone.
-        workdir.record(folder, dict(config))
+        workdir.record(folder, config)
         start = int(state.step)
         train_step = make_train_step(experiment.loss, experiment.tx, experiment.ema)
         # The state comes out as it goes in, so that the second step needs no other executable.

@@ -16,7 +16,8 @@ Metrics = dict[str, Array]
 
 Denoiser = Callable[[Array, Array], Array]  # (x_t [B, ...], t [B]) -> x_0 [B, ...]
 FlowMap = Callable[[Array, Array, Array], Array]  # (x_t [B, ...], t [B], s [B]) -> x_s [B, ...]
-DenoiserWithVariance = Callable[[Array, Array], tuple[Array, Array]]  # (x_t, t) -> (x_0, variance logits), both [B, ...]
+# (x_t [B, ...], t [B]) -> (x_0, variance logits), both [B, ...]
+DenoiserWithVariance = Callable[[Array, Array], tuple[Array, Array]]
 
 # (params, x [B, ...], c_noise [B], cond [B] or None, dropout key or None) -> F [B, ...]; no key means no dropout
 Network = Callable[[Params, Array, Array, Array | None, Key | None], Array]
@@ -26,14 +27,14 @@ ModelWithVariance = Callable[[Params, Array | None, Key | None], DenoiserWithVar
 
 @runtime_checkable
 class Schedule(Protocol):
-    """A Gaussian path x_t = alpha(t) x_0 + sigma(t) eps, as a frozen pytree. `t` has any shape, and so has the result."""
+    """A Gaussian path x_t = alpha(t) x_0 + sigma(t) eps, as a frozen pytree. Results have the shape of `t`."""
 
     def alpha(self, t: Array) -> Array:
         """Signal scale at time t."""
         ...
 
     def sigma(self, t: Array) -> Array:
-        """Noise scale at time t; sigma(0) = 0."""
+        """Noise scale at time t, 0 for clean data."""
         ...
 
 
@@ -67,7 +68,7 @@ class Batch(NamedTuple):
     """What a loss sees: values in [-1, 1], and an optional condition per sample."""
 
     x: Float[Array, 'b ...']
-    cond: Int[Array, 'b'] | None = None
+    cond: Int[Array, ' b'] | None = None
 
 
 class Frozen(NamedTuple):

@@ -24,15 +24,13 @@ def uniform() -> Weight:
 
 
 def v(schedule: Schedule) -> Weight:
-    """V-prediction error: (alpha^2 + sigma^2)^2 / sigma^2, SNR + 1 for variance-preserving schedules (arXiv 2202.00512)."""
+    """V-prediction error: (alpha^2 + sigma^2)^2 / sigma^2, SNR + 1 where variance is preserved (arXiv 2202.00512)."""
     return lambda t: ((schedule.alpha(t) ** 2 + schedule.sigma(t) ** 2) / schedule.sigma(t)) ** 2
 
 
 def mu(schedule: Schedule, T: int = 1000) -> Weight:
     """Unweighted error of the posterior mean (arXiv 2006.11239, eq. 8 without 1 / (2 sigma_t^2))."""
-    return lambda t: (
-        schedules.posterior_coefficients(schedule, t, jnp.where(t < 1.5 / T, 0.0, t - 1 / T))[1] ** 2
-    )
+    return lambda t: schedules.posterior_coefficients(schedule, t, jnp.where(t < 1.5 / T, 0.0, t - 1 / T))[1] ** 2
 
 
 def flow(schedule: Schedule) -> Weight:

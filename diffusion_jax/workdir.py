@@ -4,6 +4,7 @@ import importlib.metadata
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from diffusion_jax.errors import UserError, one_line
 _VERSIONS = ('diffusion_jax', 'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy')
 
 
-def check(workdir: Path, config: dict[str, Any], allow_change: bool) -> None:
+def check(workdir: Path, config: Mapping[str, Any], allow_change: bool) -> None:
     """Checks that a folder can be the workdir of this run, and creates it. Writes nothing into it.
 
     Raises:
@@ -35,9 +36,9 @@ def check(workdir: Path, config: dict[str, Any], allow_change: bool) -> None:
         raise UserError(f'cannot write to {workdir}: {error.strerror}') from error
 
 
-def record(workdir: Path, config: dict[str, Any]) -> None:
+def record(workdir: Path, config: Mapping[str, Any]) -> None:
     """Saves the config, and what this start of the run runs with; `earlier` keeps the starts before it."""
-    write_json(workdir / 'config.json', config)
+    write_json(workdir / 'config.json', dict(config))
     path = workdir / 'provenance.json'
     last = read_json(path, {})
     earlier = last.pop('earlier', [])

@@ -1,0 +1,1 @@
+"""Programs built on the package: the quickstart, benchmarks, paper tables."""

@@ -25,7 +25,7 @@ from diffusion_jax.generate import generate
 from diffusion_jax.training import train
 
 _CONFIG = config_flags.DEFINE_config_file('config', 'configs/quickstart.py', 'Config to train.')
-_WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run and of the report.')
+_WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run and of the report.', required=True)
 _NUM = flags.DEFINE_integer('num', 500, 'Samples per setting.', lower_bound=100)
 _STEPS = flags.DEFINE_list('steps', ['10', '20', '50', '250'], 'Step counts.')
 _METHODS: dict[str, dict[str, Any]] = {
@@ -97,6 +97,8 @@ def write_report(
     }
     terms = ', '.join(f'{k} {bits[k]:.3f}' for k in ('prior', 'kl', 'decoder'))
     name, value = next(iter(floor.values.items()))
+    devices = ', '.join(provenance['devices'])
+    versions = ', '.join(f'{k} {v}' for k, v in provenance['versions'].items())
     text = f"""# DDPM and DDIM from one network
 
 ![the same noises under every setting](samples.png)
@@ -108,9 +110,9 @@ Bits/dim on {bits['rows']} held-out samples: {bits['bits/dim']:.3f} +- {bits['st
 
 ![quality against steps](tradeoff.png)
 
-Time: {', '.join(f'{k} {v:.1f} min' for k, v in minutes.items())}. Machine: {platform.processor() or platform.machine()},
-{', '.join(provenance['devices'])}. Versions: {', '.join(f'{k} {v}' for k, v in provenance['versions'].items())}.
-Command: `{' '.join(['python', '-m', 'experiments.quickstart', *provenance['command'][1:]])}`, git {provenance['git']}.
+Time: {', '.join(f'{k} {v:.1f} min' for k, v in minutes.items())}. Machine: {platform.machine()}, {devices}.
+Versions: {versions}. Git: {provenance['git']}.
+Command: `{' '.join(['python', '-m', 'experiments.quickstart', *provenance['command'][1:]])}`
 """
     (folder / 'report.md').write_text(text)
 
@@ -139,4 +141,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    cli.run(main, required=('workdir',))
+    cli.run(main)

@@ -11,7 +11,14 @@ import jax
 import pytest
 
 jax.config.update('jax_numpy_rank_promotion', 'raise')
-jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
+jax.config.update('jax_persistent_cache_min_compile_time_secs', 0)
+
+
+@pytest.fixture
+def x64():
+    """Float64 for one test: closed forms and orders of convergence need more digits than float32 has."""
+    with jax.enable_x64(True):
+        yield
 
 
 @pytest.fixture(scope='session')

@@ -32,17 +32,19 @@ def digits(**train) -> dict[str, Any]:
 
 def call(name: str, *arguments: str) -> int:
     """Runs the entry point `diffusion_jax.NAME` on a command line; returns its exit code."""
-    defined = {*flags.FLAGS}
+    defined, before = {*flags.FLAGS}, sys.argv
+    sys.argv = [name, *arguments]  # where ml_collections looks for overrides
     sys.modules.pop(
         f'diffusion_jax.{name}', None
     )  # its flags are defined by its import, and the entry points share names
     try:
         module = importlib.import_module(f'diffusion_jax.{name}')
-        cli.guarded(module.main, cli._parse([name, *arguments]))
+        cli.guarded(module.main, cli._parse(sys.argv))
         return 0
     except SystemExit as stop:
         return int(stop.code or 0)
     finally:
+        sys.argv = before
         for flag in {*flags.FLAGS} - defined:
             delattr(flags.FLAGS, flag)
         flags.FLAGS.unparse_flags()

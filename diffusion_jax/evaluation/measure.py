@@ -59,12 +59,10 @@ def measure(samples: np.ndarray, reference: Reference, seeds: tuple[int, ...]) -
     features = reference.features
     mine = moments(features, _chunks(samples))
     values = {
-        frechet_name(features): frechet_distance(
-            mine.mean, mine.cov, reference.moments.mean, reference.moments.cov
-        )
+        frechet_name(features): frechet_distance(mine.mean, mine.cov, reference.moments.mean, reference.moments.cov)
     }
-    rows = np.concatenate([np.asarray(features.apply(c)) for c in _chunks(samples)])
-    others = np.concatenate([np.asarray(features.apply(c)) for c in _chunks(reference.x[:_KERNEL_ROWS])])
+    rows = np.concatenate([np.asarray(features.apply(jnp.asarray(c))) for c in _chunks(samples)])
+    others = np.concatenate([np.asarray(features.apply(jnp.asarray(c))) for c in _chunks(reference.x[:_KERNEL_ROWS])])
     kernel = kernel_distance(rows, others, subsets=20, subset_size=min(1000, len(rows), len(others)))
     values[kernel_name(features)] = kernel.mean
     values[f'{kernel_name(features)}, standard error'] = kernel.standard_error

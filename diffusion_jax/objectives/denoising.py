@@ -12,7 +12,7 @@ from diffusion_jax.weights import Weight
 def denoising(model: Model, schedule: Schedule, p_t: TimeDistribution, weight: Weight) -> LossFn:
     """The denoising loss, a mean over batch and event axes.
 
-    DDPM's L_simple (arXiv 2006.11239, eq. 14) is `p_t = times.discrete_uniform(T)` with `weight = weights.snr(schedule)`.
+    DDPM's L_simple (arXiv 2006.11239, eq. 14) is `p_t = times.discrete_uniform(T)`, `weight = weights.snr(schedule)`.
     """
 
     def loss(params, frozen, key, batch, step):

@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 
 from diffusion_jax import reverse
 from diffusion_jax.samplers.loop import noise
-from diffusion_jax.schedules import eps_from_x_0, posterior_variance
+from diffusion_jax.schedules import eps_from_x_0, posterior_variance, transition
 from diffusion_jax.types import Denoiser, DenoiserWithVariance, Sampler, Schedule
 
 _VARIANCES = {'small': reverse.small, 'large': reverse.large}
@@ -25,8 +25,8 @@ def ancestral(denoise: Denoiser, schedule: Schedule, variance: str = 'small') ->
     Args:
         denoise: the model.
         schedule: its schedule.
-        variance: 'small' (beta-tilde) or 'large' (beta; on a sub-sequence this is DDIM's sigma-hat row, arXiv 2010.02502,
-            section 5).
+        variance: 'small' (beta-tilde) or 'large' (beta; on a sub-sequence this is DDIM's sigma-hat row, arXiv
+            2010.02502, section 5).
     """
     if variance not in _VARIANCES:
         raise ValueError(f'variance must be one of {sorted(_VARIANCES)}; got {variance!r}')
@@ -52,17 +52,20 @@ def ddim(denoise: Denoiser, schedule: Schedule, eta: float = 0.0) -> Sampler:
 
     def step(key, state, t, s):
         x_0, eps = _predict(denoise, schedule, state.x, t, s)
-        std = eta * jnp.sqrt(posterior_variance(schedule, t, s)) if eta else jnp.zeros_like(t)
-        # The direction loses the variance that the fresh noise brings, so the marginal keeps sigma(s)^2 for every eta.
-        direction = jnp.sqrt(jnp.maximum(schedule.sigma(s) ** 2 - std**2, 0))
-        x_s = schedule.alpha(s) * x_0 + direction * eps
-        return OneStep(x_s + std * noise(key, state.x) if eta else x_s)
+        if not eta:
+            return OneStep(schedule.alpha(s) * x_0 + schedule.sigma(s) * eps)
+        std = eta * jnp.sqrt(posterior_variance(schedule, t, s))
+        # The direction loses the variance that the fresh noise brings, so the marginal keeps sigma(s)^2 for every eta:
+        # sigma_s^2 - std^2, with sigma_s^2 - posterior_variance written out, as near eta = 1 the difference cancels.
+        kept = eta * schedule.sigma(s) * transition(schedule, t, s)[0] / schedule.sigma(t)
+        direction = schedule.sigma(s) * jnp.sqrt(jnp.maximum(1 - eta**2 + kept**2, 0))
+        return OneStep(schedule.alpha(s) * x_0 + direction * eps + std * noise(key, state.x))
 
     return Sampler(OneStep, step)
 
 
 def ddim_encode(denoise: Denoiser, schedule: Schedule) -> Sampler:
-    """Deterministic encoding x_0 -> x_T: the step of `ddim(eta=0)` on an increasing grid, e.g. `times.uniform(50)[::-1]`.
+    """Deterministic encoding x_0 -> x_T: `ddim(eta=0)` on an increasing grid, e.g. `times.uniform(50)[::-1]`.
 
     Source: arXiv 2010.02502, section 4.3. Decoding with `ddim` on the grid itself inverts it as steps become small.
     """
@@ -70,7 +73,7 @@ def ddim_encode(denoise: Denoiser, schedule: Schedule) -> Sampler:
 
 
 def _predict(denoise, schedule, x, t, s):
-    """x_0 and eps at x_t. Clean data (sigma_t = 0, the encoder's first step) hold no eps: theirs is the model's at s."""
+    """x_0 and eps at x_t. Clean data (sigma_t = 0, the encoder's first step) hold no eps: it is the model's at s."""
     clean = schedule.sigma(t) == 0
     u = jnp.where(clean, s, t)
     x_0 = denoise(x, _per_batch(u, x))

@@ -1,0 +1,120 @@
+"""What every sampler and every objective promises: add a row, inherit the contract."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from diffusion_jax import objectives, precond, reverse, samplers, schedules, times, weights
+from diffusion_jax.types import Batch, Frozen
+
+TABLE = schedules.DiscreteVP(schedules.linear_betas(20, 1e-3, 0.3))
+FLOW = schedules.RectifiedFlow()
+COND = jnp.array([0, 1] * 4)
+
+
+def network(params, x, c_noise, cond, key):
+    """A linear network in x that listens to all of its arguments; `key` is dropout."""
+    out = x * params['w'] + jnp.sin(c_noise)[:, None] * params['b'] + (0 if cond is None else cond[:, None] * 0.1)
+    return out if key is None else out * jax.random.bernoulli(key, 0.9, out.shape)
+
+
+def network_with_variance(params, x, c_noise, cond, key):
+    out = network(params, x, c_noise, cond, key)
+    return jnp.concatenate([out, jnp.tanh(out)], -1)
+
+
+PARAMS = {'w': jnp.array(0.5), 'b': jnp.array(0.1)}
+model = precond.denoiser(precond.v(TABLE, 20), network)
+model_with_variance = precond.denoiser_with_variance(precond.v(TABLE, 20), network_with_variance)
+denoise = model(PARAMS, None, None)
+
+# name: sampler, grid, whether it draws noise
+SAMPLERS = {
+    'ancestral small': (samplers.ancestral(denoise, TABLE, 'small'), times.trailing(5, 20), True),
+    'ancestral large': (samplers.ancestral(denoise, TABLE, 'large'), times.trailing(5, 20), True),
+    'ancestral learned': (
+        samplers.ancestral_learned(model_with_variance(PARAMS, None, None), TABLE), times.trailing(5, 20), True,
+    ),
+    'ddim 0': (samplers.ddim(denoise, TABLE), times.quadratic(5, 20), False),
+    'ddim 0.5': (samplers.ddim(denoise, TABLE, 0.5), times.uniform(5), True),
+    'ddim encode': (samplers.ddim_encode(denoise, TABLE), times.uniform(5)[::-1], False),
+}  # fmt: skip
+uniform = times.discrete_uniform(20)
+OBJECTIVES = {
+    'simple': objectives.denoising(model, TABLE, uniform, weights.snr(TABLE)),
+    'flow': objectives.denoising(
+        precond.denoiser(precond.flow(FLOW), network), FLOW, times.logit_normal(), weights.flow(FLOW)
+    ),
+    'edm': objectives.denoising(
+        precond.denoiser(precond.edm(), network), schedules.VE(), times.log_normal(), weights.edm()
+    ),
+    'vlb': objectives.vlb(model, TABLE, 20),
+    'vlb large': objectives.vlb(model, TABLE, 20, log_variance=reverse.large),
+    'vlb learned': objectives.vlb_learned(model_with_variance, TABLE, 20),
+    'hybrid': objectives.hybrid(model_with_variance, TABLE, weights.snr(TABLE), 20),
+}
+
+
+def counted(f):
+    """A jitted f and the list of its traces."""
+    traces = []
+
+    @jax.jit
+    @functools.wraps(f)
+    def g(*args):
+        traces.append(1)
+        return f(*args)
+
+    return g, traces
+
+
+def split_over_devices(tree):
+    assert len(jax.devices()) == 8
+    mesh = jax.make_mesh((8,), ('data',), axis_types=(AxisType.Auto,))
+    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec('data')))
+
+
+@pytest.mark.parametrize('name', SAMPLERS)
+def test_samplers(name):
+    sampler, grid, stochastic = SAMPLERS[name]
+    run, traces = counted(lambda key, x: samplers.sample(sampler, key, x, grid))
+    x = jax.random.normal(jax.random.key(7), (8, 4))
+    key, other = jax.random.split(jax.random.key(0))
+    out = run(key, x)
+    assert out.shape == x.shape
+    assert out.dtype == x.dtype
+    assert jnp.isfinite(out).all()
+    np.testing.assert_array_equal(run(key, x), out)
+    assert np.array_equal(run(other, x), out) is not stochastic
+    run(key, 2 * x)
+    assert len(traces) == 1
+    np.testing.assert_allclose(run(key, split_over_devices(x)), out, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize('name', OBJECTIVES)
+def test_objectives(name):
+    loss, cond = OBJECTIVES[name], None if name == 'flow' else COND
+    batch = Batch(jax.random.uniform(jax.random.key(3), (8, 4), minval=-1, maxval=1), cond)
+    frozen = Frozen(jax.tree.map(lambda p: p + 1, PARAMS), jax.tree.map(lambda p: p + 2, PARAMS))
+
+    def value_and_grads(params, frozen, key, batch, step):
+        return jax.value_and_grad(loss, (0, 1), has_aux=True)(params, frozen, key, batch, step)
+
+    run, traces = counted(value_and_grads)
+    key, other = jax.random.split(jax.random.key(0))
+    (value, metrics), (grad, grad_frozen) = run(PARAMS, frozen, key, batch, jnp.array(0))
+    assert value.shape == ()
+    assert all(v.shape == () and jnp.isfinite(v) for v in metrics.values())
+    assert metrics['loss'] == value
+    assert all(jnp.isfinite(g).all() and (g != 0).any() for g in jax.tree.leaves(grad))
+    assert all((g == 0).all() for g in jax.tree.leaves(grad_frozen))
+    assert run(PARAMS, frozen, key, batch, jnp.array(1))[0][0] == value
+    assert run(PARAMS, frozen, other, batch, jnp.array(1))[0][0] != value
+    assert len(traces) == 1
+    (sharded, _), (grad_sharded, _) = run(PARAMS, frozen, key, split_over_devices(batch), jnp.array(0))
+    np.testing.assert_allclose(sharded, value, rtol=1e-5)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), grad_sharded, grad)

@@ -1,0 +1,102 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import stats
+
+from diffusion_jax import schedules, times
+
+NS = (1, 2, 10, 50, 1000)
+# name: grid of n steps, largest time, n to try
+GRIDS = {
+    'uniform': (times.uniform, 1.0, NS),
+    'trailing': (times.trailing, 1.0, (*NS, 7, 333)),
+    'leading': (times.leading, 1.0, (*NS, 7, 333)),
+    'quadratic': (times.quadratic, 1.0, (*NS, 7, 333, 999)),
+    'quadratic to T': (lambda n: times.quadratic(n, t_max=1.0), 1.0, NS),
+    'karras': (times.karras, 80.0, NS),
+    'log_snr': (lambda n: times.log_snr(n, schedules.LinearVP()), 1.0, (1, 2, 10, 50)),
+    'log_snr table': (lambda n: times.log_snr(n, schedules.DiscreteVP(schedules.linear_betas())), 1.0, (1, 10)),
+}
+
+
+@pytest.mark.parametrize('name', GRIDS)
+def test_grids_decrease_to_clean_data(name):
+    grid, largest, ns = GRIDS[name]
+    for n in ns:
+        t = grid(n)
+        assert t.shape == (n + 1,)
+        assert (np.diff(t) < 0).all()
+        assert t[-1] == 0
+        assert t[0] <= largest * (1 + 1e-12)
+        if name in ('trailing', 'leading', 'quadratic', 'quadratic to T'):
+            np.testing.assert_array_equal(t, np.round(t * 1000) / 1000)
+
+
+def test_paper_values():
+    def k(t):
+        return np.round(t * 1000).astype(int).tolist()
+
+    assert k(times.uniform(10)) == [*range(1000, -1, -100)]
+    assert k(times.trailing(10)) == [*range(1000, -1, -100)]
+    assert k(times.trailing(7)) == [1000, 857, 714, 571, 429, 286, 143, 0]
+    assert k(times.leading(10)) == [*range(901, 0, -100), 0]
+    assert k(times.leading(1000)) == [*range(1000, -1, -1)]
+    # The released `np.linspace(0, np.sqrt(T * 0.8), S) ** 2` cut to integers; the table's k is that index plus one.
+    index = [0, 9, 39, 88, 158, 246, 355, 483, 632, 800]
+    assert k(times.quadratic(10))[::-1] == [0, *(i + 1 for i in index)]
+    # At S = 50 it repeats an index, which pushes two on; all other points are the released ones.
+    released = (np.linspace(0, np.sqrt(800), 50) ** 2 + 1e-9).astype(int)
+    assert released[:3].tolist() == [0, 0, 1]
+    ours = k(times.quadratic(50))[::-1]
+    assert ours[:5] == [0, 1, 2, 3, 4]
+    assert ours[5:] == (released[4:] + 1).tolist()
+
+
+def test_karras_and_uniform_values():
+    np.testing.assert_allclose(times.karras(2), [80.0, 0.002, 0.0])
+    rho = [80 ** (1 / 7), (80 ** (1 / 7) + 0.002 ** (1 / 7)) / 2]
+    np.testing.assert_allclose(times.karras(3)[:2], [rho[0] ** 7, rho[1] ** 7])
+    np.testing.assert_allclose(times.uniform(4, t_max=2.0), [2, 1.5, 1, 0.5, 0])
+
+
+def test_log_snr_is_equally_spaced():
+    t = times.log_snr(20, schedules.LinearVP())
+    integral = 0.1 * t[:-1] + 19.9 * t[:-1] ** 2 / 2
+    lam = -integral - np.log(-np.expm1(-integral))
+    np.testing.assert_allclose(np.diff(lam), np.diff(lam).mean(), rtol=1e-3)
+    np.testing.assert_allclose([t[0], t[-2]], [1.0, 1e-3], rtol=1e-3)
+
+
+def test_log_snr_refuses_a_start_without_signal():
+    for schedule in (schedules.CosineVP(), schedules.RectifiedFlow()):
+        with pytest.raises(ValueError, match='t_max'):
+            times.log_snr(10, schedule)
+
+
+@pytest.mark.parametrize('n', [0, -1, 1001])
+@pytest.mark.parametrize('grid', [times.uniform, times.trailing, times.leading, times.quadratic, times.karras])
+def test_impossible_step_counts_are_refused(grid, n):
+    if n > 0 and grid in (times.uniform, times.karras):
+        pytest.skip('not bound to a table')
+    with pytest.raises(ValueError, match='at least 1 step'):
+        grid(n)
+
+
+def test_training_times_follow_their_distributions():
+    n = 20_000
+    table = np.asarray(times.discrete_uniform(8)(jax.random.key(0), (n,)))
+    np.testing.assert_array_equal(table, np.round(table * 8) / 8)
+    counts = np.bincount(np.round(table * 8).astype(int), minlength=9)
+    assert counts[0] == 0
+    assert stats.chisquare(counts[1:]).pvalue > 1e-3
+    cases = [
+        (times.continuous_uniform(0.1, 0.7), stats.uniform(0.1, 0.6)),
+        (times.log_normal(-1.2, 1.2), stats.lognorm(s=1.2, scale=np.exp(-1.2))),
+    ]
+    for i, (p_t, want) in enumerate(cases):
+        t = p_t(jax.random.key(i), (n,))
+        assert stats.kstest(np.asarray(t), want.cdf).pvalue > 1e-3
+    t = np.asarray(times.logit_normal(0.3, 0.8)(jax.random.key(3), (n,)), np.float64)
+    assert stats.kstest(np.log(t / (1 - t)), stats.norm(0.3, 0.8).cdf).pvalue > 1e-3
+    assert times.discrete_uniform()(jax.random.key(0), (3,)).dtype == jnp.float32
