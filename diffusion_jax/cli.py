@@ -29,7 +29,13 @@ def _quieten():
     threads = ('orbax', 'asyncio')
     logging.get_absl_handler().addFilter(lambda r: not (r.levelno >= 40 and any(t in r.pathname for t in threads)))
     show = sys.unraisablehook
-    sys.unraisablehook = lambda u: None if str(u.exc_value) == 'Event loop is closed' else show(u)
+
+    def without_aftermath(u):
+        abandoned = 'orbax' in getattr(getattr(u.object, 'cr_code', None), 'co_filename', '')
+        if not abandoned and str(u.exc_value) != 'Event loop is closed':
+            show(u)
+
+    sys.unraisablehook = without_aftermath
 
 
 def guarded(main: Callable[[], None], argv: list[str]) -> None:

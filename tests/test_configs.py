@@ -84,6 +84,7 @@ def test_small_configs_run(name, tmp_path, capsys):
     assert (tmp_path / 'samples' / 'step_00000020.png').stat().st_size > 1000
     losses = [json.loads(line)['loss'] for line in (tmp_path / 'metrics.jsonl').read_text().splitlines()]
     assert losses[-1] < losses[0]
-    assert tiny.call('sample', f'--workdir={tmp_path}', '--num=4') == 0
-    assert tiny.call('evaluate', f'--workdir={tmp_path}', '--num=40') == 0
-    assert 'step 20, 40 samples, seed 0' in capsys.readouterr().out
+    if name == 'toy2d':  # for images the tests of these commands have a smaller run
+        assert tiny.call('sample', f'--workdir={tmp_path}', '--num=4') == 0
+        assert tiny.call('evaluate', f'--workdir={tmp_path}', '--num=40') == 0
+        assert 'step 20, 40 samples, seed 0' in capsys.readouterr().out

@@ -49,7 +49,7 @@ def test_seeds_batches_and_samplers(digits_run, tmp_path):
     assert np.abs(first.astype(int) - again.astype(int)).max() <= 1
     other = sampled(digits_run, tmp_path / 'x', '--num=12', '--sampler=ddim', '--steps=2', '--seed=1')
     noisy = sampled(digits_run, tmp_path / 'x', '--num=12', '--sampler=ddim:eta=1', '--steps=2')
-    assert (first != other).mean() > 0.5
+    assert (first != other).mean() > 0.2
     assert (first != noisy).mean() > 0.1
 
 

@@ -134,18 +134,15 @@ def environment():
     return {**os.environ, 'PYTHONPATH': str(ROOT), 'XLA_FLAGS': '', 'PYTHONUNBUFFERED': '1'}
 
 
-def test_ctrl_c_from_outside(tmp_path):
-    command = [
-        sys.executable,
-        '-m',
-        'diffusion_jax.train',
-        '--config=configs/toy2d.py:runlocal',
-        f'--workdir={tmp_path}',
+def command(folder):
+    return [f'--config={ROOT}/configs/toy2d.py:runlocal', f'--workdir={folder}', '--config.data.n=64'] + [
+        '--config.sample.times.n=2'
     ]
-    command += ['--config.data.n=64', '--config.sample.times.n=2']
-    process = subprocess.Popen(
-        [*command, '--config.train.steps=1000000'], cwd=ROOT, env=environment(), stderr=subprocess.PIPE, text=True
-    )
+
+
+def test_ctrl_c_from_outside(tmp_path):
+    call = [sys.executable, '-m', 'diffusion_jax.train', *command(tmp_path), '--config.train.steps=1000000']
+    process = subprocess.Popen(call, cwd=ROOT, env=environment(), stderr=subprocess.PIPE, text=True)
     try:
         deadline = time.monotonic() + 120
         while not (tmp_path / 'metrics.jsonl').exists() and time.monotonic() < deadline:
@@ -160,37 +157,30 @@ def test_ctrl_c_from_outside(tmp_path):
     assert 'saved. Run the same command again to go on.' in last
     step = int(last.split()[3])
     assert (tmp_path / 'checkpoints' / str(step)).is_dir()
-    again = [*command, f'--config.train.steps={step + 5}', '--allow_config_change']
-    done = subprocess.run(again, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
+    more = [f'--config.train.steps={step + 5}', '--allow_config_change']
+    assert tiny.call('train', *command(tmp_path), *more) == 0
     assert metrics(tmp_path)[-1]['step'] == step + 5
 
 
 def test_a_full_disk_while_saving(tmp_path):
-    command = [
-        sys.executable,
-        '-m',
-        'diffusion_jax.train',
-        '--config=configs/toy2d.py:runlocal',
-        f'--workdir={tmp_path}',
-    ]
-    command += ['--config.data.n=64', '--config.sample.times.n=2']
-
-    def run(*arguments, limit='unlimited'):
-        # No file may grow beyond the limit: those of a checkpoint of this net do, all others do not.
-        call = ['sh', '-c', f'ulimit -f {limit}; exec "$@"', 'sh', *command, *arguments]
-        return subprocess.run(
-            call, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=120, check=False
-        )
-
-    assert run('--config.train.steps=10').returncode == 0
-    full = run('--config.train.steps=30', '--allow_config_change', limit='200')
+    assert tiny.call('train', *command(tmp_path), '--config.train.steps=10') == 0
+    # No file may grow beyond the limit any more: those of a checkpoint of this net do, all others do not.
+    call = [sys.executable, '-m', 'diffusion_jax.train', *command(tmp_path), '--config.train.steps=30']
+    full = subprocess.run(
+        ['sh', '-c', 'ulimit -f 200; exec "$@"', 'sh', *call, '--allow_config_change'],
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     assert full.returncode == 2, full.stderr
     lines = [line for line in full.stderr.splitlines() if not line.startswith('step ')]
     assert len(lines) == 1, full.stderr
-    assert lines[0].startswith('error: saving a checkpoint failed (File too large);')
-    assert 'the checkpoint of step 10 is intact' in lines[0]
+    assert lines[0].startswith(
+        'error: saving a checkpoint failed (File too large); the checkpoint of step 10 is intact'
+    )
     assert runs.load(tmp_path).step == 10
-    done = run('--config.train.steps=30')
-    assert done.returncode == 0, done.stderr
+    assert tiny.call('train', *command(tmp_path), '--config.train.steps=30') == 0
     assert [line['step'] for line in metrics(tmp_path)] == list(range(5, 31, 5))
