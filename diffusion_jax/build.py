@@ -5,10 +5,9 @@ that the run itself determines (the schedule, the model, the number of steps T o
 passed by name to every factory that has a parameter of that name, unless the spec sets it.
 """
 
-import difflib
 import inspect
 from collections.abc import Callable, Mapping
-from types import ModuleType
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import jax
@@ -18,18 +17,30 @@ import numpy as np
 import optax
 
 from diffusion_jax import ema as emas
-from diffusion_jax import guidance, nets, objectives, precond, reverse, samplers, schedules, times, weights
-from diffusion_jax.data import mixture, pipeline, sources
+from diffusion_jax import guidance, likelihood, nets, objectives, precond, reverse, samplers, schedules, times
+from diffusion_jax.data import pipeline, sources
 from diffusion_jax.ema import Ema
-from diffusion_jax.errors import UserError
+from diffusion_jax.errors import UserError, nearest, one_line
 from diffusion_jax.evaluation import features
+from diffusion_jax.specs import check_type, make
 from diffusion_jax.types import Array, Key, LossFn, Model, ModelWithVariance, Params, Sampler, Schedule
 
-# Where the name in a spec that is an argument of another spec is looked up.
-_NESTED = {'betas': schedules, 'p_t': times, 'weight': weights, 'components': mixture, 'schedule': schedules}
+_EMBEDDED = SimpleNamespace(__all__=['digits', 'mixture'], digits=sources.digits, mixture=sources.mixture)
+_FEATURES = SimpleNamespace(__all__=['pca', 'pixels'], pca=features.pca, pixels=features.pixels)
+_NETS = SimpleNamespace(__all__=['MLP', 'UNet'], MLP=nets.MLP, UNet=nets.UNet)
+_OPTIMISERS = SimpleNamespace(
+    __all__=['adam', 'adamw', 'lion', 'radam', 'sgd'],
+    **{name: getattr(optax, name) for name in ('adam', 'adamw', 'lion', 'radam', 'sgd')},
+)
 _VARIANCES = {'small': reverse.small, 'large': reverse.large}
 
-_SECTIONS = 'seed data schedule precond net objective optim ema train mesh sample eval'.split()
+_SECTIONS = tuple('seed data schedule precond net objective optim ema train mesh sample eval'.split())
+_FIELDS = {  # of the sections that are no specs
+    'train': ('batch_size', 'steps', 'log_every', 'save_every', 'sample_every', 'keep'),
+    'mesh': ('data',),
+    'sample': ('sampler', 'times', 'clip', 'num', 'batch_size'),
+    'eval': ('num', 'batch_size', 'features', 'reference', 'held_out', 'variance', 'bits_num', 'bits_terms'),
+}
 
 Draw = Callable[[Params, Key, Array | None], Array]  # (params, keys [B], cond [B] or None) -> samples [B, ...]
 
@@ -50,79 +61,46 @@ class Experiment(NamedTuple):
     context: dict[str, Any]  # what specs may leave unsaid
 
 
-def make(module: ModuleType | type, spec: Mapping[str, Any], context: Mapping[str, Any], where: str) -> Any:
-    """Calls the factory that a spec names with the spec's arguments and those of the context that it has.
-
-    Raises:
-        UserError: for an unknown name or argument (with the nearest known ones), or arguments that the factory refuses.
-    """
-    arguments = dict(spec)
-    name = arguments.pop('name', None)
-    known = list(getattr(module, '__all__', None) or [k for k in vars(module) if not k.startswith('_')])
-    if name not in known:
-        raise UserError(f'{where}.name={name!r} is unknown; {_nearest(str(name), known)}')
-    factory = getattr(module, name)
-    parameters = inspect.signature(factory).parameters
-    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    for key in arguments:
-        if key not in parameters and not open_ended:
-            settable = [p for p in parameters if p not in context]
-            raise UserError(f'{where}.{key} is not an argument of {name}; {_nearest(key, settable)}')
-    for key, value in arguments.items():
-        if isinstance(value, Mapping):
-            arguments[key] = make(_NESTED[key], value, context, f'{where}.{key}')
-    implied = {k: v for k, v in context.items() if k in parameters and k not in arguments}
-    try:
-        return factory(**implied, **arguments)
-    except (TypeError, ValueError) as error:
-        raise UserError(f'{where}: {name}: {error}') from error
-
-
-def _nearest(name, known):
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-    return f'did you mean {" or ".join(near)}?' if near else f'known: {", ".join(sorted(known))}'
-
-
-def parse_spec(text: str) -> dict[str, Any]:
-    """A command line's `name` or `name:key=value,key=value` as a spec.
-
-    Raises:
-        UserError: if it has another form.
-    """
-    name, _, rest = text.partition(':')
-    spec: dict[str, Any] = {'name': name}
-    for item in filter(None, rest.split(',')):
-        key, equals, value = item.partition('=')
-        if not equals:
-            raise UserError(f'cannot read {text!r}: the form is name:key=value,key=value')
-        spec[key] = _literal(value)
-    return spec
-
-
-def _literal(text):
-    constants = {'True': True, 'False': False, 'None': None}
-    for convert in (constants.__getitem__, int, float):
-        try:
-            return convert(text)
-        except (KeyError, ValueError):
-            continue
-    return text
-
-
 def resolve(config: ml_collections.ConfigDict) -> dict[str, Any]:
-    """The config as plain nested dicts with every reference resolved.
+    """The config as plain nested dicts with every reference resolved, checked by `check`."""
+    return check(config.to_dict())
+
+
+def check(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The config itself, if its sections, and the fields of those that are no specs, are as they must be.
 
     Raises:
-        UserError: for a missing or unknown section.
+        UserError: for a missing or unknown one, or a number that cannot be.
     """
-    plain = config.to_dict()
-    for section in _SECTIONS:
-        if section not in plain:
-            raise UserError(f'the config has no section {section!r}; it needs {", ".join(_SECTIONS)}')
-    for section in plain:
-        if section not in _SECTIONS:
-            raise UserError(f'config.{section} is not a section; {_nearest(section, _SECTIONS)}')
-    return plain
+    _check_names(config, _SECTIONS, 'config')
+    for section, fields in _FIELDS.items():
+        _check_names(config[section], fields, f'config.{section}')
+    least = {'train': {'batch_size': 1, 'steps': 0, 'keep': 1}, 'sample': {'num': 1, 'batch_size': 1}}
+    least |= {'eval': {'num': 2, 'batch_size': 1, 'bits_num': 0}}
+    for section, fields in least.items():
+        for field, minimum in fields.items():
+            _check_number(config[section][field], minimum, f'config.{section}.{field}')
+    for field in ('log_every', 'save_every', 'sample_every'):
+        _check_number(config['train'][field], 0, f'config.train.{field}')
+    _check_number(config['seed'], 0, 'config.seed')
+    return dict(config)
+
+
+def _check_names(given, wanted, where):
+    if not isinstance(given, Mapping):
+        raise UserError(f'{where} must have the fields {", ".join(wanted)}')
+    for name in given:
+        if name not in wanted:
+            raise UserError(f'{where}.{name} is not a field; {nearest(name, wanted)}')
+    missing = [name for name in wanted if name not in given]
+    if missing:
+        raise UserError(f'{where} has no {", ".join(missing)}')
+
+
+def _check_number(value, minimum, where):
+    check_type(value, int, where)
+    if value < minimum:
+        raise UserError(f'{where}={value} must be at least {minimum}')
 
 
 def build_source(spec: Mapping[str, Any], split: str | None = None) -> sources.Source:
@@ -134,13 +112,13 @@ def build_source(spec: Mapping[str, Any], split: str | None = None) -> sources.S
     spec = {k: v for k, v in spec.items() if k != 'flip' and v is not None}
     if split is not None:
         spec['split'] = split
-    embedded = ('digits', 'mixture')
-    if spec.get('name') in embedded:
-        return make(sources, spec, {}, 'config.data')
-    try:
-        return sources.tfds(**spec)
-    except TypeError as error:
-        raise UserError(f'config.data: {error}') from error
+    if spec.get('name') in _EMBEDDED.__all__:
+        return make(_EMBEDDED, spec, {}, 'config.data')
+    settable = list(inspect.signature(sources.tfds).parameters)
+    for key in spec:
+        if key not in settable:
+            raise UserError(f'config.data.{key} is not an argument of a data set; {nearest(key, settable)}')
+    return sources.tfds(**{'name': '', **spec})
 
 
 def build(config: Mapping[str, Any]) -> Experiment:
@@ -152,6 +130,8 @@ def build(config: Mapping[str, Any]) -> Experiment:
     source = build_source(config['data'])
     shape = tuple(source.x[np.zeros(1, np.int64)].shape[1:])
     schedule = make(schedules, config['schedule'], {}, 'config.schedule')
+    if not isinstance(schedule, Schedule):
+        raise UserError(f'config.schedule.name={config["schedule"]["name"]!r} is a table of betas, not a schedule')
     # Only a table has a number of steps.
     context: dict[str, Any] = {'schedule': schedule, **({'T': schedule.T} if hasattr(schedule, 'T') else {})}
     if source.levels is not None:
@@ -171,7 +151,9 @@ def build(config: Mapping[str, Any]) -> Experiment:
 
     num_classes = config['net'].get('num_classes', 0)
     if num_classes and source.num_classes != num_classes:
-        raise UserError(f'config.net.num_classes={num_classes}, but {source.name} has {source.num_classes} classes')
+        raise UserError(
+            f'config.net.num_classes={num_classes}, but {source.name} has {source.num_classes or "no"} classes'
+        )
     prepare = pipeline.prepare(source.levels, config['data'].get('flip', False))
     loss = make(objectives, objective, context, 'config.objective')
     tx = _build_optimiser(config['optim'])
@@ -194,7 +176,7 @@ def build(config: Mapping[str, Any]) -> Experiment:
 def _build_net(spec, shape, with_variance):
     out = shape[-1] * (2 if with_variance else 1)
     spec = {k: tuple(v) if isinstance(v, list) else v for k, v in spec.items()}
-    module = make(nets, spec, {'out_channels': out, 'out_dim': out}, 'config.net')
+    module = make(_NETS, spec, {'out_channels': out, 'out_dim': out}, 'config.net')
     init, net = nets.functional(module)
     x, c_noise = jnp.zeros((1, *shape)), jnp.zeros(1)
 
@@ -204,16 +186,22 @@ def _build_net(spec, shape, with_variance):
     try:
         jax.eval_shape(init_params, jax.random.key(0))
     except (TypeError, ValueError) as error:
-        raise UserError(f'config.net: {error}') from error
+        raise UserError(f'config.net: {one_line(error)}') from error
     return init_params, net
 
 
 def _build_optimiser(spec):
     spec = dict(spec)
+    if 'lr' not in spec:
+        raise UserError('config.optim has no lr')
     lr, warmup, clip = spec.pop('lr'), spec.pop('warmup', 0), spec.pop('clip', None)
-    rate = optax.linear_schedule(0.0, lr, warmup) if warmup else lr
-    tx = make(optax, spec, {'learning_rate': rate}, 'config.optim')
-    return optax.chain(optax.clip_by_global_norm(clip), tx) if clip else tx
+    check_type(lr, float, 'config.optim.lr')
+    check_type(warmup, int, 'config.optim.warmup')
+    check_type(clip, float | None, 'config.optim.clip')
+    # Of one structure with and without warm-up and clipping, so that a run can change them and go on.
+    rate = optax.linear_schedule(0.0, lr, warmup) if warmup else optax.constant_schedule(lr)
+    tx = make(_OPTIMISERS, spec, {'learning_rate': rate}, 'config.optim')
+    return optax.chain(optax.clip_by_global_norm(clip) if clip else optax.identity(), tx)
 
 
 def _on_raw_batch(loss, prepare, conditional):
@@ -232,6 +220,8 @@ def build_draw(experiment: Experiment, spec: Mapping[str, Any]) -> Draw:
         UserError: as `make`.
     """
     grid = make(times, spec['times'], experiment.context, 'config.sample.times')
+    if not isinstance(grid, np.ndarray):
+        raise UserError(f'config.sample.times.name={spec["times"]["name"]!r} is a distribution, not a grid')
     clip = guidance.clip if spec['clip'] else lambda denoise: denoise
 
     def bind(params, cond):
@@ -240,12 +230,15 @@ def build_draw(experiment: Experiment, spec: Mapping[str, Any]) -> Draw:
         if experiment.model_with_variance is not None:
             raw = experiment.model_with_variance(params, cond, None)
             context['denoise_with_variance'] = guidance.on_x_0(clip, raw)
+        if spec['sampler'].get('name') == 'ancestral_learned' and experiment.model_with_variance is None:
+            raise UserError('config.sample.sampler: ancestral_learned needs a model trained with a learned variance')
         return make(samplers, spec['sampler'], context, 'config.sample.sampler')
 
     def draw(params, keys, cond=None):
         sampler: Sampler = bind(params, cond)
-        shape = (*keys.shape, *experiment.shape)
-        start = samplers.prior(samplers.fold_in(keys, 0), experiment.schedule, shape, grid[0])
+        start = samplers.prior(
+            samplers.fold_in(keys, 0), experiment.schedule, (*keys.shape, *experiment.shape), grid[0]
+        )
         return samplers.sample(sampler, samplers.fold_in(keys, 1), start, grid)
 
     bind({}, None)  # so that a wrong spec fails before anything is restored or compiled
@@ -267,6 +260,31 @@ def build_reverse(experiment: Experiment, params: Params, cond: Array | None, va
     return reverse.fixed(denoise, experiment.schedule, _VARIANCES[variance])
 
 
+def build_bound(
+    experiment: Experiment, source: sources.Source, variance: str, terms: int | None
+) -> Callable[[Params, Key, Array, Array | None], likelihood.BoundTerms]:
+    """The bound on a data set, `(params, key, x [B, ...], cond [B] or None) -> BoundTerms`.
+
+    Raises:
+        UserError: for a schedule that is no table, data without levels, an unknown variance, too many terms.
+    """
+    levels, T = source.levels, experiment.context.get('T')
+    if levels is None:
+        raise UserError(f'bits/dim needs quantised data, and {source.name} is continuous: set --bits_num=0')
+    if T is None:
+        raise UserError('bits/dim of the bound needs a table of steps (DiscreteVP): set --bits_num=0')
+
+    def bound(params, key, x, cond):
+        p = build_reverse(experiment, params, cond, variance)
+        return likelihood.vlb(p, experiment.schedule, T, levels, terms)(key, x)
+
+    try:
+        likelihood.vlb(build_reverse(experiment, {}, None, variance), experiment.schedule, T, levels, terms)
+    except ValueError as error:
+        raise UserError(f'config.eval.bits_terms: {one_line(error)}') from error
+    return bound
+
+
 def build_features(spec: Mapping[str, Any], reference: np.ndarray) -> features.Features:
     """The feature space of a config's `eval.features`, for a reference set `[N, ...]` in [-1, 1].
 
@@ -274,4 +292,4 @@ def build_features(spec: Mapping[str, Any], reference: np.ndarray) -> features.F
         UserError: as `make`.
     """
     context = {'reference': reference, 'shape': reference.shape[1:]}
-    return make(features, spec, context, 'config.eval.features')
+    return make(_FEATURES, spec, context, 'config.eval.features')

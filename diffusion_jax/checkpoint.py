@@ -1,19 +1,22 @@
 """Checkpoints of a run, by Orbax: asynchronous, the newest few kept, the EMA readable on its own."""
 
+import contextlib
 import logging
+import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import jax
 import orbax.checkpoint as ocp
 
-from diffusion_jax.errors import UserError
+from diffusion_jax.errors import UserError, one_line
 from diffusion_jax.state import TrainState
 from diffusion_jax.types import Params
 
 
 def open_manager(workdir: Path, keep: int = 2) -> ocp.CheckpointManager:
-    """The manager of `workdir/checkpoints`, which keeps the newest `keep` steps."""
+    """The manager of `workdir/checkpoints`, for the one process that writes there; keeps the newest `keep` steps."""
     options = ocp.CheckpointManagerOptions(max_to_keep=keep, cleanup_tmp_directories=True)
     return ocp.CheckpointManager(workdir.absolute() / 'checkpoints', options=options)
 
@@ -35,7 +38,7 @@ def save(manager: ocp.CheckpointManager, state: TrainState) -> None:
     except UserError:
         raise
     except Exception as error:
-        raise _failed(manager, step, error) from error
+        raise _failed(manager, error) from error
 
 
 def wait(manager: ocp.CheckpointManager) -> None:
@@ -47,16 +50,17 @@ def wait(manager: ocp.CheckpointManager) -> None:
     try:
         manager.wait_until_finished()
     except Exception as error:
-        raise _failed(manager, None, error) from error
+        raise _failed(manager, error) from error
 
 
-def _failed(manager, step, error):
+def _failed(manager, error):
     manager.reload()
     good = manager.latest_step()
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    kept = 'no checkpoint was saved before it' if good is None else f'the checkpoint of step {good} is intact'
-    what = 'a checkpoint' if step is None else f'the checkpoint of step {step}'
-    return UserError(f'saving {what} failed ({reason[:300]}); {kept}. Free some space and run the same command again.')
+    # Out of the long story of the storage library, the operating system's reason.
+    code = re.search(r"os_error_code='(\d+)'", str(error))
+    reason = os.strerror(int(code[1])) if code else one_line(error)
+    kept = 'none was saved before it' if good is None else f'the checkpoint of step {good} is intact'
+    return UserError(f'saving a checkpoint failed ({reason}); {kept}. Make room, then run the same command again.')
 
 
 def restore(manager: ocp.CheckpointManager, abstract: TrainState) -> TrainState | None:
@@ -82,13 +86,14 @@ def restore_ema(workdir: Path, abstract: Params) -> tuple[Params, int]:
     """
     if not (workdir / 'checkpoints').is_dir():
         raise UserError(f'{workdir} holds no checkpoint: train first, or check --workdir')
-    manager = open_manager(workdir)
+    # Without the clean-up of `open_manager`: a training that is still running may be saving there just now.
+    options = ocp.CheckpointManagerOptions(create=False)
+    with contextlib.closing(ocp.CheckpointManager(workdir.absolute() / 'checkpoints', options=options)) as manager:
 
-    def read(step):
-        return manager.restore(step, args=ocp.args.Composite(ema=ocp.args.StandardRestore(abstract)))['ema'], step
+        def read(step):
+            return manager.restore(step, args=ocp.args.Composite(ema=ocp.args.StandardRestore(abstract)))['ema'], step
 
-    found = _newest(manager, read, move_aside=False)
-    manager.close()
+        found = _newest(manager, read, move_aside=False)
     if found is None:
         raise UserError(f'{workdir} holds no checkpoint yet: train first, or check --workdir')
     return found
@@ -100,15 +105,15 @@ def _newest(manager: ocp.CheckpointManager, read: Callable, move_aside: bool):
         try:
             found = jax.block_until_ready(read(step))
         except Exception as error:  # Orbax raises many types for damaged files
-            reason = ''.join(str(error).strip().splitlines()[:1])[:200]
-            logging.warning('checkpoint %d is unreadable (%s: %s)', step, type(error).__name__, reason)
+            logging.warning('checkpoint %d is unreadable (%s: %.200s)', step, type(error).__name__, one_line(error))
             unreadable.append(step)
             continue
         # Only beside a readable step is an unreadable one surely damaged; all of them may be another model's.
         if move_aside and unreadable:
             for bad in unreadable:
                 folder = Path(manager.directory) / str(bad)
-                folder.rename(folder.with_name(f'unreadable_{bad}'))
+                taken = len(list(folder.parent.glob(f'unreadable_{bad}*')))
+                folder.rename(folder.with_name(f'unreadable_{bad}' + (f'_{taken}' if taken else '')))
             manager.reload()
         return found
     if unreadable:

@@ -1,6 +1,9 @@
 """What the entry points share: errors that a user can mend end in one clear line and exit code 2."""
 
+import importlib.util
+import itertools
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -8,38 +11,89 @@ from pathlib import Path
 import jax
 from absl import app, flags, logging
 
-from diffusion_jax.errors import Interrupted, UserError
+from diffusion_jax.errors import Interrupted, UserError, nearest, one_line
 
 
 def run(main: Callable[[], None]) -> None:
     """Parses the flags and runs `main`. Exit codes: 0 done, 1 a bug (traceback), 2 a user error, 130 interrupted."""
-    logging.set_verbosity(logging.WARNING)  # Orbax tells of every step of every save
+    _quieten()
     # A second run of the same program need not compile again; a user's own setting comes first.
     cache = os.environ.get('JAX_COMPILATION_CACHE_DIR') or Path.home() / '.cache' / 'diffusion_jax'
     jax.config.update('jax_compilation_cache_dir', str(cache))
+    app.run(lambda argv: guarded(main, argv), flags_parser=_parse)
 
-    def guarded(argv):
-        try:
-            if len(argv) > 1:
-                raise UserError(f'unexpected argument {argv[1]!r}: flags are --name=value, see --help')
-            main()
-        except Interrupted as error:
-            print(error, file=sys.stderr)
-            sys.exit(130)
-        except UserError as error:
-            print(f'error: {error}', file=sys.stderr)
-            sys.exit(2)
 
-    app.run(guarded, flags_parser=_parse)
+def _quieten():
+    logging.set_verbosity(logging.WARNING)  # Orbax tells of every step of every save
+    # A failed save is raised and told in one line: the threads that it ran in need not show their tracebacks as well.
+    threads = ('orbax', 'asyncio')
+    logging.get_absl_handler().addFilter(lambda r: not (r.levelno >= 40 and any(t in r.pathname for t in threads)))
+    show = sys.unraisablehook
+    sys.unraisablehook = lambda u: None if str(u.exc_value) == 'Event loop is closed' else show(u)
+
+
+def guarded(main: Callable[[], None], argv: list[str]) -> None:
+    """Runs `main`, and turns what a user can mend into one line and an exit code."""
+    try:
+        if len(argv) > 1:
+            raise UserError(f'unexpected argument {argv[1]!r}: flags are --name=value, see --help')
+        main()
+    except Interrupted as error:
+        print(error, file=sys.stderr)
+        sys.exit(130)
+    except KeyboardInterrupt:
+        print('interrupted', file=sys.stderr)
+        sys.exit(130)
+    except UserError as error:
+        print(f'error: {error}', file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:  # a full disk, a folder without permission
+        print(f'error: {one_line(error)}', file=sys.stderr)
+        sys.exit(2)
 
 
 def _parse(argv):
     try:
+        _check_config_file(argv)
         return flags.FLAGS(argv)
-    except flags.Error as error:
-        message = str(error)
-    except (KeyError, AttributeError, TypeError, ValueError, OSError) as error:
-        # What ml_collections raises for an override of an unknown field or of another type, or a config file not found.
-        message = error.args[0] if error.args and isinstance(error.args[0], str) else str(error)
-    print(f'error: {" ".join(message.split())} See --help.', file=sys.stderr)
+    except SystemExit:  # absl ends --help with 1
+        sys.exit(0)
+    except (flags.Error, UserError) as error:
+        message = one_line(error)
+    except (KeyError, AttributeError, TypeError, ValueError) as error:
+        # What ml_collections raises for an override of an unknown field, without the field's path, or of another type.
+        message = _explain_override(argv) or one_line(error)
+    print(f'error: {message.rstrip(".")}. See --help.', file=sys.stderr)
     sys.exit(2)
+
+
+def _config_given(argv):
+    given = [re.match(r'--?config=(.*)', a) for a in argv]
+    given += [re.match('(.*)', b) for a, b in itertools.pairwise(argv) if a in ('--config', '-config')]
+    path, _, arg = next((m[1] for m in given if m), '').partition(':')
+    return path, arg
+
+
+def _check_config_file(argv):
+    path, _ = _config_given(argv)
+    if path and not Path(path).is_file():
+        raise UserError(f'there is no config file {path}')
+
+
+def _explain_override(argv):
+    """The first override on the command line that names no field of the config."""
+    path, arg = _config_given(argv)
+    spec = importlib.util.spec_from_file_location('config_of_the_command_line', path)
+    if spec is None or spec.loader is None:
+        return None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    for override in filter(None, (re.match(r'--?config\.([^=]+)', a) for a in argv)):
+        node, seen = module.get_config(arg) if arg else module.get_config(), 'config'
+        for part in override[1].split('.'):
+            if not hasattr(node, 'keys'):
+                return f'{seen}.{part} is not a field: {seen} has no fields'
+            if part not in node:
+                return f'{seen}.{part} is not a field; {nearest(part, node.keys())}'
+            node, seen = node[part], f'{seen}.{part}'
+    return None

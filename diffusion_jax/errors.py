@@ -1,5 +1,8 @@
 """Errors that a user can mend. Entry points print the message, one line or a short list, without a traceback."""
 
+import difflib
+from collections.abc import Iterable
+
 
 class UserError(Exception):
     """Something asked for cannot be done; the message says what and how to mend it."""
@@ -7,3 +10,15 @@ class UserError(Exception):
 
 class Interrupted(UserError):
     """The user stopped the run; everything is saved."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """What to say beside an unknown name: the known ones that look like it, or else all of them."""
+    known = sorted(known)
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    return f'did you mean {" or ".join(near)}?' if near else f'known: {", ".join(known)}'
+
+
+def one_line(error: BaseException) -> str:
+    """The message of an exception of a library, which may run over many lines, or else its type."""
+    return ' '.join(str(error).split())[:400] or type(error).__name__

@@ -11,7 +11,7 @@ from pathlib import Path
 import jax
 from absl import flags
 
-from diffusion_jax import build, cli, runs
+from diffusion_jax import build, cli, runs, workdir
 from diffusion_jax.errors import UserError
 from diffusion_jax.evaluation import measure, report
 from diffusion_jax.generate import generate
@@ -22,7 +22,9 @@ _SAMPLER = flags.DEFINE_string('sampler', None, "e.g. ancestral, ddim, ddim:eta=
 _STEPS = flags.DEFINE_integer('steps', None, "Steps of the time grid. Default: the run's own.", lower_bound=1)
 _GRID = flags.DEFINE_string('grid', None, "e.g. uniform, quadratic, trailing, leading. Default: the run's own.")
 _SEED = flags.DEFINE_integer('seed', 0, 'Seed of the noise.')
-_BITS = flags.DEFINE_integer('bits_num', None, "Held-out rows for bits/dim; 0 for none. Default: the run's own.")
+_BITS = flags.DEFINE_integer(
+    'bits_num', None, "Held-out rows for bits/dim; 0 for none. Default: the run's own.", lower_bound=0
+)
 
 
 def main() -> None:
@@ -36,6 +38,11 @@ def main() -> None:
     data = run.config['data']
     train = build.build_source(data, settings['reference'])
     held_out = build.build_source(data, settings['held_out']) if settings['held_out'] else None
+    bits_num = settings['bits_num'] if _BITS.value is None else _BITS.value
+    if bits_num and held_out is None:
+        raise UserError('bits/dim needs held-out data: set eval.held_out, or --bits_num=0')
+    if bits_num and held_out is not None:  # before hours of sampling
+        build.build_bound(run.experiment, held_out, settings['variance'], settings['bits_terms'])
     features = build.build_features(settings['features'], measure.values_of(train))
     reference = measure.make_reference(train, features, held_out)
 
@@ -48,13 +55,10 @@ def main() -> None:
     print(report.markdown_table({name: result}))
     _keep(folder, name, json.loads(report.to_json(result)))
 
-    bits_num = settings['bits_num'] if _BITS.value is None else _BITS.value
-    if bits_num:
-        if held_out is None or held_out.levels is None:
-            raise UserError('bits/dim needs quantised held-out data: set eval.held_out, or --bits_num=0')
+    if bits_num and held_out is not None:
         bits = runs.bits_per_dim(run, held_out, bits_num)
         name = f'bits/dim on {held_out.name}, step {run.step}'
-        print(f'{name}: ' + ', '.join(f'{k} {v:.4g}' for k, v in bits.items() if k != 'kl_by_step'))
+        print(f'{name}: ' + ', '.join(f'{k} {v:.4g}' for k, v in bits.items() if isinstance(v, float | int)))
         _keep(folder, name, bits)
 
 
@@ -65,8 +69,7 @@ def _name(spec):
 
 def _keep(folder, name, content):
     path = folder / 'metrics.json'
-    kept = json.loads(path.read_text()) if path.exists() else {}
-    path.write_text(json.dumps({**kept, name: content}, indent=2) + '\n')
+    workdir.write_json(path, {**workdir.read_json(path, {}), name: content})
 
 
 if __name__ == '__main__':

@@ -1,4 +1,4 @@
-"""Any number of samples, in batches of one size. Each depends on (key, its index) alone, not on batch or devices."""
+"""Any number of samples, in batches of one size. A sample depends on (key, its index) alone."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from diffusion_jax.errors import UserError
-from diffusion_jax.sharding import check_batch, over_batch
+from diffusion_jax.sharding import over_batch
 from diffusion_jax.types import Array, Key, Params
 
 Draw = Callable[[Params, Key, Array | None], Array]  # (params, keys [B], cond [B] or None) -> samples [B, ...]
@@ -31,16 +31,16 @@ def generate(
         params: of the model.
         key: sample i is drawn with fold_in(key, i).
         num: how many.
-        batch_size: evaluated at once; the last batch is padded, and the padding dropped.
+        batch_size: evaluated at once, rounded up to a multiple of the devices; padding of the last batch is dropped.
         mesh: devices to spread a batch over.
         num_classes: of a conditional model, else 0.
         progress: called after each batch with the number of samples done.
 
     Raises:
-        UserError: if the batch does not divide over the devices, or the model yields NaN.
+        UserError: if the model yields NaN.
     """
-    batch_size = min(batch_size, -(-num // mesh.shape['data']) * mesh.shape['data'])
-    check_batch(mesh, batch_size, 'batch_size')
+    devices = mesh.shape['data']
+    batch_size = -(-min(batch_size, num) // devices) * devices
     sharding = over_batch(mesh)
     parts = []
     for start in range(0, num, batch_size):

@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from tensorboardX import SummaryWriter
 
+from diffusion_jax.workdir import write_text
+
 
 class Log:
     """Writer of a run's metrics; a resumed run drops the lines of steps that it will do again."""
@@ -62,11 +64,11 @@ class Log:
 def _drop_after(path: Path, step: int) -> None:
     if path.exists():
         lines = [line for line in path.read_text().splitlines() if _step_of(line) <= step]
-        path.write_text(''.join(f'{line}\n' for line in lines))
+        write_text(path, ''.join(f'{line}\n' for line in lines))
 
 
-def _step_of(line: str) -> float:
+def _step_of(line: str) -> int | float:
     try:
         return json.loads(line)['step']
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, TypeError):
         return float('inf')  # a line that a killed run left half-written

@@ -1,4 +1,4 @@
-"""The training loop: dispatches ahead of the device and reads metrics some steps late, so that it never waits."""
+"""The training loop: dispatches ahead of the device and reads metrics some steps late, so as never to wait for them."""
 
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -62,7 +62,7 @@ def fit(
         if (every.save and k % every.save == 0) or k == steps or stopped:
             fetch(until=0)
             hooks.save(state)
-        if stopped:
+        if stopped and k < steps:
             raise Interrupted(f'stopped at step {k} of {steps}; saved. Run the same command again to go on.')
         if (every.draw and k % every.draw == 0) or k == steps:
             fetch(until=0)
@@ -75,5 +75,5 @@ def _check_finite(k, values):
         shown = ', '.join(f'{name}={value:.4g}' for name, value in values.items())
         raise UserError(
             f'step {k}: {shown}. Stopped; checkpoints from before it are kept. '
-            'Lower optim.lr, lengthen optim.warmup or set optim.clip, then run the same command again.'
+            'Lower optim.lr, lengthen optim.warmup or set optim.clip, and go on with --allow_config_change.'
         )

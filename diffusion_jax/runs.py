@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from diffusion_jax import build, checkpoint, likelihood, sharding, workdir
+from diffusion_jax import build, checkpoint, sharding, specs, workdir
 from diffusion_jax.data.sources import Source
 from diffusion_jax.evaluation import measure
 from diffusion_jax.types import Params
@@ -34,8 +34,8 @@ def load(folder: Path) -> Run:
     Raises:
         UserError: if the folder holds no run, or no checkpoint, or the data set is gone.
     """
-    config = workdir.load_config(folder)
-    mesh = sharding.make_mesh(config['mesh']['data'])
+    config = build.check(workdir.load_config(folder))
+    mesh = sharding.make_mesh()  # not the one of training: that may have been another machine
     experiment = build.build(config)
     shapes = jax.eval_shape(experiment.init, jax.random.key(0))
     target = sharding.replicated(mesh)
@@ -48,51 +48,54 @@ def sample_spec(spec: Mapping[str, Any], sampler: str | None, steps: int | None,
     """A config's `sample` section with a command line's choices put in."""
     spec = {**spec, 'sampler': dict(spec['sampler']), 'times': dict(spec['times'])}
     if sampler:
-        spec['sampler'] = build.parse_spec(sampler)
+        spec['sampler'] = specs.parse_spec(sampler)
     if grid:
-        spec['times'] = {'n': spec['times']['n'], **build.parse_spec(grid)}
+        spec['times'] = {**{k: v for k, v in spec['times'].items() if k == 'n'}, **specs.parse_spec(grid)}
     if steps:
         spec['times']['n'] = steps
     return spec
 
 
-def bits_per_dim(run: Run, source: Source, num: int, seed: int = 0) -> dict[str, float | list[float]]:
+def bits_per_dim(run: Run, source: Source, num: int, seed: int = 0) -> dict[str, Any]:
     """The variational bound on the first `num` rows of a source, with its terms, in bits/dim.
 
     Returns:
-        The total with its standard error over rows, its parts `prior`, `kl` and `decoder`, and `kl_by_step`: the mean
-        term KL_k in each of ten equal ranges of k, from k = 2 to T.
+        `bits/dim` with its standard error over rows, its parts `prior`, `kl` and `decoder`, the number of rows, and
+        `kl_by_step`: the mean term KL_k in each of ten equal ranges of k, from k = 2 to T (None where none was drawn).
+
+    Raises:
+        UserError: if the model or the data have no such bound.
     """
     settings = run.config['eval']
-    T = run.experiment.context['T']
+    evaluate = build.build_bound(run.experiment, source, settings['variance'], settings['bits_terms'])
+    bound = jax.jit(evaluate)
     x = measure.values_of(source)[:num]
-    labels = None if source.label is None else np.asarray(source.label[np.arange(len(x))])
-
-    @jax.jit
-    def bound(params, key, x, cond):
-        p = build.build_reverse(run.experiment, params, cond, settings['variance'])
-        levels = source.levels or 256
-        return likelihood.vlb(p, run.experiment.schedule, T, levels, settings['bits_terms'])(key, x)
+    labels = None
+    if run.experiment.num_classes and source.label is not None:
+        labels = np.asarray(source.label[np.arange(len(x))])
 
     key = jax.random.key(seed)
     size = min(settings['batch_size'], len(x))
     parts = []
     with progress_bar('bits/dim', len(x)) as progress:
-        for i in range(0, len(x) - len(x) % size, size):
-            cond = jnp.asarray(labels[i : i + size]) if run.experiment.num_classes and labels is not None else None
-            parts.append(jax.device_get(bound(run.params, jax.random.fold_in(key, i), x[i : i + size], cond)))
-            progress(i + size)
+        for i in range(0, len(x), size):
+            # The last batch is filled up with its last row, so that one executable does for all.
+            rows = np.minimum(np.arange(i, i + size), len(x) - 1)
+            cond = None if labels is None else jnp.asarray(labels[rows])
+            part = jax.device_get(bound(run.params, jax.random.fold_in(key, i), x[rows], cond))
+            parts.append(jax.tree.map(lambda a, i=i: a[: len(x) - i], part))
+            progress(min(i + size, len(x)))
     terms = jax.tree.map(lambda *a: np.concatenate(a), *parts)
     kl = terms.total - terms.prior - terms.decoder
-    bins = (terms.k - 2) * 10 // (T - 1)
+    bins = (terms.k - 2) * 10 // (run.experiment.context['T'] - 1)
     return {
         'bits/dim': float(terms.total.mean()),
-        'standard error': float(terms.total.std(ddof=1) / np.sqrt(len(terms.total))),
+        'standard error': float(terms.total.std(ddof=1) / np.sqrt(len(x))) if len(x) > 1 else None,
         'prior': float(terms.prior.mean()),
         'kl': float(kl.mean()),
         'decoder': float(terms.decoder.mean()),
-        'rows': len(terms.total),
-        'kl_by_step': [float(terms.kl[bins == b].mean()) for b in range(10)],
+        'rows': len(x),
+        'kl_by_step': [float(terms.kl[bins == b].mean()) if (bins == b).any() else None for b in range(10)],
     }
 
 

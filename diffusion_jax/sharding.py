@@ -38,11 +38,11 @@ def check_batch(mesh: Mesh, batch_size: int, what: str) -> None:
     """
     n = mesh.shape['data']
     if batch_size % n:
-        near = f'{batch_size // n * n or n} or {-(-batch_size // n) * n}'
+        near = ' or '.join(str(m) for m in (batch_size // n * n, batch_size // n * n + n) if m)
         raise UserError(f'{what}={batch_size} does not divide over {n} devices: use {near}, or set mesh.data')
 
 
 def put_batch(mesh: Mesh, host_batch):
-    """Global arrays from the rows of a batch that this host holds."""
+    """A batch as global arrays, from this host's rows of it."""
     sharding = over_batch(mesh)
     return jax.tree.map(lambda a: jax.make_array_from_process_local_data(sharding, a), host_batch)

@@ -1,6 +1,8 @@
 r"""Trains a model. Running the same command again resumes.
 
-python -m diffusion_jax.train --config=configs/mnist_ddpm.py --workdir=runs/mnist [--config.optim.lr=1e-4 ...]
+    python -m diffusion_jax.train --config=configs/mnist_ddpm.py --workdir=runs/mnist [--config.optim.lr=1e-4 ...]
+
+Ctrl-C saves before it stops.
 """
 
 from pathlib import Path
@@ -9,7 +11,6 @@ from absl import flags
 from ml_collections import config_flags
 
 from diffusion_jax import build, cli
-from diffusion_jax.errors import UserError
 from diffusion_jax.training import train
 
 _CONFIG = config_flags.DEFINE_config_file('config', None, 'Config file, e.g. configs/quickstart.py[:runlocal].')
@@ -19,11 +20,7 @@ _ALLOW = flags.DEFINE_bool('allow_config_change', False, 'Go on in a workdir tha
 
 def main() -> None:
     """The entry point."""
-    try:
-        config = _CONFIG.value
-    except OSError as error:  # ml_collections loads the file at the first access
-        raise UserError(f'cannot load the config file: {" ".join(str(error).split())}') from error
-    train(build.resolve(config), Path(_WORKDIR.value), _ALLOW.value)
+    train(build.resolve(_CONFIG.value), Path(_WORKDIR.value), _ALLOW.value)
 
 
 if __name__ == '__main__':

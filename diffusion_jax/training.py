@@ -1,6 +1,7 @@
 """A whole training run: data, mesh, checkpoints and loop put together."""
 
 import contextlib
+import os
 import signal
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,40 +28,42 @@ def train(config: Mapping[str, Any], folder: Path, allow_config_change: bool = F
     sharding.check_batch(mesh, settings['batch_size'], 'train.batch_size')
     experiment = build.build(config)
     draw = jax.jit(build.build_draw(experiment, config['sample']))
-    workdir.claim(folder, config, allow_config_change)
+    workdir.check(folder, dict(config), allow_config_change)
 
     key_init, key_train, key_sample = jax.random.split(jax.random.key(config['seed']), 3)
     replicated = sharding.replicated(mesh)
     create = jax.jit(init_state(experiment.init, experiment.tx), out_shardings=replicated)
-    train_step = make_train_step(experiment.loss, experiment.tx, experiment.ema)
-    manager = checkpoint.open_manager(folder, settings['keep'])
-    state = checkpoint.restore(manager, _abstract(create, key_init, replicated)) or create(key_init)
-    start = int(state.step)
-
-    def batches():
-        raw = pipeline.batches(
-            experiment.source, config['seed'], settings['batch_size'], start, jax.process_index(), jax.process_count()
-        )
-        with contextlib.closing(raw):
-            for batch in raw:
-                yield sharding.put_batch(mesh, batch)
 
     def draw_samples(step, state):
-        num = config['sample']['num']
-        size = config['sample']['batch_size']
+        num, size = config['sample']['num'], config['sample']['batch_size']
         x = generate(draw, state.ema, key_sample, num, size, mesh, experiment.num_classes)
         pictures.save(folder / 'samples' / f'step_{step:08d}.png', x)
 
-    with Log(folder, start, settings['steps'], settings['batch_size']) as log, _stop_flag() as stop:
-        hooks = loop.Hooks(log.write, lambda state: checkpoint.save(manager, state), draw_samples, stop)
+    with contextlib.closing(checkpoint.open_manager(folder, settings['keep'])) as manager:
+        state = checkpoint.restore(manager, _abstract(create, key_init, replicated)) or create(key_init)
+        # Only now, so that a config whose model does not fit the checkpoints leaves the saved one alone.
+        workdir.record(folder, dict(config))
+        start = int(state.step)
+        train_step = make_train_step(experiment.loss, experiment.tx, experiment.ema)
+        # The state comes out as it goes in, so that the second step needs no other executable.
+        step = jax.jit(train_step, donate_argnums=0, out_shardings=replicated)
         every = loop.Every(settings['log_every'], settings['save_every'], settings['sample_every'])
-        step = jax.jit(train_step, donate_argnums=0)
-        with contextlib.closing(batches()) as stream, contextlib.closing(manager):
-            try:
-                state = loop.fit(step, state, key_train, stream, settings['steps'], every, hooks)
-            finally:
-                checkpoint.wait(manager)
+        with Log(folder, start, settings['steps'], settings['batch_size']) as log, _stop_flag() as stop:
+            hooks = loop.Hooks(log.write, lambda state: checkpoint.save(manager, state), draw_samples, stop)
+            with contextlib.closing(_batches(experiment.source, config, start, mesh)) as stream:
+                try:
+                    state = loop.fit(step, state, key_train, stream, settings['steps'], every, hooks)
+                finally:
+                    checkpoint.wait(manager)
     return state
+
+
+def _batches(source, config, start, mesh):
+    size = config['train']['batch_size']
+    raw = pipeline.batches(source, config['seed'], size, start, jax.process_index(), jax.process_count())
+    with contextlib.closing(raw):
+        for batch in raw:
+            yield sharding.put_batch(mesh, batch)
 
 
 def _abstract(create, key, target):
@@ -75,6 +78,9 @@ def _stop_flag():
 
     def handle(number, _frame):
         received.append(number)
+        os.write(
+            2, b'\nstopping after the steps in flight; Ctrl-C again stops at once, unsaved\n'
+        )  # print may not be re-entered
         signal.signal(signal.SIGINT, before[signal.SIGINT])
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}

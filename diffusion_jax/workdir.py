@@ -10,22 +10,20 @@ from typing import Any
 
 import jax
 
-from diffusion_jax.errors import UserError
+from diffusion_jax.errors import UserError, one_line
 
 _VERSIONS = ('diffusion_jax', 'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy')
 
 
-def claim(workdir: Path, config: Mapping[str, Any], allow_change: bool) -> None:
-    """Creates the workdir of a run, or checks that it is this run's.
+def check(workdir: Path, config: dict[str, Any], allow_change: bool) -> None:
+    """Checks that a folder can be the workdir of this run, and creates it. Writes nothing into it.
 
     Raises:
         UserError: if it holds a run of another config, showing the difference, unless `allow_change`; or if it cannot
-            be written.
+            be created.
     """
-    path = workdir / 'config.json'
-    config = _plain(config)  # tuples become lists, as they do in the file
-    if path.exists():
-        changed = _differences(json.loads(path.read_text()), config)
+    if (workdir / 'config.json').exists():
+        changed = _differences(load_config(workdir), _plain(config))
         if changed and not allow_change:
             raise UserError(
                 f'{workdir} holds a run with another config (saved -> given):\n'
@@ -34,22 +32,56 @@ def claim(workdir: Path, config: Mapping[str, Any], allow_change: bool) -> None:
             )
     try:
         workdir.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(config, indent=2) + '\n')
-        (workdir / 'provenance.json').write_text(json.dumps(_provenance(), indent=2) + '\n')
     except OSError as error:
         raise UserError(f'cannot write to {workdir}: {error.strerror}') from error
+
+
+def record(workdir: Path, config: dict[str, Any]) -> None:
+    """Saves the config, and what this start of the run runs with; `earlier` keeps the starts before it."""
+    write_json(workdir / 'config.json', config)
+    path = workdir / 'provenance.json'
+    last = read_json(path, {})
+    earlier = last.pop('earlier', [])
+    write_json(path, {**_provenance(), 'earlier': [*earlier, last] if last else []})
 
 
 def load_config(workdir: Path) -> dict[str, Any]:
     """The resolved config of a run.
 
     Raises:
-        UserError: if the folder holds no run.
+        UserError: if the folder holds no run, or its config.json is damaged.
     """
     path = workdir / 'config.json'
     if not path.exists():
         raise UserError(f'{workdir} holds no run (no config.json): train first, or check --workdir')
-    return json.loads(path.read_text())
+    config = read_json(path, {})
+    if not isinstance(config, dict):
+        raise UserError(f'{path} is damaged: it is not the config of a run')
+    return config
+
+
+def read_json(path: Path, default: Any) -> Any:
+    """The content of a JSON file, `default` if there is none.
+
+    Raises:
+        UserError: if the file is not JSON.
+    """
+    try:
+        return json.loads(path.read_text()) if path.exists() else default
+    except ValueError as error:
+        raise UserError(f'{path} is damaged ({one_line(error)}): mend it, or move it away') from error
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Writes a JSON file as `write_text` does."""
+    write_text(path, json.dumps(content, indent=2) + '\n')
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replaces a file in one go: a full disk or a kill leaves the old content whole."""
+    unfinished = path.with_name(f'.{path.name}.unfinished')
+    unfinished.write_text(text)
+    unfinished.replace(path)
 
 
 def _plain(config):

@@ -19,3 +19,14 @@ def x64():
     """Float64 for one test: closed forms and orders of convergence need more digits than float32 has."""
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture(scope='session')
+def digits_run(tmp_path_factory):
+    """The folder of a tiny trained run on digits, only to be read."""
+    from diffusion_jax.training import train
+    from tests import tiny
+
+    folder = tmp_path_factory.mktemp('digits')
+    train(tiny.digits(), folder)
+    return folder

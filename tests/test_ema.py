@@ -1,30 +1,41 @@
+"""Averages against their closed forms."""
+
+import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
-from diffusion_jax import ema
+from diffusion_jax import ema as emas
 
-PARAMS = np.array([[1.0, -2.0], [3.0, 0.5], [-1.0, 4.0], [2.0, 2.0]])
-START = np.array([10.0, -10.0])
-
-
-def run(average):
-    value = {'w': jnp.asarray(START)}
-    for step, params in enumerate(PARAMS):
-        value = average(value, {'w': jnp.asarray(params)}, jnp.asarray(step))
-    return value['w']
+PARAMS = (
+    np.random.default_rng(0).standard_normal((8, 3)).astype(np.float32)
+)  # those after steps 1 .. 7, the first before
 
 
-def test_constant_is_the_geometric_sum():
-    d, n = 0.9, len(PARAMS)
-    want = d**n * START + (1 - d) * sum(d ** (n - 1 - i) * p for i, p in enumerate(PARAMS))
-    np.testing.assert_allclose(run(ema.constant(d)), want, rtol=1e-5)
+def run(ema):
+    ema, average = jax.jit(ema), {'w': jnp.asarray(PARAMS[0])}
+    for k in range(7):
+        average = ema(average, {'w': jnp.asarray(PARAMS[k + 1])}, jnp.int32(k))
+    return average['w']
 
 
-def test_warm_up_is_the_product_of_its_decays():
-    decays = np.minimum(0.25, (1 + np.arange(4)) / (10 + np.arange(4)))  # 1/10, 2/11, 1/4, 1/4
-    want = START * decays.prod() + sum(p * (1 - decays[i]) * decays[i + 1 :].prod() for i, p in enumerate(PARAMS))
-    np.testing.assert_allclose(run(ema.warm_up(0.25)), want, rtol=1e-5)
+@pytest.mark.parametrize('decay', [0.5, 0.9, 0.9999])
+def test_constant_is_the_geometric_sum(decay):
+    weights = np.append(decay**7, (1 - decay) * decay ** np.arange(6, -1, -1))
+    np.testing.assert_allclose(weights.sum(), 1)
+    np.testing.assert_allclose(run(emas.constant(decay)), weights @ PARAMS, atol=1e-6)
 
 
-def test_none_is_the_current_value():
-    np.testing.assert_array_equal(run(ema.none()), PARAMS[-1].astype(np.float32))
+def test_warm_up_is_its_formula():
+    expected, decays = PARAMS[0].astype(np.float64), []
+    for k in range(7):
+        decays.append(min(0.3, (1 + k) / (10 + k)))
+        expected = decays[-1] * expected + (1 - decays[-1]) * PARAMS[k + 1]
+    assert decays[0] == 0.1
+    assert decays[1] == 2 / 11
+    assert decays[-1] == 0.3
+    np.testing.assert_allclose(run(emas.warm_up(0.3)), expected, atol=1e-6)
+
+
+def test_none_is_the_current_parameters():
+    np.testing.assert_array_equal(run(emas.none()), PARAMS[-1])

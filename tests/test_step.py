@@ -1,65 +1,128 @@
+"""The training step against stochastic gradient descent by hand, on a loss that is quadratic in its parameters."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 
-from diffusion_jax import ema
-from diffusion_jax.state import init_state
+from diffusion_jax import ema as emas
+from diffusion_jax.state import TrainState, init_state
 from diffusion_jax.step import make_train_step
 from diffusion_jax.types import Batch, Frozen
 
-X = jnp.array([[1.0, 2.0], [3.0, -2.0]])
-P_0 = np.array([5.0, -5.0])
+X = np.random.default_rng(0).standard_normal((4, 3)).astype(np.float32)
+BATCH = Batch(jnp.asarray(X))
+W, LR, DECAY = np.array([1.0, -2.0, 0.5], np.float32), 0.1, 0.75
 
 
-def loss_fn(params, frozen, key, batch, step):
-    value = 0.5 * jnp.sum((params['w'] - jnp.mean(batch.x, 0)) ** 2)
-    return value, {'loss': value, 'draw': jax.random.uniform(key), 'step': step}
+def quadratic(params, frozen, key, batch, step):
+    del key, step
+    value = 0.5 * jnp.mean(jnp.sum((params['w'][None] - batch.x) ** 2, axis=1))
+    return value, {'loss': value}
 
 
-def start(tx):
-    return init_state(lambda key: {'w': jnp.asarray(P_0, jnp.float32)}, tx, Frozen(target=jnp.ones(2)))(
-        jax.random.key(0)
-    )
+def noisy(params, frozen, key, batch, step):
+    draw = jax.random.normal(key, params['w'].shape)
+    return jnp.sum(params['w'] * draw), {'draw': draw[0]}
 
 
-def test_gradient_descent_and_its_average_in_closed_form():
-    lr, decay, n = 0.1, 0.8, 5
-    tx = optax.sgd(lr)
+def fresh(tx, frozen=Frozen()):  # noqa: B008
+    return init_state(lambda key: {'w': jnp.asarray(W)}, tx, frozen)(jax.random.key(0))
+
+
+def test_one_step_of_sgd_by_hand():
+    tx = optax.sgd(LR)
+    state, metrics = jax.jit(make_train_step(quadratic, tx, emas.constant(DECAY)))(fresh(tx), jax.random.key(0), BATCH)
+    gradient = W - X.mean(0)
+    after = W - LR * gradient
+    np.testing.assert_allclose(state.params['w'], after, rtol=1e-6)
+    np.testing.assert_allclose(state.ema['w'], DECAY * W + (1 - DECAY) * after, rtol=1e-6)
+    np.testing.assert_allclose(metrics['grad_norm'], np.sqrt((gradient**2).sum()), rtol=1e-6)
+    np.testing.assert_allclose(metrics['loss'], 0.5 * ((W - X) ** 2).sum(1).mean(), rtol=1e-6)
+    assert state.step == 1
+
+
+def test_many_steps_follow_the_closed_form():
+    tx = optax.sgd(LR)
+    step, state = jax.jit(make_train_step(quadratic, tx, emas.none())), fresh(tx)
+    for _ in range(20):
+        state, _ = step(state, jax.random.key(0), BATCH)
+    mean = X.mean(0)
+    np.testing.assert_allclose(state.params['w'], mean + (1 - LR) ** 20 * (W - mean), rtol=1e-5)
+
+
+def test_the_ema_warms_up_from_step_zero():
+    tx = optax.sgd(LR)
+    step, state = jax.jit(make_train_step(quadratic, tx, emas.warm_up(0.999))), fresh(tx)
+    expected = W.astype(np.float64)
+    for k in range(3):
+        state, _ = step(state, jax.random.key(0), BATCH)
+        decay = (1 + k) / (10 + k)
+        expected = decay * expected + (1 - decay) * np.asarray(state.params['w'])
+    np.testing.assert_allclose(state.ema['w'], expected, rtol=1e-6)
+
+
+def test_grad_norm_is_that_before_clipping():
+    tx = optax.chain(optax.clip_by_global_norm(0.01), optax.sgd(1.0))
+    state, metrics = make_train_step(quadratic, tx, emas.none())(fresh(tx), jax.random.key(0), BATCH)
+    gradient = W - X.mean(0)
+    norm = np.sqrt((gradient**2).sum())
+    np.testing.assert_allclose(metrics['grad_norm'], norm, rtol=1e-6)
+    np.testing.assert_allclose(state.params['w'], W - 0.01 * gradient / norm, rtol=1e-6)
+
+
+def test_each_step_draws_anew_and_the_same_step_the_same():
+    tx = optax.sgd(0.0)
+    step = jax.jit(make_train_step(noisy, tx, emas.none()))
+
+    def draws(seed):
+        state, found = fresh(tx), []
+        for _ in range(3):
+            state, metrics = step(state, jax.random.key(seed), BATCH)
+            found.append(float(metrics['draw']))
+        return found
+
+    first = draws(0)
+    assert len({*first, *draws(1)}) == 6
+    assert draws(0) == first
+    resumed, metrics = step(fresh(tx)._replace(step=jnp.int32(2)), jax.random.key(0), BATCH)
+    assert float(metrics['draw']) == first[2]
+    assert resumed.step == 3
+
+
+def test_the_loss_gets_the_step_and_what_is_frozen():
+    def loss(params, frozen, key, batch, step):
+        value = jnp.sum(params['w'] * frozen.teacher['w']) * (1.0 + step)
+        return value, {'step': step}
+
+    tx = optax.sgd(1.0)
+    state = fresh(tx, Frozen(teacher={'w': jnp.asarray([1.0, 2.0, 3.0])}))._replace(step=jnp.int32(4))
+    after, metrics = make_train_step(loss, tx, emas.none())(state, jax.random.key(0), BATCH)
+    assert metrics['step'] == 4
+    np.testing.assert_allclose(after.params['w'], W - 5 * np.array([1, 2, 3]))
+    np.testing.assert_array_equal(after.frozen.teacher['w'], state.frozen.teacher['w'])
+
+
+@pytest.mark.parametrize('ema', [emas.none(), emas.constant(0.9)], ids=['none', 'constant'])
+def test_a_donated_state_and_no_second_trace(ema):
     traces = []
 
-    @jax.jit
-    def step(state, key, batch):
+    def loss(params, frozen, key, batch, step):
         traces.append(1)
-        return make_train_step(loss_fn, tx, ema.constant(decay))(state, key, batch)
+        return quadratic(params, frozen, key, batch, step)
 
-    state, key, draws = start(tx), jax.random.key(7), []
-    for _ in range(n):
-        state, metrics = step(state, key, Batch(X))
-        draws.append(float(metrics['draw']))
-    x = np.array([2.0, 0.0])
-    path = [x + (1 - lr) ** i * (P_0 - x) for i in range(n + 1)]  # towards the mean by 1 - lr a step
-    average = decay**n * P_0 + (1 - decay) * sum(decay ** (n - i) * path[i] for i in range(1, n + 1))
-    np.testing.assert_allclose(state.params['w'], path[-1], rtol=1e-5)
-    np.testing.assert_allclose(state.ema['w'], average, rtol=1e-5)
-    assert state.step == n
-    assert metrics['step'] == n - 1
-    np.testing.assert_array_equal(state.frozen.target, 1)
-    assert len(traces) == 1
-    # The key of a step is the run's key and the step's number.
-    np.testing.assert_allclose(draws, [jax.random.uniform(jax.random.fold_in(key, i)) for i in range(n)], rtol=1e-6)
-
-
-def test_gradient_norm_is_before_clipping_and_the_update_after():
-    tx = optax.chain(optax.clip_by_global_norm(1.0), optax.sgd(1.0))
-    state, metrics = make_train_step(loss_fn, tx, ema.none())(start(tx), jax.random.key(0), Batch(X))
-    grad = P_0 - np.array([2.0, 0.0])
-    np.testing.assert_allclose(metrics['grad_norm'], np.linalg.norm(grad), rtol=1e-6)
-    np.testing.assert_allclose(state.params['w'], P_0 - grad / np.linalg.norm(grad), rtol=1e-6)
-
-
-def test_the_average_starts_at_the_parameters_in_its_own_memory():
-    state = start(optax.adam(1e-3))
-    np.testing.assert_array_equal(state.ema['w'], state.params['w'])
-    assert state.step == 0
-    assert state.ema['w'].unsafe_buffer_pointer() != state.params['w'].unsafe_buffer_pointer()
+    tx = optax.adam(LR)
+    plain, donated = (
+        jax.jit(make_train_step(loss, tx, ema)),
+        jax.jit(make_train_step(loss, tx, ema), donate_argnums=0),
+    )
+    expected, state = fresh(tx), fresh(tx)
+    for _ in range(3):
+        expected, _ = plain(expected, jax.random.key(0), BATCH)
+        old, (state, _) = state, donated(state, jax.random.key(0), BATCH)
+        assert old.params['w'].is_deleted()
+    assert isinstance(state, TrainState)
+    assert len(traces) == 2  # one of each
+    assert donated._cache_size() == 1
+    jax.tree.map(np.testing.assert_array_equal, state, expected)

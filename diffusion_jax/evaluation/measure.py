@@ -85,4 +85,4 @@ def measure(samples: np.ndarray, reference: Reference, seeds: tuple[int, ...]) -
 
 
 def _chunks(x):
-    return [x[i : i + _CHUNK] for i in range(0, len(x), _CHUNK)]
+    return (jnp.asarray(x[i : i + _CHUNK]) for i in range(0, len(x), _CHUNK))

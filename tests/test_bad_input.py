@@ -1,0 +1,228 @@
+"""Whatever a user may get wrong ends in one clear line and exit code 2, before anything is written."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from diffusion_jax import checkpoint
+from diffusion_jax.training import train
+from tests import tiny
+
+ROOT = Path(__file__).parents[1]
+DIGITS = f'--config={ROOT}/configs/quickstart.py:runlocal'
+POINTS = f'--config={ROOT}/configs/toy2d.py:runlocal'
+MNIST = f'--config={ROOT}/configs/mnist_ddpm.py:runlocal'
+
+TRAIN = [
+    ([DIGITS, '--config.optim.lrr=1'], 'config.optim.lrr is not a field; did you mean lr? See --help.'),
+    ([DIGITS, '--config.optm.lr=1'], 'config.optm is not a field; did you mean optim? See --help.'),
+    ([DIGITS, '--config.xyz=1'], 'config.xyz is not a field; known: data, ema, eval,'),
+    ([DIGITS, '--config.seed.x=1'], 'config.seed.x is not a field: config.seed has no fields. See --help.'),
+    ([DIGITS, '--config.optim.lr=fast'], 'flag --config.optim.lr=fast: could not convert string to float'),
+    (
+        [DIGITS, '--config.train.steps=3.5'],
+        "flag --config.train.steps=3.5: invalid literal for int() with base 10: '3.5'",
+    ),
+    (
+        [DIGITS, '--config.schedule.name=DiscretVP'],
+        "config.schedule.name='DiscretVP' is unknown; did you mean DiscreteVP?",
+    ),
+    ([DIGITS, '--config.sample.sampler.name=dim'], "config.sample.sampler.name='dim' is unknown; did you mean ddim"),
+    (
+        [DIGITS, '--config.net.name=MLP'],
+        'config.net.attention is not an argument of MLP; known: depth, num_classes, width',
+    ),
+    (
+        [DIGITS, '--config.train.batch_size=12'],
+        'train.batch_size=12 does not divide over 8 devices: use 8 or 16, or set',
+    ),
+    ([DIGITS, '--config.mesh.data=9'], 'mesh.data=9, but there are 8 devices'),
+    ([DIGITS, '--config.net.multipliers=(1,1,1,1,1)'], 'config.net: an image of 8x8 cannot be halved evenly 4 times'),
+    ([DIGITS, '--config.net.num_classes=9'], 'config.net.num_classes=9, but digits/train has 10 classes'),
+    (
+        [DIGITS, '--config.data.name=digit', '--config.data.dir=/nowhere'],
+        "no data set 'digit' in /nowhere; it has none",
+    ),
+    ([DIGITS, '--config.sample.times.n=0'], 'config.sample.times: uniform: a grid needs at least 1 step; got 0'),
+    ([DIGITS, '--config.train.keep=0'], 'config.train.keep=0 must be at least 1'),
+    ([MNIST, '--config.data.dir=/nowhere'], "'mnist' is not prepared in /nowhere; run: pip install"),
+    (['--config=configs/nope.py'], 'there is no config file configs/nope.py. See --help.'),
+    (['--config=configs/nope.py:x', '--config.seed=1'], 'there is no config file configs/nope.py. See --help.'),
+    ([], 'flag --config=None: Flag --config must have a value other than None. See --help.'),
+    ([DIGITS, '--confg.seed=1'], "Unknown command line flag 'confg.seed'."),
+    ([DIGITS, 'extra'], "unexpected argument 'extra': flags are --name=value, see --help"),
+]
+
+
+@pytest.mark.parametrize(('arguments', 'message'), TRAIN, ids=[' '.join(t[0])[-40:] for t in TRAIN])
+def test_train(arguments, message, tmp_path, capsys):
+    said = tiny.refusal(capsys, 'train', f'--workdir={tmp_path}/run', *arguments)
+    assert said.startswith(message), said
+    assert not (tmp_path / 'run').exists()
+
+
+def test_no_workdir(capsys):
+    for name in ('train', 'sample', 'evaluate'):
+        said = tiny.refusal(capsys, name, *([DIGITS] if name == 'train' else []))
+        assert said == 'flag --workdir=None: Flag --workdir must have a value other than None. See --help.'
+
+
+SAMPLE = [
+    (['--sampler=dim'], "config.sample.sampler.name='dim' is unknown; did you mean ddim"),
+    (['--sampler=ddim:et=1'], 'config.sample.sampler.et is not an argument of ddim; did you mean eta?'),
+    (['--sampler=ddim:eta'], "cannot read 'ddim:eta': the form is name:key=value,key=value"),
+    (['--sampler=ddim:eta=much'], "config.sample.sampler.eta='much' must be of type float"),
+    (['--sampler=ancestral_learned'], 'config.sample.sampler: ancestral_learned needs a model trained with a learned'),
+    (['--grid=unifrm'], "config.sample.times.name='unifrm' is unknown; did you mean uniform"),
+    (
+        ['--grid=quadratic', '--steps=1001'],
+        'config.sample.times: quadratic: a grid needs at least 1 step and at most T =',
+    ),
+    (['--steps=0'], 'flag --steps=0: 0 is not a positive integer. See --help.'),
+    (['--num=many'], "flag --num=many: invalid literal for int() with base 10: 'many'. See --help."),
+]
+
+
+@pytest.mark.parametrize(('arguments', 'message'), SAMPLE, ids=[' '.join(s[0]) for s in SAMPLE])
+def test_sample(arguments, message, digits_run, tmp_path, capsys):
+    said = tiny.refusal(capsys, 'sample', f'--workdir={digits_run}', f'--out={tmp_path}/x', *arguments)
+    assert said.startswith(message), said
+    assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize('name', ['sample', 'evaluate'])
+def test_a_workdir_without_a_run(name, tmp_path, digits_run, capsys):
+    said = tiny.refusal(capsys, name, f'--workdir={tmp_path}')
+    assert said == f'{tmp_path} holds no run (no config.json): train first, or check --workdir'
+    shutil.copy(digits_run / 'config.json', tmp_path)
+    said = tiny.refusal(capsys, name, f'--workdir={tmp_path}')
+    assert said == f'{tmp_path} holds no checkpoint: train first, or check --workdir'
+    (tmp_path / 'config.json').write_text('{"seed": 0')
+    said = tiny.refusal(capsys, name, f'--workdir={tmp_path}')
+    assert said.startswith(f'{tmp_path}/config.json is damaged (')
+    (tmp_path / 'config.json').write_text('{"seed": 0}')
+    assert tiny.refusal(capsys, name, f'--workdir={tmp_path}').startswith('config has no data, schedule,')
+
+
+def test_evaluate(digits_run, capsys):
+    said = tiny.refusal(capsys, 'evaluate', f'--workdir={digits_run}', '--num=1')
+    assert said == 'flag --num=1: 1 is not an integer in the range [2, 2147483647]. See --help.' or 'num=1' in said
+
+
+def test_the_data_set_is_gone(tmp_path, monkeypatch, capsys, digits_run):
+    text = (digits_run / 'config.json').read_text()
+    (tmp_path / 'config.json').write_text(text.replace('"digits"', '"mnist"'))
+    monkeypatch.setenv('TFDS_DATA_DIR', str(tmp_path))
+    said = tiny.refusal(capsys, 'sample', f'--workdir={tmp_path}')
+    assert said.startswith(
+        f"'mnist' is not prepared in {tmp_path}; run: pip install 'diffusion_jax[prepare]' && python"
+    )
+
+
+def test_a_set_prepared_as_tfrecord(tmp_path, monkeypatch, capsys):
+    from diffusion_jax.data import sources
+
+    command = f'python -m diffusion_jax.data.convert {tmp_path}/mnist/3.0.1'
+
+    def tfds(name, dir=None, split='train'):
+        raise sources.DataError(
+            f'{tmp_path}/mnist/3.0.1 is prepared as tfrecord, array_record is needed; run: {command}'
+        )
+
+    monkeypatch.setattr(sources, 'tfds', tfds)
+    assert tiny.refusal(capsys, 'train', MNIST, f'--workdir={tmp_path}/run').endswith(f'run: {command}')
+    assert not (tmp_path / 'run').exists()
+
+
+def test_another_config_is_refused_unless_allowed(tmp_path, capsys):
+    arguments = [POINTS, '--config.data.n=64', '--config.train.steps=5', '--config.train.sample_every=0']
+    arguments += [f'--workdir={tmp_path}', '--config.sample.times.n=2']
+    assert tiny.call('train', *arguments) == 0
+    before = sorted(path for path in tmp_path.rglob('*'))
+    capsys.readouterr()
+    assert tiny.call('train', *arguments, '--config.optim.lr=0.5') == 2
+    assert capsys.readouterr().err.splitlines() == [
+        f'error: {tmp_path} holds a run with another config (saved -> given):',
+        '  optim.lr: 0.001 -> 0.5',
+        'Use another --workdir, or --allow_config_change to go on with the config given.',
+    ]
+    assert sorted(path for path in tmp_path.rglob('*')) == before
+    more = ['--config.optim.lr=0.5', '--config.train.steps=10', '--allow_config_change']
+    assert tiny.call('train', *arguments, *more) == 0
+    assert '"lr": 0.5' in (tmp_path / 'config.json').read_text()
+    assert (tmp_path / 'checkpoints' / '10').is_dir()
+
+
+def test_a_workdir_that_cannot_be_written(tmp_path, capsys):
+    (tmp_path / 'file').write_text('')
+    said = tiny.refusal(capsys, 'train', POINTS, f'--workdir={tmp_path}/file/run')
+    assert said == f'cannot write to {tmp_path}/file/run: Not a directory'
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason='permissions do not bind root')
+def test_a_workdir_without_permission(tmp_path, capsys):
+    tmp_path.chmod(0o500)
+    assert 'Permission denied' in tiny.refusal(capsys, 'train', POINTS, f'--workdir={tmp_path}')
+
+
+def test_a_full_disk_outside_a_checkpoint(monkeypatch, tmp_path, digits_run, capsys):
+    def full(*_, **__):
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr('diffusion_jax.sample.pictures.save', full)
+    monkeypatch.setattr('numpy.savez_compressed', full)
+    said = tiny.refusal(capsys, 'sample', f'--workdir={digits_run}', '--num=2', f'--out={tmp_path}/x')
+    assert said == '[Errno 28] No space left on device'
+
+
+def test_ctrl_c_while_sampling(monkeypatch, digits_run, capsys):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoint, 'restore_ema', interrupted)
+    assert tiny.call('sample', f'--workdir={digits_run}') == 130
+    assert capsys.readouterr().err == 'interrupted\n'
+
+
+def test_bugs_keep_their_traceback(monkeypatch, digits_run):
+    def broken(*_, **__):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(checkpoint, 'restore_ema', broken)
+    with pytest.raises(ZeroDivisionError):
+        tiny.call('sample', f'--workdir={digits_run}')
+
+
+@pytest.mark.parametrize('name', ['train', 'sample', 'evaluate'])
+def test_the_real_commands(name):
+    def run(*arguments):
+        return subprocess.run(
+            [sys.executable, '-m', f'diffusion_jax.{name}', *arguments],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    shown = run('--help')
+    assert shown.returncode == 0, shown.stderr
+    assert f'python -m diffusion_jax.{name} ' in shown.stdout
+    assert '--workdir' in shown.stdout
+    refused = run('--workdir=x', '--nope=1')
+    assert refused.returncode == 2
+    assert refused.stderr.splitlines() == ["error: Unknown command line flag 'nope'. See --help."]
+
+
+def test_training_by_name_of_the_library_function(tmp_path):
+    """The same refusals without a command line."""
+    from diffusion_jax.errors import UserError
+
+    config = tiny.points()
+    with pytest.raises(UserError, match='does not divide over 8 devices'):
+        train({**config, 'train': {**config['train'], 'batch_size': 9}}, tmp_path / 'run')
+    assert not (tmp_path / 'run').exists()

@@ -1,0 +1,60 @@
+"""The evaluation command: results by name, and a bound over exactly the rows asked for."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from diffusion_jax import build, runs
+from tests import tiny
+
+
+def test_results_accumulate(digits_run, capsys):
+    for arguments in ([], ['--sampler=ddim', '--steps=2'], ['--seed=1', '--bits_num=0']):
+        assert tiny.call('evaluate', f'--workdir={digits_run}', '--num=40', *arguments) == 0
+    kept = json.loads((digits_run / 'metrics.json').read_text())
+    assert set(kept) == {
+        'ancestral(variance=large), uniform(n=3), step 4, 40 samples, seed 0',
+        'ddim(), uniform(n=2), step 4, 40 samples, seed 0',
+        'ancestral(variance=large), uniform(n=3), step 4, 40 samples, seed 1',
+        'bits/dim on digits/test, step 4',
+    }
+    protocol = kept['ddim(), uniform(n=2), step 4, 40 samples, seed 0']['protocol']
+    assert protocol['n'] == 40
+    assert protocol['reference'] == 'digits/train'
+    assert protocol['seeds'] == [0]
+    bits = kept['bits/dim on digits/test, step 4']
+    np.testing.assert_allclose(bits['bits/dim'], bits['prior'] + bits['kl'] + bits['decoder'], rtol=1e-5)
+    assert '| ddim(), uniform(n=2)' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(('num', 'batch_size'), [(7, 3), (8, 8), (1, 8), (5, 1)])
+def test_the_bound_counts_every_row_once(digits_run, monkeypatch, num, batch_size):
+    """With a bound that is the first pixel of its row, the mean says which rows were counted."""
+    run = runs.load(digits_run)
+    run = run._replace(config={**run.config, 'eval': {**run.config['eval'], 'batch_size': batch_size}})
+    source = build.build_source(run.config['data'], 'test')
+    shapes = []
+
+    def build_bound(*_):
+        def bound(params, key, x, cond):
+            shapes.append(x.shape)
+            total = x.mean((1, 2, 3))
+            kl, k = jax.numpy.zeros((len(x), 4)), jax.numpy.full((len(x), 4), 2)
+            return build.likelihood.BoundTerms(total, kl, k, 0 * total, total)
+
+        return bound
+
+    monkeypatch.setattr(build, 'build_bound', build_bound)
+    result = runs.bits_per_dim(run, source, num)
+    rows = source.x[np.arange(num)].mean((1, 2, 3)) / 8 - 1
+    assert result['rows'] == num
+    np.testing.assert_allclose(result['bits/dim'], rows.mean(), atol=5e-3)  # values pass through uint8
+    if num > 1:
+        np.testing.assert_allclose(result['standard error'], rows.std(ddof=1) / np.sqrt(num), rtol=0.02)
+    else:
+        assert result['standard error'] is None
+    assert result['kl_by_step'] == [0.0] + [None] * 9
+    assert len(shapes) == 1  # traced once: the last batch has the size of the others
+    json.dumps(result, allow_nan=False)

@@ -1,0 +1,63 @@
+"""A sample depends on the key and its index alone."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from diffusion_jax import build, sharding
+from diffusion_jax.errors import UserError
+from diffusion_jax.generate import generate
+from tests import tiny
+
+KEY = jax.random.key(3)
+
+
+def echo(params, keys, cond):
+    """The first draw of each key, exact under any batching, beside the class."""
+    noise = jax.vmap(lambda k: jax.random.normal(k, (2,)))(keys)
+    return noise if cond is None else jnp.concatenate([noise, cond[:, None].astype(noise.dtype)], axis=1)
+
+
+@pytest.mark.parametrize('devices', [1, 8])
+@pytest.mark.parametrize('batch_size', [1, 5, 8, 13, 100])
+def test_every_batch_gives_the_same_samples(devices, batch_size):
+    x = generate(jax.jit(echo), {}, KEY, 13, batch_size, sharding.make_mesh(devices))
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(KEY, jnp.arange(13))
+    np.testing.assert_array_equal(x, echo({}, keys, None))
+    assert len(np.unique(x)) == 26
+
+
+def test_classes_go_round():
+    x = generate(jax.jit(echo), {}, KEY, 7, 2, sharding.make_mesh(1), num_classes=3)
+    np.testing.assert_array_equal(x[:, 2], [0, 1, 2, 0, 1, 2, 0])
+
+
+def test_progress():
+    done = []
+    generate(jax.jit(echo), {}, KEY, 20, 8, sharding.make_mesh(), progress=done.append)
+    assert done == [8, 16, 20]
+
+
+def test_nan_is_refused():
+    def diverged(params, keys, cond):
+        return jnp.where(jnp.arange(len(keys))[:, None] == 3, jnp.nan, jnp.zeros((len(keys), 2)))
+
+    with pytest.raises(UserError, match='the samples from index 0 on hold NaN or infinity: the model diverged'):
+        generate(diverged, {}, KEY, 8, 8, sharding.make_mesh())
+
+
+@pytest.mark.parametrize('sampler', [{'name': 'ancestral'}, {'name': 'ddim', 'eta': 0.5}], ids=['ancestral', 'ddim'])
+def test_a_model_on_one_and_eight_devices(sampler):
+    config = tiny.points()
+    experiment = build.build(config)
+    # The last layer starts at zero, and would hide the network.
+    params = jax.tree.map(lambda a: a + 0.1, jax.jit(experiment.init)(jax.random.key(0)))
+    draw = jax.jit(build.build_draw(experiment, {**config['sample'], 'sampler': sampler}))
+    x = {
+        (devices, size): generate(draw, params, KEY, 20, size, sharding.make_mesh(devices))
+        for devices, size in [(1, 20), (1, 3), (8, 8)]
+    }
+    assert np.abs(x[1, 20]).max() > 0.1
+    for other in x.values():  # matrix products of other sizes may sum in another order
+        np.testing.assert_allclose(other, x[1, 20], rtol=1e-4, atol=1e-5)

@@ -1,0 +1,118 @@
+"""The loop with a train step that is a stand-in: when it reads, saves, logs and stops."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from diffusion_jax import loop
+from diffusion_jax.errors import Interrupted, UserError
+from diffusion_jax.state import TrainState
+from diffusion_jax.types import Frozen
+
+NEVER = loop.Every(log=0, save=0, draw=0)
+
+
+class Value:
+    """A metric that tells when it is read."""
+
+    def __init__(self, run, step, value):
+        self.run, self.step, self.value = run, step, value
+
+    def __array__(self, *args, **kwargs):
+        if self.step not in self.run.read:
+            self.run.read.append(self.step)
+            self.run.ahead.append(self.run.dispatched - self.step)
+        return np.asarray(self.value)
+
+    def __float__(self):
+        return float(self.__array__())
+
+
+class Run:
+    """A recorded run; the metric of step k is `values(k)`."""
+
+    def __init__(self, values=float, stop_at=None):
+        self.values, self.stop_at = values, stop_at
+        self.dispatched, self.read, self.ahead = 0, [], []
+        self.batches, self.logged, self.saved, self.drawn = [], [], [], []
+
+    def step(self, state, key, batch):
+        self.dispatched += 1
+        self.batches.append(batch)
+        k = int(state.step) + 1
+        return state._replace(step=jnp.int32(k)), {'loss': Value(self, k, self.values(k))}
+
+    def fit(self, steps, every, start=0):
+        state = TrainState(jnp.int32(start), None, None, (), Frozen())
+        self.dispatched = start
+        hooks = loop.Hooks(
+            log=lambda k, metrics: self.logged.append((k, metrics['loss'])),
+            save=lambda state: self.saved.append(int(state.step)),
+            draw=lambda k, state: self.drawn.append((k, int(state.step))),
+            stop=lambda: self.dispatched == self.stop_at,
+        )
+        return loop.fit(self.step, state, jax.random.key(0), itertools.count(start), steps, every, hooks)
+
+
+def test_never_reads_the_newest_steps():
+    run = Run()
+    run.fit(40, NEVER)
+    assert run.read == list(range(1, 41))  # each once, in order
+    steady = run.ahead[: 40 - loop.AHEAD]
+    assert set(steady) == {loop.AHEAD}
+
+
+def test_saves_draws_and_logs_at_their_steps():
+    run = Run(values=lambda k: k**2)
+    state = run.fit(25, loop.Every(log=4, save=10, draw=7))
+    assert state.step == 25
+    assert run.saved == [10, 20, 25]
+    assert run.drawn == [(7, 7), (14, 14), (21, 21), (25, 25)]
+    expected = [(k, np.mean([j**2 for j in range(k - 3, k + 1)])) for k in range(4, 25, 4)] + [(25, 25**2)]
+    assert run.logged == expected
+    assert run.batches == list(range(25))
+
+
+def test_goes_on_where_the_state_is():
+    run = Run()
+    run.fit(12, loop.Every(log=3, save=5, draw=0), start=7)
+    assert run.batches == [7, 8, 9, 10, 11]
+    assert run.saved == [10, 12]
+    assert run.logged == [(9, 8.5), (12, 11.0)]
+
+
+def test_a_finished_run_does_nothing():
+    run = Run()
+    assert run.fit(10, loop.Every(1, 1, 1), start=10).step == 10
+    assert run.batches == run.saved == run.drawn == run.logged == []
+
+
+@pytest.mark.parametrize('bad', [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize('at', [11, 20, 23])
+def test_nothing_is_saved_from_a_bad_step_on(bad, at):
+    run = Run(values=lambda k: bad if k == at else 1.0)
+    with pytest.raises(UserError, match=rf'^step {at}: loss=-?(nan|inf)\. Stopped') as error:
+        run.fit(40, loop.Every(log=1, save=10, draw=10))
+    assert '\n' not in str(error.value)
+    assert run.saved == [k for k in (10, 20) if k < at]
+    assert [k for k, _ in run.drawn] == run.saved
+    assert [k for k, _ in run.logged] == list(range(1, at))
+    assert run.dispatched <= at + loop.AHEAD
+
+
+def test_stopping_saves_and_says_how_to_go_on():
+    run = Run(stop_at=13)
+    with pytest.raises(Interrupted, match='stopped at step 13 of 40; saved. Run the same command again to go on'):
+        run.fit(40, loop.Every(log=0, save=10, draw=0))
+    assert run.saved == [10, 13]
+    assert run.read == list(range(1, 14))  # all checked before they are saved
+
+
+def test_stopping_at_the_last_step_is_finishing():
+    run = Run(stop_at=13)
+    assert run.fit(13, NEVER).step == 13
+    assert run.saved == [13]
+    assert run.drawn == [(13, 13)]

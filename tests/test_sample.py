@@ -1,0 +1,60 @@
+"""The sampling command: what it writes, and that its choices reach the sampler."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from diffusion_jax import runs
+from tests import tiny
+
+SPEC = {'sampler': {'name': 'ancestral', 'variance': 'large'}, 'times': {'name': 'uniform', 'n': 9}, 'clip': True}
+
+
+@pytest.mark.parametrize(
+    ('choice', 'sampler', 'times'),
+    [
+        ((None, None, None), SPEC['sampler'], SPEC['times']),
+        (('ddim', None, None), {'name': 'ddim'}, SPEC['times']),
+        (('ddim:eta=0.5', 4, None), {'name': 'ddim', 'eta': 0.5}, {'name': 'uniform', 'n': 4}),
+        ((None, None, 'quadratic'), SPEC['sampler'], {'name': 'quadratic', 'n': 9}),
+        ((None, 5, 'quadratic:t_max=0.9'), SPEC['sampler'], {'name': 'quadratic', 'n': 5, 't_max': 0.9}),
+        ((None, None, 'leading:n=3'), SPEC['sampler'], {'name': 'leading', 'n': 3}),
+    ],
+)
+def test_choices_replace_what_they_name(choice, sampler, times):
+    before = repr(SPEC)
+    assert runs.sample_spec(SPEC, *choice) == {**SPEC, 'sampler': sampler, 'times': times}
+    assert repr(SPEC) == before
+
+
+def sampled(folder, out, *arguments):
+    assert tiny.call('sample', f'--workdir={folder}', f'--out={out}', *arguments) == 0
+    with np.load(f'{out}.npz') as file:
+        return file['samples']
+
+
+def test_images(digits_run, tmp_path):
+    x = sampled(digits_run, tmp_path / 'a.b' / 'c', '--num=5')
+    assert x.dtype == np.uint8
+    assert x.shape == (5, 8, 8, 1)
+    assert len({row.tobytes() for row in x}) == 5
+    with Image.open(tmp_path / 'a.b' / 'c.png') as picture:
+        assert picture.width > 3 * 8
+
+
+def test_seeds_batches_and_samplers(digits_run, tmp_path):
+    first = sampled(digits_run, tmp_path / 'x', '--num=12', '--sampler=ddim', '--steps=2')
+    again = sampled(digits_run, tmp_path / 'x', '--num=12', '--sampler=ddim', '--steps=2', '--batch_size=5')
+    # Rounding to uint8 may tip over where another batch size sums in another order.
+    assert np.abs(first.astype(int) - again.astype(int)).max() <= 1
+    other = sampled(digits_run, tmp_path / 'x', '--num=12', '--sampler=ddim', '--steps=2', '--seed=1')
+    noisy = sampled(digits_run, tmp_path / 'x', '--num=12', '--sampler=ddim:eta=1', '--steps=2')
+    assert (first != other).mean() > 0.5
+    assert (first != noisy).mean() > 0.1
+
+
+def test_other_settings_go_to_other_files(digits_run, capsys):
+    for sampler in ('ddim', 'ddim:eta=0.5'):
+        assert tiny.call('sample', f'--workdir={digits_run}', '--num=2', f'--sampler={sampler}', '--steps=2') == 0
+    names = {path.name for path in (digits_run / 'samples').glob('ddim*.npz')}
+    assert names == {'ddim_uniform-n=2_seed0.npz', 'ddim-eta=0.5_uniform-n=2_seed0.npz'}

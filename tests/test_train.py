@@ -1,0 +1,196 @@
+"""A whole run through `train`: stopped, damaged and resumed, it ends where the uninterrupted one ends, bit for bit."""
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from diffusion_jax import checkpoint, runs
+from diffusion_jax.data import pipeline
+from diffusion_jax.errors import Interrupted, UserError
+from diffusion_jax.training import train
+from tests import tiny
+from tests.test_checkpoint import damage
+
+ROOT = Path(__file__).parents[1]
+
+
+def metrics(folder):
+    lines = [json.loads(line) for line in (folder / 'metrics.jsonl').read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k != 'images_per_second'} for line in lines]
+
+
+def assert_same(a, b):
+    jax.tree.map(lambda x, y: np.testing.assert_array_equal(x, y, strict=True), jax.device_get(a), jax.device_get(b))
+
+
+@pytest.fixture
+def seen(monkeypatch):
+    """The batches that are drawn, by step."""
+    batches, batch_at = {}, pipeline.batch_at
+
+    def recorded(*args):
+        at = batch_at(*args)
+
+        def record(step):
+            batches.setdefault(step, []).append(at(step))
+            return batches[step][-1]
+
+        return record
+
+    monkeypatch.setattr(pipeline, 'batch_at', recorded)
+    return batches
+
+
+@pytest.fixture(scope='module')
+def uninterrupted(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('uninterrupted')
+    return train(tiny.points(steps=20), folder), folder
+
+
+def test_resumed_equals_uninterrupted(tmp_path, uninterrupted, seen):
+    expected, folder = uninterrupted
+    train(tiny.points(steps=10), tmp_path)
+    train(tiny.points(steps=20), tmp_path, allow_config_change=True)
+    final = train(tiny.points(steps=20), tmp_path)  # finished: only restored
+    assert int(final.step) == 20
+    assert_same(final, expected)
+    assert metrics(tmp_path) == metrics(folder)
+    assert [line['step'] for line in metrics(tmp_path)] == [5, 10, 15, 20]
+    assert {*range(20)} <= {*seen}
+    for drawn in seen.values():
+        for batch in drawn[1:]:
+            assert_same(batch, drawn[0])
+    assert not np.array_equal(seen[0][0].x, seen[1][0].x)
+
+
+def test_a_damaged_checkpoint_costs_its_steps_alone(tmp_path, uninterrupted, caplog):
+    expected, folder = uninterrupted
+    config = tiny.points(steps=20)
+    train(config, tmp_path)
+    damage(tmp_path, 20)
+    with caplog.at_level(logging.WARNING):
+        final = train(config, tmp_path)
+    assert any('checkpoint 20 is unreadable' in message for message in caplog.messages)
+    assert_same(final, expected)
+    assert metrics(tmp_path) == metrics(folder)
+    assert_same(runs.load(tmp_path).params, expected.ema)
+
+
+def test_seeds_differ(tmp_path, uninterrupted):
+    config = tiny.points(steps=5)
+    final = train({**config, 'seed': 1}, tmp_path)
+    assert not np.array_equal(final.params['dense_in']['kernel'], uninterrupted[0].params['dense_in']['kernel'])
+
+
+def test_the_learning_rate_of_nan(tmp_path, uninterrupted):
+    config = tiny.points(steps=20, save_every=5)
+    train({**config, 'train': {**config['train'], 'steps': 10}}, tmp_path)
+    config = {**config, 'optim': {**config['optim'], 'lr': float('inf'), 'clip': None}}
+    with pytest.raises(UserError, match=r'^step 1[12]: .*nan.*go on with --allow_config_change'):
+        train(config, tmp_path, allow_config_change=True)
+    assert sorted(p.name for p in (tmp_path / 'checkpoints').iterdir()) == ['10', '5']
+
+
+def test_ctrl_c_within_the_run(tmp_path, monkeypatch, uninterrupted):
+    save, before = checkpoint.save, signal.getsignal(signal.SIGINT)
+
+    def save_and_interrupt(manager, state):
+        save(manager, state)
+        if int(state.step) == 5:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(checkpoint, 'save', save_and_interrupt)
+    config = tiny.points(steps=20, save_every=5)
+    with pytest.raises(Interrupted, match='stopped at step 6 of 20; saved'):
+        train(config, tmp_path)
+    assert signal.getsignal(signal.SIGINT) is before
+    assert [p.name for p in (tmp_path / 'checkpoints').iterdir() if p.name == '6']
+    assert_same(train(config, tmp_path), uninterrupted[0])
+
+
+def test_a_refused_resume_leaves_the_saved_config_alone(tmp_path):
+    config = tiny.points(steps=5)
+    train(config, tmp_path)
+    saved = (tmp_path / 'config.json').read_bytes()
+    wider = {**config, 'net': {**config['net'], 'width': 16}}
+    with pytest.raises(UserError, match='holds a run with another config'):
+        train(wider, tmp_path)
+    with pytest.raises(UserError, match="or they are another model's"):
+        train(wider, tmp_path, allow_config_change=True)
+    assert (tmp_path / 'config.json').read_bytes() == saved
+    assert int(train(config, tmp_path).step) == 5
+
+
+def environment():
+    return {**os.environ, 'PYTHONPATH': str(ROOT), 'XLA_FLAGS': '', 'PYTHONUNBUFFERED': '1'}
+
+
+def test_ctrl_c_from_outside(tmp_path):
+    command = [
+        sys.executable,
+        '-m',
+        'diffusion_jax.train',
+        '--config=configs/toy2d.py:runlocal',
+        f'--workdir={tmp_path}',
+    ]
+    command += ['--config.data.n=64', '--config.sample.times.n=2']
+    process = subprocess.Popen(
+        [*command, '--config.train.steps=1000000'], cwd=ROOT, env=environment(), stderr=subprocess.PIPE, text=True
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while not (tmp_path / 'metrics.jsonl').exists() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=120)
+    finally:
+        process.kill()
+    assert process.returncode == 130, err
+    assert 'Traceback' not in err
+    last = err.strip().splitlines()[-1]
+    assert 'saved. Run the same command again to go on.' in last
+    step = int(last.split()[3])
+    assert (tmp_path / 'checkpoints' / str(step)).is_dir()
+    again = [*command, f'--config.train.steps={step + 5}', '--allow_config_change']
+    done = subprocess.run(again, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert metrics(tmp_path)[-1]['step'] == step + 5
+
+
+def test_a_full_disk_while_saving(tmp_path):
+    command = [
+        sys.executable,
+        '-m',
+        'diffusion_jax.train',
+        '--config=configs/toy2d.py:runlocal',
+        f'--workdir={tmp_path}',
+    ]
+    command += ['--config.data.n=64', '--config.sample.times.n=2']
+
+    def run(*arguments, limit='unlimited'):
+        # No file may grow beyond the limit: those of a checkpoint of this net do, all others do not.
+        call = ['sh', '-c', f'ulimit -f {limit}; exec "$@"', 'sh', *command, *arguments]
+        return subprocess.run(
+            call, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=120, check=False
+        )
+
+    assert run('--config.train.steps=10').returncode == 0
+    full = run('--config.train.steps=30', '--allow_config_change', limit='200')
+    assert full.returncode == 2, full.stderr
+    lines = [line for line in full.stderr.splitlines() if not line.startswith('step ')]
+    assert len(lines) == 1, full.stderr
+    assert lines[0].startswith('error: saving a checkpoint failed (File too large);')
+    assert 'the checkpoint of step 10 is intact' in lines[0]
+    assert runs.load(tmp_path).step == 10
+    done = run('--config.train.steps=30')
+    assert done.returncode == 0, done.stderr
+    assert [line['step'] for line in metrics(tmp_path)] == list(range(5, 31, 5))

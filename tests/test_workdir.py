@@ -1,0 +1,85 @@
+"""Whose folder it is, and that its files survive what happens to it."""
+
+import json
+from pathlib import Path
+
+import jax
+import pytest
+
+from diffusion_jax import workdir
+from diffusion_jax.errors import UserError
+
+CONFIG = {'seed': 0, 'net': {'name': 'MLP', 'sizes': (1, 2)}, 'data': {'dir': None}}
+
+
+def start(folder, config=CONFIG, allow_change=False):
+    workdir.check(folder, config, allow_change)
+    workdir.record(folder, config)
+
+
+def test_a_new_folder(tmp_path):
+    start(tmp_path / 'a' / 'b')
+    assert workdir.load_config(tmp_path / 'a' / 'b') == json.loads(json.dumps(CONFIG))
+    provenance = json.loads((tmp_path / 'a' / 'b' / 'provenance.json').read_text())
+    assert provenance['versions']['jax'] == jax.__version__
+    assert len(provenance['devices']) == 8
+    assert provenance['earlier'] == []
+
+
+def test_every_start_is_kept(tmp_path):
+    for _ in range(3):
+        start(tmp_path)
+    provenance = json.loads((tmp_path / 'provenance.json').read_text())
+    assert len(provenance['earlier']) == 2
+    assert all(earlier['versions'] == provenance['versions'] for earlier in provenance['earlier'])
+
+
+def test_another_config_is_refused_and_shown(tmp_path):
+    start(tmp_path)
+    other = {'seed': 1, 'net': {'name': 'MLP', 'sizes': (1, 2), 'width': 3}, 'data': {'dir': None}}
+    with pytest.raises(UserError) as error:
+        workdir.check(tmp_path, other, allow_change=False)
+    assert str(error.value).splitlines() == [
+        f'{tmp_path} holds a run with another config (saved -> given):',
+        '  seed: 0 -> 1',
+        '  net.width: (none) -> 3',
+        'Use another --workdir, or --allow_config_change to go on with the config given.',
+    ]
+    assert workdir.load_config(tmp_path)['seed'] == 0
+    start(tmp_path, other, allow_change=True)
+    assert workdir.load_config(tmp_path)['seed'] == 1
+
+
+def test_a_full_disk_leaves_the_files_whole(tmp_path, monkeypatch):
+    start(tmp_path)
+    write = Path.write_text
+
+    def full(self, text, *args, **kwargs):
+        write(self, text[:7])
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr(Path, 'write_text', full)
+    with pytest.raises(OSError, match='No space'):
+        workdir.record(tmp_path, CONFIG)
+    assert workdir.load_config(tmp_path)['net']['name'] == 'MLP'
+
+
+@pytest.mark.parametrize('text', ['', '{"seed": 0', '[]', 'null'])
+def test_a_damaged_config(tmp_path, text):
+    (tmp_path / 'config.json').write_text(text)
+    for read in (lambda: workdir.load_config(tmp_path), lambda: workdir.check(tmp_path, CONFIG, True)):
+        with pytest.raises(UserError, match=r'config\.json is damaged') as error:
+            read()
+        assert '\n' not in str(error.value)
+    assert (tmp_path / 'config.json').read_text() == text
+
+
+def test_no_run(tmp_path):
+    with pytest.raises(UserError, match=r'holds no run \(no config.json\): train first, or check --workdir'):
+        workdir.load_config(tmp_path)
+
+
+def test_a_folder_that_cannot_be(tmp_path):
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(UserError, match='cannot write to .*file/run: Not a directory'):
+        workdir.check(tmp_path / 'file' / 'run', CONFIG, False)
