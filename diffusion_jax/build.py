@@ -132,8 +132,8 @@ def build(config: Mapping[str, Any]) -> Experiment:
     schedule = make(schedules, config['schedule'], {}, 'config.schedule')
     if not isinstance(schedule, Schedule):
         raise UserError(f'config.schedule.name={config["schedule"]["name"]!r} is a table of betas, not a schedule')
-    # Only a table has a number of steps.
-    context: dict[str, Any] = {'schedule': schedule, **({'T': schedule.T} if hasattr(schedule, 'T') else {})}
+    T = getattr(schedule, 'T', None)  # only a table has a number of steps
+    context: dict[str, Any] = {'schedule': schedule} if T is None else {'schedule': schedule, 'T': T}
     if source.levels is not None:
         context['levels'] = source.levels
 

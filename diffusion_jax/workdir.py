@@ -4,7 +4,6 @@ import importlib.metadata
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 

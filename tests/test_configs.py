@@ -86,4 +86,4 @@ def test_small_configs_run(name, tmp_path, capsys):
     assert losses[-1] < losses[0]
     assert tiny.call('sample', f'--workdir={tmp_path}', '--num=4') == 0
     assert tiny.call('evaluate', f'--workdir={tmp_path}', '--num=40') == 0
-    assert f'step 20, 40 samples, seed 0' in capsys.readouterr().out
+    assert 'step 20, 40 samples, seed 0' in capsys.readouterr().out

@@ -105,7 +105,7 @@ def test_nothing_is_saved_from_a_bad_step_on(bad, at):
 
 def test_stopping_saves_and_says_how_to_go_on():
     run = Run(stop_at=13)
-    with pytest.raises(Interrupted, match='stopped at step 13 of 40; saved. Run the same command again to go on'):
+    with pytest.raises(Interrupted, match=r'stopped at step 13 of 40; saved. Run the same command again to go on'):
         run.fit(40, loop.Every(log=0, save=10, draw=0))
     assert run.saved == [10, 13]
     assert run.read == list(range(1, 14))  # all checked before they are saved

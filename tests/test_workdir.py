@@ -81,5 +81,5 @@ def test_no_run(tmp_path):
 
 def test_a_folder_that_cannot_be(tmp_path):
     (tmp_path / 'file').write_text('')
-    with pytest.raises(UserError, match='cannot write to .*file/run: Not a directory'):
+    with pytest.raises(UserError, match=r'cannot write to .*file/run: Not a directory'):
         workdir.check(tmp_path / 'file' / 'run', CONFIG, False)

@@ -11,7 +11,7 @@ from pathlib import Path
 import jax
 from absl import flags
 
-from diffusion_jax import build, cli, pictures, runs
+from diffusion_jax import build, cli, pictures, runs, specs
 from diffusion_jax.evaluation import measure, report
 from diffusion_jax.generate import generate
 
@@ -45,7 +45,7 @@ def main() -> None:
         for name, sampler in SAMPLERS.items():
             cell = f'{name}, S = {s}, {_GRID.value}, {_NUM.value} samples, seed {_SEED.value}, step {run.step}'
             if cell not in cells:
-                spec = {**run.config['sample'], 'sampler': sampler, 'times': {**build.parse_spec(_GRID.value), 'n': s}}
+                spec = {**run.config['sample'], 'sampler': sampler, 'times': {**specs.parse_spec(_GRID.value), 'n': s}}
                 draw = jax.jit(build.build_draw(run.experiment, spec))
                 size = run.config['eval']['batch_size']
                 key = jax.random.key(_SEED.value)
