@@ -16,7 +16,7 @@ def get_config(arg=''):
     config.net.update(channels=16, multipliers=(1, 2, 4), blocks=1, attention=(7,), dropout=0.0)
     config.optim.update(lr=1e-3, warmup=200)
     config.ema = {'name': 'warm_up', 'decay': 0.999}
-    config.train.update(batch_size=128, steps=5000, log_every=50, save_every=250, sample_every=0)
+    config.train.update(batch_size=128, steps=3000, log_every=50, save_every=250, sample_every=1000)
     config.sample.times.n = 100
     config.eval.update(num=2000, batch_size=100, bits_num=500, bits_terms=50)
     return common.runlocal(config) if arg == 'runlocal' else config

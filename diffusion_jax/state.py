@@ -10,7 +10,7 @@ from jaxtyping import Array, Int
 
 from diffusion_jax.types import Frozen, Key, Params
 
-_NONE_FROZEN = Frozen()
+_NOTHING = Frozen()
 
 
 class TrainState(NamedTuple):
@@ -24,7 +24,7 @@ class TrainState(NamedTuple):
 
 
 def init_state(
-    init: Callable[[Key], Params], tx: optax.GradientTransformation, frozen: Frozen = _NONE_FROZEN
+    init: Callable[[Key], Params], tx: optax.GradientTransformation, frozen: Frozen = _NOTHING
 ) -> Callable[[Key], TrainState]:
     """A pure function `key -> TrainState` at step 0, to be jitted: `ema` starts as a copy of the parameters."""
 

@@ -135,9 +135,8 @@ def environment():
 
 
 def command(folder):
-    return [f'--config={ROOT}/configs/toy2d.py:runlocal', f'--workdir={folder}', '--config.data.n=64'] + [
-        '--config.sample.times.n=2'
-    ]
+    config = f'--config={ROOT}/configs/toy2d.py:runlocal'
+    return [config, f'--workdir={folder}', '--config.data.n=64', '--config.sample.times.n=2']
 
 
 def test_ctrl_c_from_outside(tmp_path):

@@ -11,7 +11,7 @@ from diffusion_jax import precond, schedules, times
 from diffusion_jax.nets import MLP, functional
 from diffusion_jax.samplers.ancestral import ddim
 from diffusion_jax.samplers.loop import sample
-from experiments.benchmarks.timing import interleaved, table
+from experiments.benchmarks.timing import Row, interleaved, table
 
 WIDTH = 16
 
@@ -28,6 +28,11 @@ class TorchMLP(torch.nn.Module):
         """`x [B, 2]`, one time -> `[B, 2]`."""
         h = self.inner(x) + self.time(t.reshape(1, 1) / 1000.0)
         return self.outer(torch.nn.functional.silu(self.hidden(torch.nn.functional.silu(h))))
+
+
+def _minus(what, whole, part):
+    """The time of the whole without one of its parts, repetition by repetition."""
+    return Row(what, *([a - b for a, b in zip(x, y, strict=True)] for x, y in zip(whole[1:], part[1:], strict=True)))
 
 
 def main():
@@ -78,10 +83,11 @@ def main():
 
     rows = []
     for steps in (50, 1000):
-        rows.append(interleaved(f'{steps} DDIM steps', theirs(steps), ours(steps), args.reps))
-        rows.append(
-            interleaved(f'of which {steps} network evaluations', theirs_alone(steps), ours_alone(steps), args.reps)
+        whole = interleaved(f'{steps} DDIM steps', theirs(steps), ours(steps), args.reps)
+        network = interleaved(
+            f'of which {steps} network evaluations', theirs_alone(steps), ours_alone(steps), args.reps
         )
+        rows += [whole, network, _minus(f'of which the loop, {steps} steps', whole, network)]
     print(table(rows, 'one thread, eager'))
 
 
