@@ -4,8 +4,8 @@ import argparse
 
 import jax
 import jax.numpy as jnp
-import torch
-from diffusers import DDIMScheduler
+import torch  # pyright: ignore[reportMissingImports]
+from diffusers import DDIMScheduler  # pyright: ignore[reportMissingImports]
 
 from diffusion_jax import precond, schedules, times
 from diffusion_jax.nets import MLP, functional

@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-import diffusers
+import diffusers  # pyright: ignore[reportMissingImports]
 import jax
-import torch
+import torch  # pyright: ignore[reportMissingImports]
 
 
 class Row(NamedTuple):

@@ -8,8 +8,8 @@ import argparse
 import jax
 import jax.numpy as jnp
 import optax
-import torch
-from diffusers import DDIMScheduler, DDPMScheduler, UNet2DModel
+import torch  # pyright: ignore[reportMissingImports]
+from diffusers import DDIMScheduler, DDPMScheduler, UNet2DModel  # pyright: ignore[reportMissingImports]
 
 from diffusion_jax import ema, precond, schedules, times, weights
 from diffusion_jax.nets import UNet, functional
