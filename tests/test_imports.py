@@ -15,7 +15,7 @@ TIERS = [
     {'precond', 'drift', 'times', 'weights', 'reverse'},
     {'samplers', 'guidance', 'objectives', 'likelihood', 'editing'},
     {'step', 'evaluation', 'state', 'ema', 'checkpoint', 'workdir', 'logs', 'generate', 'pictures', 'interop'},
-    {'build'},
+    {'specs', 'build'},
     {'loop', 'runs'},
     {'cli', 'training'},
     ENTRY_POINTS,
