@@ -16,7 +16,7 @@ def get_config(arg=''):
     config.net.update(channels=32, multipliers=(1, 2), blocks=1, attention=(4,), dropout=0.0)
     config.optim.update(lr=2e-3, warmup=100)
     config.ema = {'name': 'warm_up', 'decay': 0.995}
-    config.train.update(batch_size=128, steps=1000, log_every=50, save_every=500, sample_every=500)
+    config.train.update(batch_size=128, steps=750, log_every=50, save_every=250, sample_every=250)
     config.sample.times.n = 250
     config.eval.update(num=1000, batch_size=500, bits_num=297, bits_terms=100)
     config.eval.features = {'name': 'pixels'}
