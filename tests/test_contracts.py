@@ -42,6 +42,10 @@ SAMPLERS = {
     'ddim 0': (samplers.ddim(denoise, TABLE), times.quadratic(5, 20), False),
     'ddim 0.5': (samplers.ddim(denoise, TABLE, 0.5), times.uniform(5), True),
     'ddim encode': (samplers.ddim_encode(denoise, TABLE), times.uniform(5)[::-1], False),
+    'euler': (samplers.euler(denoise, TABLE), times.uniform(5), False),
+    'heun': (samplers.heun(denoise, TABLE), times.uniform(5), False),
+    'renoise': (samplers.renoise(denoise, TABLE), times.uniform(5), True),
+    'jump': (samplers.jump(lambda x, t, s: denoise(x, t) * s[:, None]), times.uniform(5), False),
 }  # fmt: skip
 uniform = times.discrete_uniform(20)
 OBJECTIVES = {
