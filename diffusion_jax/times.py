@@ -114,7 +114,7 @@ def uniform_pairs(N: Curriculum, sigma_min: float = 0.002, sigma_max: float = 80
 
     def pairs(key, shape, step):
         n = jax.random.randint(key, shape, 1, N(step))
-        return tuple(_grid_point(i, N(step), sigma_min, sigma_max, rho) for i in (n + 1, n))
+        return _neighbours(n, N(step), sigma_min, sigma_max, rho)
 
     return pairs
 
@@ -138,7 +138,7 @@ def log_normal_pairs(
         sigma = jnp.exp(P_mean + P_std * jax.random.truncated_normal(key, lo, hi, shape))
         u = (sigma ** (1 / rho) - sigma_min ** (1 / rho)) / (sigma_max ** (1 / rho) - sigma_min ** (1 / rho))
         n = 1 + jnp.clip(jnp.floor(u * (N(step) - 1)), 0, N(step) - 2)
-        return tuple(_grid_point(i, N(step), sigma_min, sigma_max, rho) for i in (n + 1, n))
+        return _neighbours(n, N(step), sigma_min, sigma_max, rho)
 
     return pairs
 
@@ -161,11 +161,15 @@ def continuous_pairs(
     return pairs
 
 
-def _grid_point(i, N, sigma_min, sigma_max, rho):
-    """Point i = 1 .. N of Karras' grid, increasing; i = 1 is sigma_min exactly, where consistency models are bound."""
-    u = (i - 1) / (N - 1)
-    t = (sigma_min ** (1 / rho) + u * (sigma_max ** (1 / rho) - sigma_min ** (1 / rho))) ** rho
-    return jnp.where(i == 1, sigma_min, t)
+def _neighbours(n, N, sigma_min, sigma_max, rho):
+    """t_{n+1} and t_n of Karras' grid t_1 < .. < t_N; t_1 is sigma_min exactly, where consistency models are bound."""
+
+    def point(i):
+        u = (i - 1) / (N - 1)
+        t = (sigma_min ** (1 / rho) + u * (sigma_max ** (1 / rho) - sigma_min ** (1 / rho))) ** rho
+        return jnp.where(i == 1, sigma_min, t)
+
+    return point(n + 1), point(n)
 
 
 def _steps(n, T=None):
