@@ -110,7 +110,7 @@ def logit_normal(mean: float = 0.0, std: float = 1.0) -> TimeDistribution:
 
 
 def uniform_pairs(N: Curriculum, sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = 7.0) -> Pairs:
-    """CD's and CT's neighbours t_{n+1}, t_n, n uniform on 1 .. N - 1, of Karras' grid (arXiv 2303.01469, section 3)."""
+    """CD's and CT's neighbours t_{n+1}, t_n, n uniform on 1 .. N - 1, of Karras' grid (arXiv 2303.01469, section 4)."""
 
     def pairs(key, shape, step):
         n = jax.random.randint(key, shape, 1, N(step))

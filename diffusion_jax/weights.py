@@ -73,7 +73,7 @@ def uniform_pair() -> PairWeight:
 
 
 def inverse_gap() -> PairWeight:
-    """ICT's and ECT's 1 / (t - s) (arXiv 2310.14189, section 3.5)."""
+    """ICT's and ECT's 1 / (t - s) (arXiv 2310.14189, section 3.1)."""
     return lambda t, s: 1 / (t - s)
 
 

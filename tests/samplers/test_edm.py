@@ -120,3 +120,14 @@ def test_starts_without_signal_stay_finite_and_so_do_gradients(make, steps):
         out, grads = jax.value_and_grad(total, (0, 1))(jnp.ones((2, 1)), 0.5)
         assert jnp.isfinite(out)
         assert all(jnp.isfinite(g).all() for g in grads)
+
+
+@pytest.mark.parametrize('name', ['CosineVP', 'RectifiedFlow', 'TrigFlow'])
+@pytest.mark.parametrize('make', ORDERS)
+def test_float32_starts_without_signal_too(name, make):
+    """There cos(pi / 2) is -4e-8."""
+    schedule, t_max = PATHS[name]
+    x, grid = jnp.array([[0.5], [-1.5]], jnp.float32), times.uniform(100, t_max)
+    start = scales(schedule, jnp.array([t_max, 0.0], jnp.float32))
+    exact = DATA.pf_ode(np.asarray(x, np.float64), *start)
+    np.testing.assert_allclose(run(make(bind(DATA, schedule), schedule), x, grid), exact, atol=0.02)
