@@ -13,9 +13,16 @@ from tests.oracles import GAUSSIAN as DATA
 from tests.oracles import MIXTURE
 from tests.samplers.test_ancestral import PATHS, bind, grid_for, scales
 
-CONTINUOUS = [name for name in PATHS if not name.startswith('table')]
+ORDER_GRIDS = {
+    'VE': lambda n: times.karras(n, 0.05, 20.0)[:-1],
+    'LinearVP': lambda n: 0.05 + times.uniform(n, 0.95),
+    'CosineVP': times.uniform,
+    'RectifiedFlow': times.uniform,
+    'TrigFlow': lambda n: times.uniform(n, 0.9 * np.pi / 2),
+}
 ORDERS = {samplers.euler: 1, samplers.heun: 2}
 KEY = jax.random.key(0)
+NS = (40, 80, 160)
 
 
 def run(sampler, x, grid):
@@ -26,24 +33,35 @@ def start(schedule, t_max):
     return jnp.asarray(np.random.default_rng(0).normal(size=(6, 2))) * schedule.sigma(jnp.asarray(t_max))
 
 
-@pytest.mark.parametrize('name', CONTINUOUS)
+@pytest.mark.parametrize('name', ORDER_GRIDS)
 @pytest.mark.parametrize('make', ORDERS)
 def test_order_of_convergence(name, make, x64):
     """On VE between two fixed levels, as EDM's grid jumps from sigma_min to 0; elsewhere over the whole range.
 
     LinearVP stops before 0 as well: there sigma is like sqrt(t), so the last step, Euler's, has an error of order 1.
+    TrigFlow starts with some signal; for its whole range see the next test.
     """
     schedule, t_max = PATHS[name]
-    ns = (40, 80, 160)
-    x, errors = start(schedule, t_max), []
-    for n in ns:
-        grid = times.karras(n, 0.05, t_max)[:-1] if name == 'VE' else times.uniform(n, t_max)
-        grid = 0.05 + 0.95 * grid if name == 'LinearVP' else grid
-        exact = MIXTURE.pf_ode(np.asarray(x), *scales(schedule, grid[[0, -1]]))
-        got = run(make(bind(MIXTURE, schedule), schedule), x, grid)
-        errors.append(np.sqrt(np.mean((np.asarray(got) - exact) ** 2)))
+    errors = errors_on(schedule, t_max, make, ORDER_GRIDS[name])
     assert errors[-1] < 0.05
-    assert abs(oracles.order(ns, errors) - ORDERS[make]) < 0.15, errors
+    assert abs(oracles.order(NS, errors) - ORDERS[make]) < 0.15, errors
+
+
+def test_heun_from_no_signal_on_equal_steps_costs_a_logarithm(x64):
+    """The k-th step from alpha = 0 errs by h^2 / k: these add up to h^2 log(1 / h), still better than any order < 2."""
+    schedule, t_max = PATHS['TrigFlow']
+    errors = errors_on(schedule, t_max, samplers.heun, lambda n: times.uniform(n, t_max))
+    assert abs(oracles.order(NS, errors / np.log(NS)) - 2) < 0.15, errors
+
+
+def errors_on(schedule, t_max, make, grid):
+    """Distance from the exact map of a whole run, for every n of NS."""
+    x, errors = start(schedule, t_max), []
+    sampler = make(bind(MIXTURE, schedule), schedule)
+    for n in NS:
+        exact = MIXTURE.pf_ode(np.asarray(x), *scales(schedule, grid(n)[[0, -1]]))
+        errors.append(np.sqrt(np.mean((np.asarray(run(sampler, x, grid(n))) - exact) ** 2)))
+    return np.array(errors)
 
 
 @pytest.mark.parametrize('name', PATHS)
