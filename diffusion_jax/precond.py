@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from diffusion_jax.schedules import per_sample, posterior_coefficients
 from diffusion_jax.types import Model, ModelWithVariance, Network, Precond, Schedule
 
-__all__ = ['edm', 'eps', 'flow', 'mu', 'v', 'x0']
+__all__ = ['consistency', 'edm', 'eps', 'flow', 'mu', 'trig', 'v', 'x0']
 
 
 def _one(t):
@@ -87,6 +87,37 @@ def edm(sigma_data: float = 0.5) -> Precond:
         c_out=lambda t: t * sigma_data / norm(t),
         c_in=lambda t: 1 / norm(t),
         c_noise=lambda t: jnp.log(t) / 4,
+    )
+
+
+def consistency(sigma_data: float = 0.5, sigma_min: float = 0.002, noise_scale: float = 0.25) -> Precond:
+    """A consistency function's on the VE schedule: the identity at t = sigma_min (arXiv 2303.01469, appendix C).
+
+    Args:
+        sigma_data: standard deviation of the data.
+        sigma_min: the time at which the function is the identity; with 0, as ECT has it, these are EDM's coefficients.
+        noise_scale: c_noise = noise_scale ln t. 1/4 is EDM's and the JAX release's, 250 the PyTorch release's.
+    """
+
+    def norm(t):
+        return jnp.sqrt(t**2 + sigma_data**2)
+
+    return Precond(
+        c_skip=lambda t: sigma_data**2 / ((t - sigma_min) ** 2 + sigma_data**2),
+        c_out=lambda t: (t - sigma_min) * sigma_data / norm(t),
+        c_in=lambda t: 1 / norm(t),
+        # Finite at t = 0, where c_out = 0 could not undo a NaN.
+        c_noise=lambda t: noise_scale * jnp.log(jnp.maximum(t, jnp.finfo(t.dtype).tiny)),
+    )
+
+
+def trig(sigma_data: float = 1.0) -> Precond:
+    """TrigFlow's D = cos(t) x - sin(t) sigma_data F(x / sigma_data, t) (arXiv 2410.11081, section 3)."""
+    return Precond(
+        c_skip=jnp.cos,
+        c_out=lambda t: -sigma_data * jnp.sin(t),
+        c_in=lambda t: jnp.full_like(t, 1 / sigma_data),
+        c_noise=lambda t: t,
     )
 
 

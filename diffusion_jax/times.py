@@ -1,7 +1,8 @@
-"""Time grids (decreasing, ending at clean data, t = 0) and distributions of training times p(t).
+"""Time grids (decreasing, ending at clean data, t = 0), distributions of training times p(t), and pairs of them.
 
 Grids are float64 NumPy vectors `[n + 1]`: n steps, from the noisiest time to 0. Those that take `T` lie on the points
-k / T of DDPM's table. Distributions are functions `(key, shape) -> t`.
+k / T of DDPM's table. Distributions are functions `(key, shape) -> t`. Pairs, for consistency training,
+are functions `(key, shape, step) -> (t, s)` with t > s.
 """
 
 from collections.abc import Callable
@@ -12,23 +13,28 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from diffusion_jax import schedules
+from diffusion_jax.curricula import Curriculum
 from diffusion_jax.types import Key, Schedule
 
 __all__ = [
+    'continuous_pairs',
     'continuous_uniform',
     'discrete_uniform',
     'karras',
     'leading',
     'log_normal',
+    'log_normal_pairs',
     'log_snr',
     'logit_normal',
     'quadratic',
     'trailing',
     'uniform',
+    'uniform_pairs',
 ]
 
 Grid = Float[np.ndarray, ' n_plus_1']
 TimeDistribution = Callable[[Key, tuple[int, ...]], Array]
+Pairs = Callable[[Key, tuple[int, ...], Array], tuple[Array, Array]]
 
 
 def uniform(n: int, t_max: float = 1.0) -> Grid:
@@ -101,6 +107,69 @@ def log_normal(P_mean: float = -1.2, P_std: float = 1.2) -> TimeDistribution:
 def logit_normal(mean: float = 0.0, std: float = 1.0) -> TimeDistribution:
     """Logit-normal on (0, 1) (arXiv 2403.03206, eq. 19)."""
     return lambda key, shape: jax.nn.sigmoid(mean + std * jax.random.normal(key, shape))
+
+
+def uniform_pairs(N: Curriculum, sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = 7.0) -> Pairs:
+    """CD's and CT's neighbours t_{n+1}, t_n, n uniform on 1 .. N - 1, of Karras' grid (arXiv 2303.01469, section 4)."""
+
+    def pairs(key, shape, step):
+        n = jax.random.randint(key, shape, 1, N(step))
+        return _neighbours(n, N(step), sigma_min, sigma_max, rho)
+
+    return pairs
+
+
+def log_normal_pairs(
+    N: Curriculum,
+    P_mean: float = -1.1,
+    P_std: float = 2.0,
+    sigma_min: float = 0.002,
+    sigma_max: float = 80.0,
+    rho: float = 7.0,
+) -> Pairs:
+    """ICT's: the same neighbours, an interval as probable as ln sigma ~ N(P_mean, P_std^2) falls into it.
+
+    Source: arXiv 2310.14189, section 3.5. A difference of normal distribution functions per interval, normalised, is
+    what a truncated normal variable gives: so no table is needed that would change its size with N.
+    """
+    lo, hi = ((np.log(sigma) - P_mean) / P_std for sigma in (sigma_min, sigma_max))
+
+    def pairs(key, shape, step):
+        sigma = jnp.exp(P_mean + P_std * jax.random.truncated_normal(key, lo, hi, shape))
+        u = (sigma ** (1 / rho) - sigma_min ** (1 / rho)) / (sigma_max ** (1 / rho) - sigma_min ** (1 / rho))
+        n = 1 + jnp.clip(jnp.floor(u * (N(step) - 1)), 0, N(step) - 2)
+        return _neighbours(n, N(step), sigma_min, sigma_max, rho)
+
+    return pairs
+
+
+def continuous_pairs(
+    every: int, P_mean: float = -1.1, P_std: float = 2.0, q: float = 2.0, k: float = 8.0, b: float = 1.0
+) -> Pairs:
+    """ECT's: ln t ~ N(P_mean, P_std^2), s = max(0, t (1 - n(t) / q^a)), n(t) = 1 + k sigmoid(-b t).
+
+    Source: arXiv 2406.14548, with a = 1 + floor(step / every) as in the released code; where s = 0 the loss is the
+    denoising one, as at the start for most t.
+    """
+
+    def pairs(key, shape, step):
+        t = log_normal(P_mean, P_std)(key, shape)
+        n = 1 + k * jax.nn.sigmoid(-b * t)
+        a = 1 + step // every
+        return t, jnp.maximum(t * (1 - n * q ** -a.astype(t.dtype)), 0)
+
+    return pairs
+
+
+def _neighbours(n, N, sigma_min, sigma_max, rho):
+    """t_{n+1} and t_n of Karras' grid t_1 < .. < t_N; t_1 is sigma_min exactly, where consistency models are bound."""
+
+    def point(i):
+        u = (i - 1) / (N - 1)
+        t = (sigma_min ** (1 / rho) + u * (sigma_max ** (1 / rho) - sigma_min ** (1 / rho))) ** rho
+        return jnp.where(i == 1, sigma_min, t)
+
+    return point(n + 1), point(n)
 
 
 def _steps(n, T=None):

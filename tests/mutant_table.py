@@ -22,6 +22,9 @@ DISTANCES, PIPELINE = 'tests/evaluation/test_distances.py::', 'tests/data/test_p
 MOMENTS = ANCESTRAL + 'test_every_step_and_its_moments_are_exact[0.5-LinearVP]'
 TARGETS = PRECOND + 'test_exact_target_gives_x_0_and_weights_give_its_error'
 
+EDM, RENOISE = 'tests/samplers/test_edm.py::', 'tests/samplers/test_consistency.py::'
+CURRICULA, CONSISTENCY = 'tests/test_curricula.py::', 'tests/objectives/test_consistency.py::'
+
 MUTANTS = tuple(Mutant(name, 'diffusion_jax/' + file, old, new, tests) for name, file, old, new, tests in [
     # schedules
     ('table one step late', 'schedules.py', 'jnp.floor(u).astype(jnp.int32), 0,',
@@ -201,4 +204,82 @@ MUTANTS = tuple(Mutant(name, 'diffusion_jax/' + file, old, new, tests) for name,
      LIKELIHOOD + 'test_vlb_estimates_the_expected_bound'),
     ('velocity with derivatives swapped', 'drift.py', 'd_alpha, d_sigma = rates(schedule, t)\n    sigma',
      'd_sigma, d_alpha = rates(schedule, t)\n    sigma', 'tests/test_drift.py::test_score_and_sde[LinearVP]'),
+    # Euler, Heun and consistency sampling
+    ('Heun at the old point', 'samplers/edm.py', 'x_0_new = denoise(euler, u)', 'x_0_new = denoise(x, u)',
+     EDM + 'test_order_of_convergence[heun-RectifiedFlow]'),
+    ('Heun at the old time', 'samplers/edm.py', 'u = jnp.where(last, t, s)', 'u = t',
+     EDM + 'test_heun_is_the_papers_algorithm[VE]'),
+    ('Heun without its mean', 'samplers/edm.py', 'eps_from_x_0(schedule, euler, x_0_new, u)) / 2',
+     'eps_from_x_0(schedule, x, x_0, t)) / 2', EDM + 'test_order_of_convergence[heun-VE]'),
+    ('Heun divides by alpha', 'samplers/edm.py', 'jnp.sqrt(jnp.finfo(t.dtype).eps) * schedule.sigma(t)', '0',
+     EDM + 'test_order_of_convergence[heun-CosineVP] '
+     + EDM + 'test_starts_without_signal_stay_finite_and_so_do_gradients[3-heun]'),
+    ('Heun to clean data', 'samplers/edm.py', 'per_sample(last, x), euler, heun', 'per_sample(last, x), heun, heun',
+     EDM + 'test_times_may_differ_between_samples'),
+    ('second evaluation in the last step', 'samplers/edm.py', 'jax.lax.cond(schedule.sigma(s) == 0, one, two,',
+     'jax.lax.cond(schedule.sigma(s) < 0, one, two,', EDM + 'test_number_of_evaluations'),
+    ('Euler with alpha_t', 'samplers/edm.py', 'schedule.alpha(s) - ratio * schedule.alpha(t), x',
+     'schedule.alpha(t) - ratio * schedule.alpha(s), x', EDM + 'test_euler_is_ddim[LinearVP]'),
+    ('renoise to t', 'samplers/consistency.py', 'schedule.sigma(s) * noise', 'schedule.sigma(t) * noise',
+     RENOISE + 'test_every_step_is_the_map_with_fresh_noise[VE]'),
+    ('renoise without alpha', 'samplers/consistency.py', 'schedule.alpha(s) * x_0', 'x_0',
+     RENOISE + 'test_every_step_is_the_map_with_fresh_noise[LinearVP]'),
+    ('jump from s to t', 'samplers/consistency.py', 'per_batch(t, state.x), per_batch(s, state.x)',
+     'per_batch(s, state.x), per_batch(t, state.x)', RENOISE + 'test_jump_is_the_flow_map_itself'),
+    # consistency objectives
+    ('iCT with P_mean = +1.1', 'times.py', 'P_mean: float = -1.1,\n', 'P_mean: float = 1.1,\n',
+     TIMES + 'test_log_normal_pairs_have_icts_probabilities'),
+    ('ECT with P_mean = +1.1', 'times.py', 'P_mean: float = -1.1, P_std: float = 2.0, q',
+     'P_mean: float = 1.1, P_std: float = 2.0, q', TIMES + 'test_continuous_pairs_are_ects'),
+    ('pairs swapped', 'times.py', 'return point(n + 1), point(n)', 'return point(n), point(n + 1)',
+     TIMES + 'test_uniform_pairs_are_neighbours_on_karras_grid'),
+    ('N counts intervals', 'times.py', 'u = (i - 1) / (N - 1)', 'u = (i - 1) / N',
+     TIMES + 'test_uniform_pairs_are_neighbours_on_karras_grid'),
+    ('the last pair beyond the grid', 'times.py', 'randint(key, shape, 1, N(step))',
+     'randint(key, shape, 1, N(step) + 1)', TIMES + 'test_uniform_pairs_are_neighbours_on_karras_grid'),
+    ('iCT one interval short', 'times.py', '0, N(step) - 2)', '0, N(step) - 3)',
+     TIMES + 'test_log_normal_pairs_have_icts_probabilities'),
+    ('grid starts beside sigma_min', 'times.py', 'jnp.where(i == 1, sigma_min, t)', 't',
+     TIMES + 'test_uniform_pairs_are_neighbours_on_karras_grid'),
+    ('ECT one stage behind', 'times.py', 'a = 1 + step // every', 'a = step // every',
+     TIMES + 'test_continuous_pairs_are_ects'),
+    ('square root one point short', 'curricula.py', 'jnp.sqrt(square) - 1).astype(step.dtype) + 1',
+     'jnp.sqrt(square) - 1).astype(step.dtype)', CURRICULA + 'test_square_root_starts_and_ends_where_the_paper_says'),
+    ('doubling one point short', 'curricula.py', 'bit_length()), s_1) + 1',
+     'bit_length()), s_1)',
+     CURRICULA + 'test_doubling_goes_from_11_to_1281_points'),
+    ('doubling one stage short', 'curricula.py', 'math.log2(s_1 // s_0) + 1', 'math.log2(s_1 // s_0)',
+     CURRICULA + 'test_doubling_goes_from_11_to_1281_points'),
+    ('mu counts the other way', 'curricula.py', "'points': 0, 'intervals': 1", "'points': 1, 'intervals': 0",
+     CURRICULA + 'test_target_decay_by_both_counts'),
+    ('boundary at 0', 'precond.py', 'c_out=lambda t: (t - sigma_min) * sigma_data / norm(t)',
+     'c_out=lambda t: t * sigma_data / norm(t)',
+     PRECOND + 'test_consistency_functions_are_the_identity_at_sigma_min_to_the_last_bit[0.002]'),
+    ('skip bound at 0', 'precond.py', '((t - sigma_min) ** 2 + sigma_data**2)', '(t**2 + sigma_data**2)',
+     PRECOND + 'test_consistency_functions_are_the_identity_at_sigma_min_to_the_last_bit[0.002]'),
+    ('infinite embedding of 0', 'precond.py', 'jnp.log(jnp.maximum(t, jnp.finfo(t.dtype).tiny))', 'jnp.log(t)',
+     PRECOND + 'test_consistency_functions_are_the_identity_at_sigma_min_to_the_last_bit[0.0] '
+     + CONSISTENCY + 'test_ects_first_stage_is_the_denoising_loss'),
+    ('trig sign', 'precond.py', 'c_out=lambda t: -sigma_data * jnp.sin(t)', 'c_out=lambda t: sigma_data * jnp.sin(t)',
+     PRECOND + 'test_trig_at_both_ends'),
+    ('trig sees unscaled data', 'precond.py', 'jnp.full_like(t, 1 / sigma_data)', 'jnp.ones_like(t)',
+     PRECOND + 'test_trig_at_both_ends'),
+    ('pseudo-Huber without dimension', 'weights.py', 'c * np.sqrt(np.prod(a.shape[1:])).item()', 'c',
+     'tests/test_weights.py::test_distances_and_pair_weights'),
+    ('gap for inverse gap', 'weights.py', '1 / (t - s)\n\n', '(t - s)\n\n',
+     'tests/test_weights.py::test_distances_and_pair_weights'),
+    ('target learns', 'objectives/consistency.py', 'f_s = jax.lax.stop_gradient(', 'f_s = (', CONSISTENCY
+     + 'test_frozen_parameters_get_no_gradient_and_none_is_the_current_ones[False-CT]'),
+    ('times swapped', 'objectives/consistency.py', 't, s = pairs(', 's, t = pairs(', CONSISTENCY
+     + 'test_the_online_network_sees_the_noisier_point_and_both_one_noise_and_one_dropout_key'),
+    ('dropout of the target alone', 'objectives/consistency.py', 'model(target, batch.cond, key_dropout)',
+     'model(target, batch.cond, key_eps)', CONSISTENCY
+     + 'test_the_online_network_sees_the_noisier_point_and_both_one_noise_and_one_dropout_key'),
+    ('another noise at s', 'objectives/consistency.py', 'q_sample(schedule, batch.x, s, eps)',
+     'q_sample(schedule, batch.x, s, jax.random.normal(key_pairs, eps.shape))', CONSISTENCY
+     + 'test_training_at_the_exact_function_vanishes_with_the_gap_at_order_2'),
+    ('teacher is the student', 'objectives/consistency.py', 'ode_step(frozen.teacher,', 'ode_step(params,', CONSISTENCY
+     + 'test_frozen_parameters_get_no_gradient_and_none_is_the_current_ones[True-CT]'),
+    ('target forgotten', 'objectives/consistency.py', 'params if frozen.target is None else frozen.target', 'params',
+     CONSISTENCY + 'test_the_online_network_sees_the_noisier_point_and_both_one_noise_and_one_dropout_key'),
 ])

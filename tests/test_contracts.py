@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from diffusion_jax import objectives, precond, reverse, samplers, schedules, times, weights
+from diffusion_jax import curricula, objectives, precond, reverse, samplers, schedules, times, weights
 from diffusion_jax.types import Batch, Frozen
 
 TABLE = schedules.DiscreteVP(schedules.linear_betas(20, 1e-3, 0.3))
@@ -42,8 +42,14 @@ SAMPLERS = {
     'ddim 0': (samplers.ddim(denoise, TABLE), times.quadratic(5, 20), False),
     'ddim 0.5': (samplers.ddim(denoise, TABLE, 0.5), times.uniform(5), True),
     'ddim encode': (samplers.ddim_encode(denoise, TABLE), times.uniform(5)[::-1], False),
+    'euler': (samplers.euler(denoise, TABLE), times.uniform(5), False),
+    'heun': (samplers.heun(denoise, TABLE), times.uniform(5), False),
+    'renoise': (samplers.renoise(denoise, TABLE), times.uniform(5), True),
+    'jump': (samplers.jump(lambda x, t, s: denoise(x, t) * s[:, None]), times.uniform(5), False),
 }  # fmt: skip
 uniform = times.discrete_uniform(20)
+VE = schedules.VE()
+bound = precond.denoiser(precond.consistency(), network)  # to the identity at sigma_min
 OBJECTIVES = {
     'simple': objectives.denoising(model, TABLE, uniform, weights.snr(TABLE)),
     'flow': objectives.denoising(
@@ -56,7 +62,21 @@ OBJECTIVES = {
     'vlb large': objectives.vlb(model, TABLE, 20, log_variance=reverse.large),
     'vlb learned': objectives.vlb_learned(model_with_variance, TABLE, 20),
     'hybrid': objectives.hybrid(model_with_variance, TABLE, weights.snr(TABLE), 20),
-}
+    'CD': objectives.consistency(
+        bound, VE, times.uniform_pairs(curricula.constant(18)), weights.l1(), weights.uniform_pair(),
+        objectives.teacher_step(precond.denoiser(precond.edm(), network), VE, samplers.heun_step),
+    ),
+    'CT': objectives.consistency(
+        bound, VE, times.uniform_pairs(curricula.constant(18)), weights.l2(), weights.uniform_pair()
+    ),
+    'iCT': objectives.consistency(
+        bound, VE, times.log_normal_pairs(curricula.doubling(1000)), weights.pseudo_huber(), weights.inverse_gap()
+    ),
+    'ECT': objectives.consistency(
+        precond.denoiser(precond.consistency(sigma_min=0.0), network), VE, times.continuous_pairs(10),
+        weights.pseudo_huber(), weights.inverse_gap(),
+    ),
+}  # fmt: skip
 
 
 def counted(f):

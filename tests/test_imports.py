@@ -12,10 +12,11 @@ ENTRY_POINTS = {'train', 'sample', 'evaluate', 'quickstart'}
 TIERS = [
     {'types', 'errors'},
     {'schedules'},
-    {'precond', 'drift', 'times', 'weights', 'reverse'},
+    {'precond', 'drift', 'times', 'curricula', 'weights', 'reverse'},
     {'samplers', 'guidance', 'objectives', 'likelihood', 'editing'},
     {'step', 'evaluation', 'state', 'ema', 'checkpoint', 'workdir', 'logs', 'generate', 'pictures', 'interop'},
-    {'specs', 'build'},
+    {'specs'},
+    {'build'},
     {'loop', 'runs'},
     {'cli', 'training'},
     ENTRY_POINTS,

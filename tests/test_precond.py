@@ -44,6 +44,13 @@ CASES = {
     'mu': (VP, precond.mu(VP), mu_target, weights.mu(VP), TABLE_TIMES),
     'flow': (FLOW, precond.flow(FLOW), lambda *a: a[3] - a[2], weights.flow(FLOW), [0.1, 0.9, 1.0]),
     'flow on TrigFlow': (TRIG, precond.flow(TRIG), lambda *a: a[3] - a[2], weights.flow(TRIG), [0.2, np.pi / 2]),
+    'trig': (
+        schedules.TrigFlow(0.5),
+        precond.trig(0.5),
+        lambda schedule, x_t, x_0, eps, t: jnp.cos(t)[:, None] * eps - jnp.sin(t)[:, None] * x_0 / 0.5,
+        lambda t: 1 / (0.5 * jnp.sin(t)) ** 2,
+        [0.2, np.pi / 2],
+    ),
     'edm': (schedules.VE(), precond.edm(0.5), edm_target, weights.edm(0.5), [0.002, 1.0, 80.0]),
 }
 
@@ -111,3 +118,39 @@ def test_variance_logits_ride_along():
     np.testing.assert_allclose(x_0, alone)
     np.testing.assert_allclose(logits, 3 * x)
     np.testing.assert_allclose(precond.without_variance(model)(None)(x, t), x_0)
+
+
+@pytest.mark.parametrize('sigma_min', [0.002, 0.0])
+def test_consistency_functions_are_the_identity_at_sigma_min_to_the_last_bit(sigma_min):
+    p, t = precond.consistency(0.5, sigma_min), jnp.full(1, sigma_min, jnp.float32)
+    assert (p.c_skip(t), p.c_out(t)) == (1, 0)
+    x = jnp.array([[0.3, -1.7]])
+    D = precond.denoiser(p, lambda params, x, c_noise, cond, key: 7 * x + c_noise[:, None])(None)(x, t)
+    np.testing.assert_array_equal(D, x)
+
+
+def test_consistency_coefficients(x64):
+    t = jnp.array([0.002, 0.5, 80.0])
+    p, T = precond.consistency(0.5, 0.002), np.asarray(t)
+    np.testing.assert_allclose(p.c_skip(t), 0.25 / (0.25 + (T - 0.002) ** 2), rtol=1e-12)
+    np.testing.assert_allclose(p.c_out(t), 0.5 * (T - 0.002) / np.sqrt(0.25 + T**2), rtol=1e-12)
+    np.testing.assert_allclose(p.c_in(t), 1 / np.sqrt(0.25 + T**2), rtol=1e-12)
+    np.testing.assert_allclose(p.c_noise(t), np.log(T) / 4, rtol=1e-12)
+    np.testing.assert_allclose(precond.consistency(noise_scale=250.0).c_noise(t), 250 * np.log(T), rtol=1e-12)
+    for c, d in zip(precond.consistency(0.5, 0.0), precond.edm(0.5), strict=True):
+        np.testing.assert_allclose(c(t), d(t), rtol=1e-12)
+
+
+def test_trig_at_both_ends():
+    x, t = jnp.array([[0.3, -1.7], [0.3, -1.7]]), jnp.array([0.0, np.pi / 2])
+    seen = {}
+
+    def net(params, x, c_noise, cond, key):
+        seen.update(x=x, c_noise=c_noise)
+        return x + 2
+
+    D = precond.denoiser(precond.trig(0.5), net)(None)(x, t)
+    np.testing.assert_allclose(seen['x'], 2 * x, rtol=1e-6)
+    np.testing.assert_array_equal(seen['c_noise'], t)
+    np.testing.assert_array_equal(D[0], x[0])
+    np.testing.assert_allclose(D[1], -0.5 * (2 * x[1] + 2), rtol=1e-5)

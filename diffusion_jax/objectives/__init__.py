@@ -1,6 +1,8 @@
 """Training objectives: factories of pure loss functions."""
 
+from diffusion_jax.objectives.consistency import consistency
+from diffusion_jax.objectives.consistency import teacher_step as teacher_step
 from diffusion_jax.objectives.denoising import denoising
 from diffusion_jax.objectives.vlb import hybrid, vlb, vlb_learned
 
-__all__ = ['denoising', 'hybrid', 'vlb', 'vlb_learned']
+__all__ = ['consistency', 'denoising', 'hybrid', 'vlb', 'vlb_learned']

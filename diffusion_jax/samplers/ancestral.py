@@ -40,7 +40,7 @@ def ancestral_learned(denoise_with_variance: DenoiserWithVariance, schedule: Sch
 
 def _from_reverse(p: reverse.Reverse) -> Sampler:
     def step(key, state, t, s):
-        mean, log_variance = p(state.x, _per_batch(t, state.x), _per_batch(s, state.x))
+        mean, log_variance = p(state.x, per_batch(t, state.x), per_batch(s, state.x))
         std = jnp.where(s == 0, 0.0, jnp.exp(log_variance / 2))
         return OneStep(mean + std * noise(key, state.x))
 
@@ -76,9 +76,10 @@ def _predict(denoise, schedule, x, t, s):
     """x_0 and eps at x_t. Clean data (sigma_t = 0, the encoder's first step) hold no eps: it is the model's at s."""
     clean = schedule.sigma(t) == 0
     u = jnp.where(clean, s, t)
-    x_0 = denoise(x, _per_batch(u, x))
+    x_0 = denoise(x, per_batch(u, x))
     return jnp.where(clean, x / jnp.where(clean, schedule.alpha(t), 1), x_0), eps_from_x_0(schedule, x, x_0, u)
 
 
-def _per_batch(t, x):
+def per_batch(t: Float[Array, ''], x: Float[Array, 'b ...']) -> Float[Array, ' b']:
+    """A step's one time `[]` as `[B]`, one per sample."""
     return jnp.full(x.shape[:1], t)

@@ -1,0 +1,151 @@
+"""Euler and Heun against the exact probability-flow ODE map, DDIM and the formula of EDM's paper in NumPy."""
+
+from itertools import pairwise
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from diffusion_jax import samplers, schedules, times
+from tests import oracles
+from tests.oracles import GAUSSIAN as DATA
+from tests.oracles import MIXTURE
+from tests.samplers.test_ancestral import PATHS, bind, grid_for, scales
+
+ORDER_GRIDS = {
+    'VE': lambda n: times.karras(n, 0.05, 20.0)[:-1],
+    'LinearVP': lambda n: 0.05 + times.uniform(n, 0.95),
+    'CosineVP': times.uniform,
+    'RectifiedFlow': times.uniform,
+    'TrigFlow': lambda n: times.uniform(n, 0.9 * np.pi / 2),
+}
+ORDERS = {samplers.euler: 1, samplers.heun: 2}
+KEY = jax.random.key(0)
+NS = (40, 80, 160)
+
+
+def run(sampler, x, grid):
+    return jax.jit(lambda x: samplers.sample(sampler, KEY, x, grid))(x)
+
+
+def start(schedule, t_max):
+    return jnp.asarray(np.random.default_rng(0).normal(size=(6, 2))) * schedule.sigma(jnp.asarray(t_max))
+
+
+@pytest.mark.parametrize('name', ORDER_GRIDS)
+@pytest.mark.parametrize('make', ORDERS)
+def test_order_of_convergence(name, make, x64):
+    """On VE between two fixed levels, as EDM's grid jumps from sigma_min to 0; elsewhere over the whole range.
+
+    LinearVP stops before 0 as well: there sigma is like sqrt(t), so the last step, Euler's, has an error of order 1.
+    TrigFlow starts with some signal; for its whole range see the next test.
+    """
+    schedule, t_max = PATHS[name]
+    errors = errors_on(schedule, t_max, make, ORDER_GRIDS[name])
+    assert errors[-1] < 0.05
+    assert abs(oracles.order(NS, errors) - ORDERS[make]) < 0.15, errors
+
+
+def test_heun_from_no_signal_on_equal_steps_costs_a_logarithm(x64):
+    """The k-th step from alpha = 0 errs by h^2 / k: these add up to h^2 log(1 / h), still better than any order < 2."""
+    schedule, t_max = PATHS['TrigFlow']
+    errors = errors_on(schedule, t_max, samplers.heun, lambda n: times.uniform(n, t_max))
+    assert abs(oracles.order(NS, errors / np.log(NS)) - 2) < 0.15, errors
+
+
+def errors_on(schedule, t_max, make, grid):
+    """Distance from the exact map of a whole run, for every n of NS."""
+    x, errors = start(schedule, t_max), []
+    sampler = make(bind(MIXTURE, schedule), schedule)
+    for n in NS:
+        exact = MIXTURE.pf_ode(np.asarray(x), *scales(schedule, grid(n)[[0, -1]]))
+        errors.append(np.sqrt(np.mean((np.asarray(run(sampler, x, grid(n))) - exact) ** 2)))
+    return np.array(errors)
+
+
+@pytest.mark.parametrize('name', PATHS)
+def test_euler_is_ddim(name, x64):
+    schedule, t_max = PATHS[name]
+    denoise, grid, x = bind(MIXTURE, schedule), grid_for(name, 7), start(schedule, t_max)
+    runs = [run(make(denoise, schedule), x, grid) for make in (samplers.euler, samplers.ddim)]
+    np.testing.assert_allclose(*runs, rtol=1e-9, atol=1e-12)
+
+
+def edm_paper(denoise, x, sigmas):
+    """Algorithm 1 of arXiv 2206.00364 with sigma(t) = t and no churn, in NumPy."""
+    for t, s in pairwise(sigmas):
+        d = (x - denoise(x, 1.0, t)) / t
+        x_next = x + (s - t) * d
+        if s != 0:
+            d_next = (x_next - denoise(x_next, 1.0, s)) / s
+            x_next = x + (s - t) * (d + d_next) / 2
+        x = x_next
+    return x
+
+
+@pytest.mark.parametrize('name', ['VE', 'LinearVP'])
+def test_heun_is_the_papers_algorithm(name, x64):
+    """LinearVP as VE: the same numbers for x / alpha at the levels sigma / alpha."""
+    schedule, t_max = PATHS[name]
+    grid, x = grid_for(name, 8), start(schedule, t_max)
+    a, s = np.array(scales(schedule, grid)).T
+    want = edm_paper(MIXTURE.denoise, np.asarray(x) / a[0], s / a)
+    got = run(samplers.heun(bind(MIXTURE, schedule), schedule), x, grid)
+    np.testing.assert_allclose(got, want, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize(('make', 'evaluations'), [(samplers.euler, 18), (samplers.heun, 35)])
+def test_number_of_evaluations(make, evaluations):
+    """EDM's 35 evaluations on CIFAR-10 are 18 steps, the last without a second one."""
+    seen = []
+
+    def denoise(x, t):
+        jax.debug.callback(lambda t: seen.append(float(t)), t[0])
+        return 0.5 * x
+
+    run(make(denoise, schedules.VE()), jnp.ones((2, 1)), times.karras(18)).block_until_ready()
+    jax.effects_barrier()
+    assert len(seen) == evaluations
+    assert min(seen) > 0
+
+
+def test_times_may_differ_between_samples(x64):
+    """A distillation loss steps every sample between its own times, to clean data included."""
+    schedule = schedules.RectifiedFlow()
+    denoise = bind(DATA, schedule)
+    x, t, s = jnp.array([[0.5], [-1.0], [2.0]]), jnp.array([1.0, 0.6, 0.3]), jnp.array([0.7, 0.5, 0.0])
+    for make in (samplers.euler_step, samplers.heun_step):
+        step = make(denoise, schedule)
+        alone = [step(x[i : i + 1], t[i : i + 1], s[i : i + 1]) for i in range(3)]
+        np.testing.assert_allclose(step(x, t, s), jnp.concatenate(alone), rtol=1e-12)
+        a, b = np.array(scales(schedule, t)), np.array(scales(schedule, s))
+        exact = np.concatenate([DATA.pf_ode(np.asarray(x[i]), a[i], b[i]) for i in range(2)])[:, None]
+        np.testing.assert_allclose(step(x, t, s)[:2], exact, atol=0.02)
+        np.testing.assert_allclose(step(x, t, s)[2:], denoise(x, t)[2:], rtol=1e-12)
+
+
+@pytest.mark.parametrize('make', ORDERS)
+@pytest.mark.parametrize('steps', [1, 3])
+def test_starts_without_signal_stay_finite_and_so_do_gradients(make, steps):
+    table = schedules.DiscreteVP(np.append(schedules.linear_betas(999), 1.0))
+    for schedule, t_max in [(table, 1.0), PATHS['RectifiedFlow'], PATHS['VE']]:
+
+        def total(x, gain, schedule=schedule, t_max=t_max):
+            sampler = make(lambda x, t: gain * x * jnp.log(t)[:, None], schedule)
+            return jnp.sum(samplers.sample(sampler, KEY, x, times.uniform(steps, t_max)))
+
+        out, grads = jax.value_and_grad(total, (0, 1))(jnp.ones((2, 1)), 0.5)
+        assert jnp.isfinite(out)
+        assert all(jnp.isfinite(g).all() for g in grads)
+
+
+@pytest.mark.parametrize('name', ['CosineVP', 'RectifiedFlow', 'TrigFlow'])
+@pytest.mark.parametrize('make', ORDERS)
+def test_float32_starts_without_signal_too(name, make):
+    """There cos(pi / 2) is -4e-8."""
+    schedule, t_max = PATHS[name]
+    x, grid = jnp.array([[0.5], [-1.5]], jnp.float32), times.uniform(100, t_max)
+    start = scales(schedule, jnp.array([t_max, 0.0], jnp.float32))
+    exact = DATA.pf_ode(np.asarray(x, np.float64), *start)
+    np.testing.assert_allclose(run(make(bind(DATA, schedule), schedule), x, grid), exact, atol=0.02)
