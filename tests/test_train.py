@@ -13,7 +13,7 @@ import jax
 import numpy as np
 import pytest
 
-from diffusion_jax import checkpoint, runs
+from diffusion_jax import checkpoint, runs, training
 from diffusion_jax.data import pipeline
 from diffusion_jax.errors import Interrupted, UserError
 from diffusion_jax.training import train
@@ -183,3 +183,16 @@ def test_a_full_disk_while_saving(tmp_path):
     assert runs.load(tmp_path).step == 10
     assert tiny.call('train', *command(tmp_path), '--config.train.steps=30') == 0
     assert [line['step'] for line in metrics(tmp_path)] == list(range(5, 31, 5))
+
+
+def test_pictures_are_of_the_averaged_parameters(tmp_path, monkeypatch):
+    drawn = []
+
+    def generate(draw, params, key, num, *_):
+        drawn.append(jax.device_get(params))
+        return np.zeros((num, 2), np.float32)
+
+    monkeypatch.setattr(training, 'generate', generate)
+    state = train(tiny.points(steps=4), tmp_path)
+    assert_same(drawn[-1], state.ema)
+    assert not np.array_equal(jax.tree.leaves(state.ema)[0], jax.tree.leaves(state.params)[0])
