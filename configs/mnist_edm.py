@@ -12,6 +12,7 @@ from configs import common, mnist_ddpm
 def get_config(arg=''):
     """The config of this file; `arg` is '' or 'runlocal'."""
     config, mnist = common.edm(), mnist_ddpm.get_config()
-    config.update(data=mnist.data, net=mnist.net, optim=mnist.optim, ema=mnist.ema, train=mnist.train)
+    for section in ('data', 'net', 'optim', 'ema', 'train'):
+        config[section] = mnist[section]
     config.eval.update(num=2000, batch_size=100)
     return common.runlocal(config) if arg == 'runlocal' else config
