@@ -59,7 +59,11 @@ def edm() -> Any:
     config = ddpm()
     config.schedule = {'name': 'VE'}
     config.precond = {'name': 'edm', 'sigma_data': 0.5}
-    config.objective = {'name': 'denoising', 'p_t': {'name': 'log_normal'}, 'weight': {'name': 'edm', 'sigma_data': 0.5}}
+    config.objective = {
+        'name': 'denoising',
+        'p_t': {'name': 'log_normal'},
+        'weight': {'name': 'edm', 'sigma_data': 0.5},
+    }
     config.sample.sampler = {'name': 'heun'}
     config.sample.times = {'name': 'karras', 'n': 18}
     config.sample.clip = False

@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int
 
+from diffusion_jax.frozen import Freezing, fixed
 from diffusion_jax.types import Frozen, Key, Params
 
-_NOTHING = Frozen()
+_FIXED = fixed()
 
 
 class TrainState(NamedTuple):
@@ -24,13 +25,20 @@ class TrainState(NamedTuple):
 
 
 def init_state(
-    init: Callable[[Key], Params], tx: optax.GradientTransformation, frozen: Frozen = _NOTHING
-) -> Callable[[Key], TrainState]:
-    """A pure function `key -> TrainState` at step 0, to be jitted: `ema` starts as a copy of the parameters."""
+    init: Callable[[Key], Params],
+    tx: optax.GradientTransformation,
+    freezing: Freezing = _FIXED,
+    keeps_teacher: bool = False,
+) -> Callable[..., TrainState]:
+    """A pure function `(key, start=None) -> TrainState` at step 0, to be jitted; `ema` starts as a copy of `params`.
 
-    def create(key: Key) -> TrainState:
-        params = init(key)
-        ema = jax.tree.map(jnp.copy, params)
-        return TrainState(jnp.zeros((), jnp.int32), params, ema, tx.init(params), frozen)
+    `start` holds another run's parameters, which replace those of `init` of the same names, and are the teacher if one
+    is kept.
+    """
+
+    def create(key: Key, start: Params | None = None) -> TrainState:
+        params = init(key) if start is None else {**init(key), **start}
+        ema, teacher = jax.tree.map(jnp.copy, (params, start if keeps_teacher else None))
+        return TrainState(jnp.zeros((), jnp.int32), params, ema, tx.init(params), freezing.init(params, teacher))
 
     return create

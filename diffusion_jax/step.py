@@ -7,13 +7,17 @@ import jax
 import optax
 
 from diffusion_jax.ema import Ema
+from diffusion_jax.frozen import Freezing, fixed
 from diffusion_jax.state import TrainState
 from diffusion_jax.types import Key, LossFn, Metrics
 
+_FIXED = fixed()
 TrainStep = Callable[[TrainState, Key, Any], tuple[TrainState, Metrics]]
 
 
-def make_train_step(loss_fn: LossFn, tx: optax.GradientTransformation, ema: Ema) -> TrainStep:
+def make_train_step(
+    loss_fn: LossFn, tx: optax.GradientTransformation, ema: Ema, freezing: Freezing = _FIXED
+) -> TrainStep:
     """`(state, key, batch) -> (state, metrics)`; to be jitted with the state donated.
 
     `key` is the run's key, the same at every step: what a step draws follows from it and `state.step`. Metrics are the
@@ -26,7 +30,9 @@ def make_train_step(loss_fn: LossFn, tx: optax.GradientTransformation, ema: Ema)
         (_, metrics), grads = value_and_grad(state.params, state.frozen, key, batch, state.step)
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        state = TrainState(state.step + 1, params, ema(state.ema, params, state.step), opt_state, state.frozen)
+        step = state.step + 1
+        frozen = freezing.update(state.frozen, params, step)
+        state = TrainState(step, params, ema(state.ema, params, state.step), opt_state, frozen)
         return state, {**metrics, 'grad_norm': optax.tree.norm(grads)}
 
     return train_step

@@ -19,10 +19,12 @@ FlowMap = Callable[[Array, Array, Array], Array]  # (x_t [B, ...], t [B], s [B])
 # (x_t [B, ...], t [B]) -> (x_0, variance logits), both [B, ...]
 DenoiserWithVariance = Callable[[Array, Array], tuple[Array, Array]]
 
-# (params, x [B, ...], c_noise [B], cond [B] or None, dropout key or None) -> F [B, ...]; no key means no dropout
+# (params, x [B, ...], c_noise [B] (of a flow map [B, 2]), cond [B] or None, dropout key or None) -> F [B, ...]; no key
+# means no dropout
 Network = Callable[[Params, Array, Array, Array | None, Key | None], Array]
 Model = Callable[[Params, Array | None, Key | None], Denoiser]  # (params, cond, dropout key) -> Denoiser
 ModelWithVariance = Callable[[Params, Array | None, Key | None], DenoiserWithVariance]
+FlowModel = Callable[[Params, Array | None, Key | None], FlowMap]
 
 
 @runtime_checkable

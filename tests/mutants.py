@@ -14,15 +14,16 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.mutant_table import MUTANTS, Mutant
+from tests.planted import MUTANTS, Mutant
 
 ROOT = Path(__file__).parent.parent
-TREE = ('diffusion_jax', 'configs', 'tests', 'pyproject.toml')
+PACKAGE = 'diffusion_jax'
+TREE = (PACKAGE, 'configs', 'tests', 'pyproject.toml')
 
 
 def misplaced(root: Path = ROOT) -> list[str]:
     """The mutants whose old text does not occur exactly once, with the number of times that it does."""
-    counts = [(m, (root / m.file).read_text().count(m.old)) for m in MUTANTS]
+    counts = [(m, (root / PACKAGE / m.file).read_text().count(m.old)) for m in MUTANTS]
     return [f'{m.name}: {m.old!r} occurs {n} times in {m.file}' for m, n in counts if n != 1]
 
 
@@ -50,7 +51,7 @@ def pytest(tree: Path, tests: list[str], timeout: float) -> tuple[int, str]:
 
 def judge(tree: Path, mutant: Mutant) -> str:
     """'caught', 'MISSED', or what else went wrong (a bug that no test gets to run is not caught)."""
-    file = tree / mutant.file
+    file = tree / PACKAGE / mutant.file
     original = file.read_text()
     file.write_text(original.replace(mutant.old, mutant.new))
     try:

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from diffusion_jax import frozen
 from diffusion_jax.state import init_state
 from diffusion_jax.types import Frozen
 
@@ -13,14 +14,35 @@ def test_fresh_state():
     def init(key):
         return {'w': jax.random.normal(key, (3,))}
 
-    tx, teacher = optax.adam(1e-3), {'w': jnp.ones(2)}
-    state = jax.jit(init_state(init, tx, Frozen(teacher=teacher)))(jax.random.key(5))
+    tx = optax.adam(1e-3)
+    state = jax.jit(init_state(init, tx))(jax.random.key(5))
     expected = jax.random.normal(jax.random.key(5), (3,))
     assert state.step == 0
     assert state.step.dtype == jnp.int32
     np.testing.assert_array_equal(state.params['w'], expected)
     np.testing.assert_array_equal(state.ema['w'], expected)
-    np.testing.assert_array_equal(state.frozen.teacher['w'], 1)
+    assert state.frozen == Frozen()
     assert jax.tree.structure(state.opt_state) == jax.tree.structure(tx.init(state.params))
     # Buffers that two leaves shared could not be donated.
     assert state.params['w'].unsafe_buffer_pointer() != state.ema['w'].unsafe_buffer_pointer()
+
+
+def test_start_from_another_run():
+    """Its parameters replace those of the same names, and are the teacher if one is kept."""
+    start = {'w': jnp.ones(3)}
+
+    def init(key):
+        return {'w': jnp.zeros(3), 'own': jax.random.normal(key, (2,))}
+
+    tx = optax.adam(1e-3)
+    state = jax.jit(init_state(init, tx))(jax.random.key(5), start)
+    np.testing.assert_array_equal(state.params['w'], 1)
+    np.testing.assert_array_equal(state.ema['w'], 1)
+    np.testing.assert_array_equal(state.params['own'], jax.random.normal(jax.random.key(5), (2,)))
+    assert state.frozen == Frozen()
+    both = frozen.moving_target(lambda step: step)
+    state = jax.jit(init_state(init, tx, both, keeps_teacher=True))(jax.random.key(5), start)
+    assert state.frozen.teacher.keys() == {'w'}
+    jax.tree.map(np.testing.assert_array_equal, state.frozen.target, state.params)
+    buffers = [a.unsafe_buffer_pointer() for a in jax.tree.leaves((state.params, state.ema, state.frozen))]
+    assert len(set(buffers)) == len(buffers)

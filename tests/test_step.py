@@ -28,7 +28,7 @@ def noisy(params, frozen, key, batch, step):
 
 
 def fresh(tx, frozen=Frozen()):  # noqa: B008
-    return init_state(lambda key: {'w': jnp.asarray(W)}, tx, frozen)(jax.random.key(0))
+    return init_state(lambda key: {'w': jnp.asarray(W)}, tx)(jax.random.key(0))._replace(frozen=frozen)
 
 
 def test_one_step_of_sgd_by_hand():

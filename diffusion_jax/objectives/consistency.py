@@ -15,7 +15,7 @@ Solver = Callable[[Denoiser, Schedule], FlowMap]
 
 
 def consistency(
-    model: Model,
+    consistency_model: Model,
     schedule: Schedule,
     pairs: Pairs,
     distance: Distance,
@@ -27,7 +27,7 @@ def consistency(
     `frozen.target` holds the target network's parameters; None stands for the current ones, behind a stop-gradient.
 
     Args:
-        model: the consistency function f, the identity at its least time.
+        consistency_model: the consistency function f, the identity at its least time.
         schedule: its schedule.
         pairs: p(t, s), which may depend on the training step.
         distance: d, per sample.
@@ -47,8 +47,8 @@ def consistency(
             x_s = ode_step(frozen.teacher, batch.cond)(x_t, t, s)
         target = params if frozen.target is None else frozen.target
         # One dropout key on both sides: the distance is between two times, not between two networks.
-        f_t = model(params, batch.cond, key_dropout)(x_t, t)
-        f_s = jax.lax.stop_gradient(model(target, batch.cond, key_dropout)(x_s, s))
+        f_t = consistency_model(params, batch.cond, key_dropout)(x_t, t)
+        f_s = jax.lax.stop_gradient(consistency_model(target, batch.cond, key_dropout)(x_s, s))
         value = jnp.mean(weight(t, s) * distance(f_t, f_s))
         return value, {'loss': value}
 

@@ -1,6 +1,6 @@
 """Consistency losses at and near the exact consistency function of Gaussian data, in float64.
 
-The bugs planted against these tests, one at a time, are in tests/mutant_table.py: the sign of P_mean, t and s swapped,
+The bugs planted against these tests, one at a time, are in tests/planted/core.py: the sign of P_mean, t and s swapped,
 a missing stop-gradient, a wrong boundary coefficient, N one off, a second noise, a second dropout key.
 """
 

@@ -1,15 +1,6 @@
-"""The bugs that `tests.mutants` plants: what, where, and the tests that should notice."""
+"""Bugs in DDPM, DDIM, the first consistency losses, and the run around them."""
 
-from typing import NamedTuple
-
-
-class Mutant(NamedTuple):
-    name: str
-    file: str
-    old: str  # occurs exactly once in the file
-    new: str
-    tests: str  # node ids, separated by spaces
-
+from tests.planted.mutant import Mutant
 
 # fmt: off
 SCHEDULES, PRECOND, TIMES = 'tests/test_schedules.py::', 'tests/test_precond.py::', 'tests/test_times.py::'
@@ -25,7 +16,7 @@ TARGETS = PRECOND + 'test_exact_target_gives_x_0_and_weights_give_its_error'
 EDM, RENOISE = 'tests/samplers/test_edm.py::', 'tests/samplers/test_consistency.py::'
 CURRICULA, CONSISTENCY = 'tests/test_curricula.py::', 'tests/objectives/test_consistency.py::'
 
-MUTANTS = tuple(Mutant(name, 'diffusion_jax/' + file, old, new, tests) for name, file, old, new, tests in [
+MUTANTS = tuple(Mutant(*row) for row in [
     # schedules
     ('table one step late', 'schedules.py', 'jnp.floor(u).astype(jnp.int32), 0,',
      'jnp.floor(u).astype(jnp.int32) + 1, 0,', SCHEDULES + 'test_known_values_of_the_linear_table'),

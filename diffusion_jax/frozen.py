@@ -1,0 +1,48 @@
+"""Target and teacher of a run: what they start as, and how they change from step to step."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from diffusion_jax.curricula import Curriculum
+from diffusion_jax.types import Array, Frozen, Params
+
+__all__ = ['fixed', 'moving_target', 'staged_teacher']
+
+
+class Freezing(NamedTuple):
+    """A pair of pure functions: the frozen parameters at step 0, and after each step."""
+
+    init: Callable[[Params, Params | None], Frozen]  # (params, the teacher's or None) -> Frozen
+    update: Callable[[Frozen, Params, Array], Frozen]  # (frozen, params after the step, number of steps done) -> Frozen
+
+
+def fixed() -> Freezing:
+    """A teacher, if any, that never changes; the target is the current parameters, behind a stop-gradient."""
+    return Freezing(lambda params, teacher: Frozen(None, teacher), lambda frozen, params, step: frozen)
+
+
+def moving_target(decay: Callable[[Array], Array]) -> Freezing:
+    """A target that follows the parameters, theta^- <- mu theta^- + (1 - mu) theta (arXiv 2303.01469, eq. 8).
+
+    Args:
+        decay: mu at the step just done, counted from 0; see `curricula.target_decay`.
+    """
+
+    def update(frozen, params, step):
+        mu = decay(step - 1)
+        return frozen._replace(target=jax.tree.map(lambda a, b: mu * a + (1 - mu) * b, frozen.target, params))
+
+    return Freezing(lambda params, teacher: Frozen(jax.tree.map(jnp.copy, params), teacher), update)
+
+
+def staged_teacher(N: Curriculum) -> Freezing:
+    """Progressive distillation's: when N(k) changes, the student becomes the teacher (arXiv 2202.00512, algorithm 2)."""
+
+    def update(frozen, params, step):
+        ends = N(step) != N(step - 1)
+        return frozen._replace(teacher=jax.tree.map(lambda a, b: jnp.where(ends, b, a), frozen.teacher, params))
+
+    return Freezing(lambda params, teacher: Frozen(None, teacher), update)
