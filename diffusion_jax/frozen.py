@@ -39,7 +39,7 @@ def moving_target(decay: Callable[[Array], Array]) -> Freezing:
 
 
 def staged_teacher(N: Curriculum) -> Freezing:
-    """Progressive distillation's: when N(k) changes, the student becomes the teacher (arXiv 2202.00512, algorithm 2)."""
+    """When N(k) changes the student becomes the teacher: progressive distillation (arXiv 2202.00512, algorithm 2)."""
 
     def update(frozen, params, step):
         ends = N(step) != N(step - 1)
