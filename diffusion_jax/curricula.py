@@ -6,7 +6,7 @@ from collections.abc import Callable
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
-__all__ = ['constant', 'doubling', 'square_root']
+__all__ = ['constant', 'constant_decay', 'doubling', 'square_root', 'target_decay']
 
 Curriculum = Callable[[Array], Array]  # training step [] -> number of grid points [], at least 2
 
@@ -49,6 +49,11 @@ def doubling(steps: int, s_0: int = 10, s_1: int = 1280) -> Curriculum:
         return jnp.minimum(s_0 * 2 ** jnp.minimum(step // each, (s_1 // s_0).bit_length()), s_1) + 1
 
     return N
+
+
+def constant_decay(mu: float = 0.0) -> Callable[[Array], Array]:
+    """The same decay of the target network at every step, as CD has it."""
+    return lambda step: jnp.asarray(mu)
 
 
 def target_decay(N: Curriculum, s_0: int = 2, mu_0: float = 0.9, count: str = 'points') -> Callable[[Array], Array]:

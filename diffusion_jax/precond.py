@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from diffusion_jax.schedules import per_sample, posterior_coefficients
 from diffusion_jax.types import Model, ModelWithVariance, Network, Precond, Schedule
 
-__all__ = ['consistency', 'edm', 'eps', 'flow', 'mu', 'trig', 'v', 'x0']
+__all__ = ['consistency', 'edm', 'eps', 'flow', 'mu', 'rescaled', 'trig', 'v', 'x0']
 
 
 def _one(t):
@@ -118,6 +118,23 @@ def trig(sigma_data: float = 1.0) -> Precond:
         c_out=lambda t: -sigma_data * jnp.sin(t),
         c_in=lambda t: jnp.full_like(t, 1 / sigma_data),
         c_noise=lambda t: t,
+    )
+
+
+def rescaled(of: Precond, schedule: Schedule) -> Precond:
+    """Coefficients for the VE schedule, on another one: D(x, t) = D_VE(x / alpha, sigma / alpha).
+
+    Every Gaussian path is the VE path up to this scaling; needs alpha(t) > 0.
+    """
+
+    def noise(t):
+        return schedule.sigma(t) / schedule.alpha(t)
+
+    return Precond(
+        c_skip=lambda t: of.c_skip(noise(t)) / schedule.alpha(t),
+        c_out=lambda t: of.c_out(noise(t)),
+        c_in=lambda t: of.c_in(noise(t)) / schedule.alpha(t),
+        c_noise=lambda t: of.c_noise(noise(t)),
     )
 
 

@@ -1,6 +1,7 @@
 """A trained run opened again, for sampling and evaluation."""
 
 import contextlib
+import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +13,7 @@ from jax.sharding import Mesh
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from diffusion_jax import build, checkpoint, sharding, specs, workdir
+from diffusion_jax import build, checkpoint, sharding, specs, times, workdir
 from diffusion_jax.data.sources import Source
 from diffusion_jax.evaluation import measure
 from diffusion_jax.types import Params
@@ -50,10 +51,16 @@ def sample_spec(spec: Mapping[str, Any], sampler: str | None, steps: int | None,
     if sampler:
         spec['sampler'] = specs.parse_spec(sampler)
     if grid:
-        spec['times'] = {**{k: v for k, v in spec['times'].items() if k == 'n'}, **specs.parse_spec(grid)}
+        given = specs.parse_spec(grid)
+        takes_n = 'n' in inspect.signature(getattr(times, given['name'], _unknown)).parameters
+        spec['times'] = {**{k: v for k, v in spec['times'].items() if k == 'n' and takes_n}, **given}
     if steps:
         spec['times']['n'] = steps
     return spec
+
+
+def _unknown():
+    """Stands for a grid that does not exist: building it tells of it."""
 
 
 def bits_per_dim(run: Run, source: Source, num: int, seed: int = 0) -> dict[str, Any]:

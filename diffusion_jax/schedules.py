@@ -131,7 +131,14 @@ class CosineVP:
 
 @_pytree
 class VE:
-    """Variance exploding with sigma = t, EDM's choice (arXiv 2206.00364, table 1); t in [0, sigma_max]."""
+    """Variance exploding with sigma = t, EDM's choice (arXiv 2206.00364, table 1); t in [0, sigma_max].
+
+    The range of noise levels does not enter alpha and sigma: it is here for grids, pairs of times and the boundary
+    condition of consistency models to agree on.
+    """
+
+    sigma_min: float = 0.002
+    sigma_max: float = 80.0
 
     def alpha(self, t: Float[Array, '*t']) -> Float[Array, '*t']:
         """Signal scale 1."""

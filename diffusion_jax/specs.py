@@ -9,13 +9,32 @@ from collections.abc import Mapping
 from types import ModuleType, SimpleNamespace, UnionType
 from typing import Any
 
-from diffusion_jax import schedules, times, weights
+from diffusion_jax import curricula, precond, schedules, times, weights
 from diffusion_jax.data import mixture
 from diffusion_jax.errors import UserError, nearest, one_line
+from diffusion_jax.objectives import teacher_step
+from diffusion_jax.samplers import euler_step, heun_step
 
 _MIXTURES = SimpleNamespace(__all__=['grid', 'ring'], grid=mixture.grid, ring=mixture.ring)
+_ODE_STEPS = SimpleNamespace(
+    __all__=['euler', 'heun'],
+    euler=lambda teacher, schedule: teacher_step(teacher, schedule, euler_step),
+    heun=lambda teacher, schedule: teacher_step(teacher, schedule, heun_step),
+)
 # Where the name in a spec that is an argument of another spec is looked up.
-_NESTED = {'betas': schedules, 'p_t': times, 'weight': weights, 'components': _MIXTURES, 'schedule': schedules}
+_NESTED = {
+    'N': curricula,
+    'betas': schedules,
+    'components': _MIXTURES,
+    'decay': curricula,
+    'distance': weights,
+    'ode_step': _ODE_STEPS,
+    'of': precond,
+    'p_t': times,
+    'pairs': times,
+    'schedule': schedules,
+    'weight': weights,
+}
 
 
 def make(module: ModuleType | SimpleNamespace, spec: Any, context: Mapping[str, Any], where: str) -> Any:

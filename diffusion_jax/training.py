@@ -11,6 +11,7 @@ import jax
 
 from diffusion_jax import build, checkpoint, loop, pictures, sharding, workdir
 from diffusion_jax.data import pipeline
+from diffusion_jax.errors import UserError
 from diffusion_jax.generate import generate
 from diffusion_jax.logs import Log
 from diffusion_jax.state import TrainState, init_state
@@ -26,13 +27,15 @@ def train(config: Mapping[str, Any], folder: Path, allow_config_change: bool = F
     settings = config['train']
     mesh = sharding.make_mesh(config['mesh']['data'])
     sharding.check_batch(mesh, settings['batch_size'], 'train.batch_size')
+    config = build.with_teacher(config, folder)
     experiment = build.build(config)
     draw = jax.jit(build.build_draw(experiment, config['sample']))
     workdir.check(folder, config, allow_config_change)
 
     key_init, key_train, key_sample = jax.random.split(jax.random.key(config['seed']), 3)
     replicated = sharding.replicated(mesh)
-    create = jax.jit(init_state(experiment.init, experiment.tx), out_shardings=replicated)
+    fresh = init_state(experiment.init, experiment.tx, experiment.freezing, experiment.keeps_teacher)
+    create = jax.jit(fresh, out_shardings=replicated)
 
     def draw_samples(step, state):
         num, size = config['sample']['num'], config['sample']['batch_size']
@@ -40,11 +43,12 @@ def train(config: Mapping[str, Any], folder: Path, allow_config_change: bool = F
         pictures.save(folder / 'samples' / f'step_{step:08d}.png', x)
 
     with contextlib.closing(checkpoint.open_manager(folder, settings['keep'])) as manager:
-        state = checkpoint.restore(manager, _abstract(create, key_init, replicated)) or create(key_init)
+        abstract = _abstract(create, key_init, config, experiment, replicated)
+        state = checkpoint.restore(manager, abstract) or create(key_init, _start(config, experiment, replicated))
         # Only now, so that a config whose model does not fit the checkpoints leaves the saved one alone.
         workdir.record(folder, config)
         start = int(state.step)
-        train_step = make_train_step(experiment.loss, experiment.tx, experiment.ema)
+        train_step = make_train_step(experiment.loss, experiment.tx, experiment.ema, experiment.freezing)
         # The state comes out as it goes in, so that the second step needs no other executable.
         step = jax.jit(train_step, donate_argnums=0, out_shardings=replicated)
         every = loop.Every(settings['log_every'], settings['save_every'], settings['sample_every'])
@@ -66,9 +70,25 @@ def _batches(source, config, start, mesh):
             yield sharding.put_batch(mesh, batch)
 
 
-def _abstract(create, key, target):
-    shapes = jax.eval_shape(create, key)
-    return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=target), shapes)
+def _network(experiment, sharding):
+    shapes = jax.eval_shape(experiment.network_init, jax.random.key(0))
+    return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=sharding), shapes)
+
+
+def _start(config, experiment, sharding):
+    """The averaged parameters of the run that this one starts from, None for none."""
+    if config['init_from'] is None:
+        return None
+    try:
+        return checkpoint.restore_ema(Path(config['init_from']), _network(experiment, sharding))[0]
+    except UserError as error:
+        raise UserError(f'config.init_from: {error}') from error
+
+
+def _abstract(create, key, config, experiment, sharding):
+    start = None if config['init_from'] is None else _network(experiment, sharding)
+    shapes = jax.eval_shape(create, key, start)
+    return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=sharding), shapes)
 
 
 @contextlib.contextmanager

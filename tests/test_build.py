@@ -7,6 +7,7 @@ import optax
 import pytest
 
 from diffusion_jax import build, precond, schedules, specs, times
+from diffusion_jax.build.experiment import on_raw_batch
 from diffusion_jax.data.pipeline import RawBatch
 from diffusion_jax.errors import UserError
 from diffusion_jax.types import Batch, Frozen
@@ -21,7 +22,7 @@ def changed(config, path, value):
 
 def rates(spec, steps):
     """The learning rate of each step, read off the updates of SGD on gradients of one."""
-    tx = build._build_optimiser({'name': 'sgd', **spec})
+    tx = build.build_optimiser({'name': 'sgd', **spec})
     state, found = tx.init({'w': jnp.zeros(())}), []
     for _ in range(steps):
         updates, state = tx.update({'w': jnp.ones(())}, state)
@@ -37,7 +38,7 @@ def test_the_learning_rate_warms_up_and_stays():
 
 def test_clipping_is_of_the_global_norm():
     grads = {'a': jnp.array([3.0, 0.0]), 'b': jnp.array([4.0])}
-    tx = build._build_optimiser({'name': 'sgd', 'lr': 1.0, 'warmup': 0, 'clip': 0.5})
+    tx = build.build_optimiser({'name': 'sgd', 'lr': 1.0, 'warmup': 0, 'clip': 0.5})
     updates, _ = tx.update(grads, tx.init(grads))
     np.testing.assert_allclose(updates['a'], [-0.3, 0], rtol=1e-6)
     np.testing.assert_allclose(updates['b'], [-0.4], rtol=1e-6)
@@ -45,7 +46,7 @@ def test_clipping_is_of_the_global_norm():
 
 def test_adam_is_adam():
     grads, params = {'w': jnp.array([1.0, -2.0])}, {'w': jnp.zeros(2)}
-    ours = build._build_optimiser({'name': 'adam', 'lr': 0.1, 'b2': 0.99, 'warmup': 0, 'clip': None})
+    ours = build.build_optimiser({'name': 'adam', 'lr': 0.1, 'b2': 0.99, 'warmup': 0, 'clip': None})
     theirs = optax.adam(0.1, b2=0.99)
     a, b = ours.init(params), theirs.init(params)
     for _ in range(3):
@@ -56,7 +57,7 @@ def test_adam_is_adam():
 def test_warm_up_and_clipping_may_change_between_resumes():
     params = {'w': jnp.zeros(2)}
     states = [
-        build._build_optimiser({'name': 'adam', 'lr': 0.1, 'warmup': warmup, 'clip': clip}).init(params)
+        build.build_optimiser({'name': 'adam', 'lr': 0.1, 'warmup': warmup, 'clip': clip}).init(params)
         for warmup in (0, 5)
         for clip in (None, 1.0)
     ]
@@ -76,7 +77,7 @@ def test_the_loss_is_that_of_its_parts():
     t = times.discrete_uniform(1000)(key_t, (8,))
     eps = jax.random.normal(key_eps, x.shape)
     x_t = schedules.q_sample(schedule, x, t, eps)
-    x_0 = jax.jit(lambda p: experiment.model(p, None, None)(x_t, t))(params)
+    x_0 = jax.jit(lambda p: experiment.models['model'](p, None, None)(x_t, t))(params)
     predicted = schedules.eps_from_x_0(schedule, x_t, x_0, t)
     np.testing.assert_allclose(loss, jnp.mean((predicted - eps) ** 2), rtol=1e-3)
 
@@ -90,9 +91,7 @@ def test_labels_reach_a_conditional_model_only():
 
     raw, batch = RawBatch(np.zeros((2, 2), np.float32), np.arange(2)), Batch(jnp.zeros((2, 2)), jnp.arange(2))
     for conditional in (True, False):
-        build._on_raw_batch(loss, lambda key, raw: batch, conditional)(
-            {}, Frozen(), jax.random.key(0), raw, jnp.int32(0)
-        )
+        on_raw_batch(loss, lambda key, raw: batch, conditional)({}, Frozen(), jax.random.key(0), raw, jnp.int32(0))
     assert seen[0].cond is not None
     assert seen[1].cond is None
 
@@ -205,7 +204,7 @@ SAMPLING = [
     ('sampler', {'name': 'ddim', 'et': 0.1}, 'config.sample.sampler.et is not an argument of ddim; did you mean eta?'),
     ('sampler', {'name': 'ddim', 'eta': 'x'}, "config.sample.sampler.eta='x' must be of type float"),
     ('sampler', {'name': 'ancestral', 'variance': 'huge'}, 'config.sample.sampler: ancestral: variance must be one of'),
-    ('sampler', {'name': 'ancestral_learned'}, 'config.sample.sampler: ancestral_learned needs a model trained with'),
+    ('sampler', {'name': 'ancestral_learned'}, 'config.sample.sampler: ancestral_learned needs a diffusion model with a learned variance'),
     (
         'times',
         {'name': 'trailing', 'n': 1001},

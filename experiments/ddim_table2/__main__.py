@@ -27,7 +27,7 @@ def main() -> None:
     run = runs.load(Path(_WORKDIR.value))
     source = build.build_source(run.config['data'], run.config['eval']['held_out'])
     x = jnp.asarray(measure.values_of(source)[: _NUM.value])
-    denoise = run.experiment.model(run.params, None, None)
+    denoise = run.experiment.models['model'](run.params, None, None)
     schedule = run.experiment.schedule
     unused = jax.random.key(0)  # neither direction draws noise
 

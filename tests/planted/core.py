@@ -284,7 +284,7 @@ MUTANTS = tuple(Mutant(*row) for row in [
     ('data start over on resume', 'training.py', '_batches(experiment.source, config, start, mesh)',
      '_batches(experiment.source, config, 0, mesh)',
      'tests/test_train.py::test_resumed_equals_uninterrupted'),
-    ('warm-up downwards', 'build.py', 'optax.linear_schedule(0.0, lr, warmup)',
+    ('warm-up downwards', 'build/optimiser.py', 'optax.linear_schedule(0.0, lr, warmup)',
      'optax.linear_schedule(lr, 0.0, warmup)', 'tests/test_build.py'),
     ('parameters for their average', 'training.py', 'generate(draw, state.ema,', 'generate(draw, state.params,',
      'tests/test_train.py::test_pictures_are_of_the_averaged_parameters'),

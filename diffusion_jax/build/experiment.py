@@ -1,0 +1,144 @@
+"""A run's pure functions, from its config."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from diffusion_jax import ema as emas
+from diffusion_jax import frozen, nets, objectives, precond, schedules
+from diffusion_jax.build.data import build_source
+from diffusion_jax.build.optimiser import build_optimiser
+from diffusion_jax.build.teacher import build_teacher
+from diffusion_jax.data import pipeline, sources
+from diffusion_jax.ema import Ema
+from diffusion_jax.errors import UserError, one_line
+from diffusion_jax.frozen import Freezing
+from diffusion_jax.specs import make
+from diffusion_jax.types import Key, LossFn, Params, Schedule
+
+_NETS = SimpleNamespace(__all__=['MLP', 'UNet'], MLP=nets.MLP, UNet=nets.UNet)
+_OF_THE_SCHEDULE = ('T', 'sigma_data', 'sigma_max', 'sigma_min')  # its attributes that other factories may ask for
+
+
+class Experiment(NamedTuple):
+    """A run's pure functions and its data; everything that later code needs and no config."""
+
+    source: sources.Source
+    shape: tuple[int, ...]  # of one sample
+    num_classes: int  # of a conditional model; 0 for an unconditional one
+    schedule: Schedule
+    init: Callable[[Key], Params]
+    network_init: Callable[[Key], Params]  # the same without what the objective learns beside the network
+    models: dict[str, Any]  # by the name that objectives have for its kind: model, consistency_model, ...
+    loss: LossFn  # on RawBatch
+    tx: optax.GradientTransformation
+    ema: Ema
+    freezing: Freezing
+    keeps_teacher: bool
+    context: dict[str, Any]  # what specs may leave unsaid
+
+
+def build(config: Mapping[str, Any]) -> Experiment:
+    """Everything that a run needs, from its resolved config.
+
+    Raises:
+        UserError: for anything in the config that cannot be built, naming the field.
+    """
+    source = build_source(config['data'])
+    shape = tuple(source.x[np.zeros(1, np.int64)].shape[1:])
+    schedule = make(schedules, config['schedule'], {}, 'config.schedule')
+    if not isinstance(schedule, Schedule):
+        raise UserError(f'config.schedule.name={config["schedule"]["name"]!r} is a table of betas, not a schedule')
+    context = _context(config, schedule, source)
+    objective = config['objective']
+    wanted = inspect.signature(getattr(objectives, str(objective.get('name')), _nothing)).parameters
+    coefficients = make(precond, config['precond'], context, 'config.precond')
+    network_init, net = _build_net(config['net'], shape, 'model_with_variance' in wanted)
+    models = _models(wanted, coefficients, net)
+    context |= models
+
+    keeps_teacher = 'teacher' in wanted or bool(objective.get('ode_step'))
+    if config['teacher']:
+        context['teacher'] = build_teacher(config, schedule, coefficients, net, source.levels)
+    elif keeps_teacher:
+        raise UserError('config.objective distils a teacher: set --config.init_from=WORKDIR to the folder of its run')
+
+    num_classes = config['net'].get('num_classes', 0)
+    if num_classes and source.num_classes != num_classes:
+        raise UserError(
+            f'config.net.num_classes={num_classes}, but {source.name} has {source.num_classes or "no"} classes'
+        )
+    prepare = pipeline.prepare(source.levels, config['data'].get('flip', False))
+    loss = make(objectives, objective, context, 'config.objective')
+    return Experiment(
+        source=source,
+        shape=shape,
+        num_classes=num_classes,
+        schedule=schedule,
+        init=network_init,
+        network_init=network_init,
+        models=models,
+        loss=on_raw_batch(loss, prepare, bool(num_classes)),
+        tx=build_optimiser(config['optim']),
+        ema=make(emas, config['ema'], {}, 'config.ema'),
+        freezing=make(frozen, config['frozen'], context, 'config.frozen'),
+        keeps_teacher=keeps_teacher,
+        context=context,
+    )
+
+
+def _nothing():
+    """Stands for an objective that does not exist: `make` tells of it."""
+
+
+def _context(config, schedule, source):
+    context: dict[str, Any] = {'schedule': schedule, 'steps': config['train']['steps']}
+    context |= {name: getattr(schedule, name) for name in _OF_THE_SCHEDULE if hasattr(schedule, name)}
+    if source.levels is not None:
+        context['levels'] = source.levels
+    return context
+
+
+def _models(wanted, coefficients, net):
+    """What the objective learns, under the name that it has for it, and what follows from that."""
+    if 'model_with_variance' in wanted:
+        with_variance = precond.denoiser_with_variance(coefficients, net)
+        return {'model_with_variance': with_variance, 'model': precond.without_variance(with_variance)}
+    kind = 'consistency_model' if 'consistency_model' in wanted else 'model'
+    return {kind: precond.denoiser(coefficients, net)}
+
+
+def _build_net(spec, shape, with_variance):
+    out = shape[-1] * (2 if with_variance else 1)
+    spec = {k: tuple(v) if isinstance(v, list) else v for k, v in spec.items()}
+    # Linen's own two arguments are nobody's to set.
+    implied = {'out_channels': out, 'out_dim': out, 'parent': None, 'name': None}
+    module = make(_NETS, spec, implied, 'config.net')
+    init, net = nets.functional(module)
+    x, c_noise = jnp.zeros((1, *shape)), jnp.zeros(1)
+
+    def init_params(key):
+        return init(key, x, c_noise, jnp.zeros(1, jnp.int32) if spec.get('num_classes') else None)
+
+    try:
+        jax.eval_shape(init_params, jax.random.key(0))
+    except (TypeError, ValueError) as error:
+        raise UserError(f'config.net: {one_line(error)}') from error
+    return init_params, net
+
+
+def on_raw_batch(loss: LossFn, prepare: Callable, conditional: bool) -> LossFn:
+    """The loss on data as a source has them."""
+
+    def raw_loss(params, frozen, key, raw, step):
+        key_data, key_loss = jax.random.split(key)
+        batch = prepare(key_data, raw)
+        return loss(params, frozen, key_loss, batch if conditional else batch._replace(cond=None), step)
+
+    return raw_loss
