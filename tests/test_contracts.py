@@ -8,7 +8,18 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from diffusion_jax import curricula, objectives, precond, reverse, samplers, schedules, times, weights
+from diffusion_jax import (
+    curricula,
+    distances,
+    objectives,
+    pair_weights,
+    precond,
+    reverse,
+    samplers,
+    schedules,
+    times,
+    weights,
+)
 from diffusion_jax.types import Batch, Frozen
 
 TABLE = schedules.DiscreteVP(schedules.linear_betas(20, 1e-3, 0.3))
@@ -63,18 +74,19 @@ OBJECTIVES = {
     'vlb learned': objectives.vlb_learned(model_with_variance, TABLE, 20),
     'hybrid': objectives.hybrid(model_with_variance, TABLE, weights.snr(TABLE), 20),
     'CD': objectives.consistency(
-        bound, VE, times.uniform_pairs(curricula.constant(18)), weights.l1(), weights.uniform_pair(),
+        bound, VE, times.uniform_pairs(curricula.constant(18)), distances.l1(), pair_weights.uniform(),
         objectives.teacher_step(precond.denoiser(precond.edm(), network), VE, samplers.heun_step),
     ),
     'CT': objectives.consistency(
-        bound, VE, times.uniform_pairs(curricula.constant(18)), weights.l2(), weights.uniform_pair()
+        bound, VE, times.uniform_pairs(curricula.constant(18)), distances.l2(), pair_weights.uniform()
     ),
     'iCT': objectives.consistency(
-        bound, VE, times.log_normal_pairs(curricula.doubling(1000)), weights.pseudo_huber(), weights.inverse_gap()
+        bound, VE, times.log_normal_pairs(curricula.doubling(1000)), distances.pseudo_huber(),
+        pair_weights.inverse_gap(),
     ),
     'ECT': objectives.consistency(
         precond.denoiser(precond.consistency(sigma_min=0.0), network), VE, times.continuous_pairs(10),
-        weights.pseudo_huber(), weights.inverse_gap(),
+        distances.pseudo_huber(), pair_weights.inverse_gap(),
     ),
 }  # fmt: skip
 

@@ -27,27 +27,3 @@ def test_mu_weight_is_the_square_of_equation_7s_coefficient(x64):
     k = np.array([1, 2, 500, 1000])
     weight = weights.mu(schedules.DiscreteVP(betas))(jnp.asarray(k / 1000))
     np.testing.assert_allclose(weight, abar[k - 1] * betas[k - 1] ** 2 / (1 - abar[k]) ** 2, rtol=1e-8)
-
-
-def test_distances_and_pair_weights(x64):
-    rng = np.random.default_rng(0)
-    a, b = rng.normal(size=(2, 5, 3, 2))
-    d, c = a - b, 0.00054 * np.sqrt(6)
-    cases = [
-        (weights.l1(), np.abs(d).mean((1, 2))),
-        (weights.l2(), (d**2).mean((1, 2))),
-        (weights.pseudo_huber(), np.sqrt((d**2).sum((1, 2)) + c**2) - c),
-    ]
-    for distance, want in cases:
-        np.testing.assert_allclose(distance(jnp.asarray(a), jnp.asarray(b)), want, rtol=1e-12)
-        np.testing.assert_array_equal(distance(jnp.asarray(a), jnp.asarray(a)), np.zeros(5))
-    t, s = jnp.array([2.0, 0.5]), jnp.array([1.5, 0.0])
-    np.testing.assert_allclose(weights.inverse_gap()(t, s), [2, 2])
-    np.testing.assert_array_equal(weights.uniform_pair()(t, s), [1, 1])
-
-
-def test_pseudo_huber_keeps_small_distances_in_float32():
-    """Written as a difference of roots, a distance of 1e-8 would be 0."""
-    a = jnp.array([[1e-5, 0.0]])
-    c = 0.00054 * np.sqrt(2)
-    np.testing.assert_allclose(weights.pseudo_huber()(a, jnp.zeros_like(a)), 1e-10 / (2 * c), rtol=1e-3)

@@ -5,10 +5,11 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from diffusion_jax.distances import Distance
+from diffusion_jax.pair_weights import PairWeight
 from diffusion_jax.schedules import q_sample
 from diffusion_jax.times import Pairs
 from diffusion_jax.types import Array, Denoiser, FlowMap, LossFn, Model, Params, Schedule
-from diffusion_jax.weights import Distance, PairWeight
 
 OdeStep = Callable[[Params, Array | None], FlowMap]  # (the teacher's parameters, cond) -> one step of its ODE
 Solver = Callable[[Denoiser, Schedule], FlowMap]
@@ -19,7 +20,7 @@ def consistency(
     schedule: Schedule,
     pairs: Pairs,
     distance: Distance,
-    weight: PairWeight,
+    pair_weight: PairWeight,
     ode_step: OdeStep | None = None,
 ) -> LossFn:
     """The consistency loss, a mean over the batch (arXiv 2303.01469, algorithms 2 and 3).
@@ -31,7 +32,7 @@ def consistency(
         schedule: its schedule.
         pairs: p(t, s), which may depend on the training step.
         distance: d, per sample.
-        weight: w(t, s).
+        pair_weight: w(t, s).
         ode_step: the teacher's step from x_t to x_s (CD; see `teacher_step`); without it x_s is the same data with the
             same noise (CT, iCT, ECT).
     """
@@ -49,7 +50,7 @@ def consistency(
         # One dropout key on both sides: the distance is between two times, not between two networks.
         f_t = consistency_model(params, batch.cond, key_dropout)(x_t, t)
         f_s = jax.lax.stop_gradient(consistency_model(target, batch.cond, key_dropout)(x_s, s))
-        value = jnp.mean(weight(t, s) * distance(f_t, f_s))
+        value = jnp.mean(pair_weight(t, s) * distance(f_t, f_s))
         return value, {'loss': value}
 
     return loss

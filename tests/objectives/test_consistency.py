@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from diffusion_jax import curricula, objectives, precond, samplers, schedules, times, weights
+from diffusion_jax import curricula, distances, objectives, pair_weights, precond, samplers, schedules, times, weights
 from diffusion_jax.types import Batch, Frozen
 from tests import oracles
 from tests.oracles import GAUSSIAN as DATA
@@ -20,9 +20,9 @@ KEY, STEP = jax.random.key(0), jnp.array(60)  # ECT's seventh stage
 N = curricula.constant(18)
 # name: pairs, distance, weight
 METHODS = {
-    'CT': (times.uniform_pairs(N), weights.l2(), weights.uniform_pair()),
-    'iCT': (times.log_normal_pairs(N), weights.pseudo_huber(), weights.inverse_gap()),
-    'ECT': (times.continuous_pairs(10), weights.pseudo_huber(0.0001), weights.inverse_gap()),
+    'CT': (times.uniform_pairs(N), distances.l2(), pair_weights.uniform()),
+    'iCT': (times.log_normal_pairs(N), distances.pseudo_huber(), pair_weights.inverse_gap()),
+    'ECT': (times.continuous_pairs(10), distances.pseudo_huber(0.0001), pair_weights.inverse_gap()),
 }
 
 
@@ -84,7 +84,7 @@ def test_distillation_by_a_solver_has_its_local_error(solver, local, x64):
     ns = np.array([8, 16, 32, 64])
     losses = [
         value_and_grad(
-            objectives.consistency(model, VE, apart(1.0, 1 / n), weights.l2(), weights.uniform_pair(), step)
+            objectives.consistency(model, VE, apart(1.0, 1 / n), distances.l2(), pair_weights.uniform(), step)
         )[0]
         for n in ns
     ]
@@ -98,7 +98,7 @@ def exact_moments_batch(n=4096):
     def recorder(params, cond, key):
         return lambda x, t: seen.setdefault('eps', x)
 
-    loss = objectives.consistency(recorder, VE, apart(1.0, 0.5), weights.l2(), weights.uniform_pair())
+    loss = objectives.consistency(recorder, VE, apart(1.0, 0.5), distances.l2(), pair_weights.uniform())
     loss(None, Frozen(), KEY, Batch(jnp.zeros((n, 1))), STEP)
     eps = np.asarray(seen['eps'])
     x = np.random.default_rng(0).normal(size=eps.shape)
@@ -114,7 +114,7 @@ def test_training_at_the_exact_function_vanishes_with_the_gap_at_order_2(x64):
     got = np.array(
         [
             value_and_grad(
-                objectives.consistency(model, VE, apart(t, dt), weights.l2(), weights.uniform_pair()), batch=batch
+                objectives.consistency(model, VE, apart(t, dt), distances.l2(), pair_weights.uniform()), batch=batch
             )
             for dt in gaps
         ]
@@ -189,7 +189,7 @@ def test_ects_first_stage_is_the_denoising_loss():
     def to_zero(key, shape, step):
         return times.log_normal(-1.1, 2.0)(key, shape), jnp.zeros(shape)
 
-    loss = objectives.consistency(consistency, VE, to_zero, weights.l2(), weights.uniform_pair())
+    loss = objectives.consistency(consistency, VE, to_zero, distances.l2(), pair_weights.uniform())
     want = objectives.denoising(consistency, VE, times.log_normal(-1.1, 2.0), weights.uniform())
     got, want = (
         jax.value_and_grad(f, has_aux=True)(jnp.float32(0.3), Frozen(), KEY, data(), STEP) for f in (loss, want)

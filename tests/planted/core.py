@@ -255,10 +255,10 @@ MUTANTS = tuple(Mutant(*row) for row in [
      PRECOND + 'test_trig_at_both_ends'),
     ('trig sees unscaled data', 'precond.py', 'jnp.full_like(t, 1 / sigma_data)', 'jnp.ones_like(t)',
      PRECOND + 'test_trig_at_both_ends'),
-    ('pseudo-Huber without dimension', 'weights.py', 'c * np.sqrt(np.prod(a.shape[1:])).item()', 'c',
-     'tests/test_weights.py::test_distances_and_pair_weights'),
-    ('gap for inverse gap', 'weights.py', '1 / (t - s)\n\n', '(t - s)\n\n',
-     'tests/test_weights.py::test_distances_and_pair_weights'),
+    ('pseudo-Huber without dimension', 'distances.py', 'c * np.sqrt(np.prod(a.shape[1:])).item()', 'c',
+     'tests/test_distances.py::test_values'),
+    ('gap for inverse gap', 'pair_weights.py', 't, s: 1 / (t - s)', 't, s: t - s',
+     'tests/test_pair_weights.py::test_values'),
     ('target learns', 'objectives/consistency.py', 'f_s = jax.lax.stop_gradient(', 'f_s = (', CONSISTENCY
      + 'test_frozen_parameters_get_no_gradient_and_none_is_the_current_ones[False-CT]'),
     ('times swapped', 'objectives/consistency.py', 't, s = pairs(', 's, t = pairs(', CONSISTENCY
