@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from types import ModuleType, SimpleNamespace, UnionType
 from typing import Any
 
-from diffusion_jax import curricula, precond, schedules, times, weights
+from diffusion_jax import curricula, distances, pair_weights, precond, schedules, times, weights
 from diffusion_jax.data import mixture
 from diffusion_jax.errors import UserError, nearest, one_line
 from diffusion_jax.objectives import teacher_step
@@ -27,10 +27,12 @@ _NESTED = {
     'betas': schedules,
     'components': _MIXTURES,
     'decay': curricula,
-    'distance': weights,
+    'distance': distances,
+    'grid': times,
     'ode_step': _ODE_STEPS,
     'of': precond,
     'p_t': times,
+    'pair_weight': pair_weights,
     'pairs': times,
     'schedule': schedules,
     'weight': weights,

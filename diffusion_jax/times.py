@@ -26,6 +26,7 @@ __all__ = [
     'log_normal_pairs',
     'log_snr',
     'logit_normal',
+    'neighbours',
     'quadratic',
     'trailing',
     'uniform',
@@ -107,6 +108,20 @@ def log_normal(P_mean: float = -1.2, P_std: float = 1.2) -> TimeDistribution:
 def logit_normal(mean: float = 0.0, std: float = 1.0) -> TimeDistribution:
     """Logit-normal on (0, 1) (arXiv 2403.03206, eq. 19)."""
     return lambda key, shape: jax.nn.sigmoid(mean + std * jax.random.normal(key, shape))
+
+
+def neighbours(grid: Grid) -> Pairs:
+    """Neighbours t, s of any of the grids above, each pair as probable, the one that ends at clean data included.
+
+    For consistency functions that are the identity at t = 0 (see `precond.v`).
+    """
+    t, s = grid[:-1], grid[1:]
+
+    def pairs(key, shape, step):
+        n = jax.random.randint(key, shape, 0, len(t))
+        return jnp.asarray(t, float)[n], jnp.asarray(s, float)[n]
+
+    return pairs
 
 
 def uniform_pairs(N: Curriculum, sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = 7.0) -> Pairs:
