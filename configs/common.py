@@ -33,6 +33,8 @@ def ddpm() -> Any:
         'sample_every': 20_000,
         'keep': 2,
     }
+    config.init_from = config_dict.placeholder(str)
+    config.frozen = {'name': 'fixed'}
     config.mesh = {'data': -1}
     config.sample = {
         'sampler': {'name': 'ancestral', 'variance': 'large'},
@@ -71,6 +73,14 @@ def edm() -> Any:
     return config
 
 
+def on_data_of(config: Any, other: Any) -> Any:
+    """The same method on the data, the network and the training length of another config."""
+    for section in ('data', 'net', 'optim', 'ema', 'train'):
+        config[section] = other[section]
+    config.eval.update({**other.eval, 'bits_num': config.eval.bits_num})
+    return config
+
+
 def runlocal(config: Any) -> Any:
     """The same run in a minute on a laptop's CPU: a thin network, a few steps. Its numbers mean nothing."""
     if config.net.name == 'UNet':
@@ -82,7 +92,7 @@ def runlocal(config: Any) -> Any:
     config.ema = {'name': 'warm_up', 'decay': 0.9}
     config.train.update(batch_size=8, steps=20, log_every=5, save_every=10, sample_every=20)
     config.sample.update(num=8, batch_size=8)
-    config.sample.times.n = 10
+    config.sample.times.n = min(config.sample.times.n, 10)
     config.eval.update(num=64, batch_size=64, bits_num=min(config.eval.bits_num, 8), bits_terms=4)
     if config.eval.features.name == 'pca':
         config.eval.features.dim = 8

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from ml_collections import config_dict
-
 _SIGMA_DATA = 0.5
 _INVERSE_GAP = {'name': 'inverse_gap'}
 
@@ -25,7 +23,6 @@ def cd(config: Any, distance: Any) -> Any:
         'pair_weight': {'name': 'uniform'},
         'ode_step': {'name': 'heun'},
     }
-    config.init_from = config_dict.placeholder(str)
     return _one_step(config)
 
 
@@ -65,5 +62,4 @@ def ect(config: Any, every: int) -> Any:
         'distance': {'name': 'pseudo_huber'},
         'pair_weight': _INVERSE_GAP,
     }
-    config.init_from = config_dict.placeholder(str)
     return _one_step(config)

@@ -11,8 +11,5 @@ from configs import common, mnist_ddpm
 
 def get_config(arg=''):
     """The config of this file; `arg` is '' or 'runlocal'."""
-    config, mnist = common.edm(), mnist_ddpm.get_config()
-    for section in ('data', 'net', 'optim', 'ema', 'train'):
-        config[section] = mnist[section]
-    config.eval.update(num=2000, batch_size=100)
+    config = common.on_data_of(common.edm(), mnist_ddpm.get_config())
     return common.runlocal(config) if arg == 'runlocal' else config

@@ -1,0 +1,16 @@
+"""Consistency distillation of digits_edm on scikit-learn's 8x8 digits.
+
+    python -m diffusion_jax.train --config=configs/digits_cd.py --workdir=runs/digits_cd \
+        --config.init_from=runs/digits_edm
+
+Cost: about two minutes on 2 CPU cores.
+Expected: samples that look like digits, with one network evaluation.
+"""
+
+from configs import digits_edm, methods, common
+
+
+def get_config(arg=''):
+    """The config of this file; `arg` is '' or 'runlocal'."""
+    config = methods.cd(digits_edm.get_config(), {'name': 'pseudo_huber'})
+    return common.runlocal(config) if arg == 'runlocal' else config
