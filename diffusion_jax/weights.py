@@ -22,6 +22,7 @@ __all__ = [
     'mu',
     'pseudo_huber',
     'snr',
+    'trig',
     'uniform',
     'uniform_pair',
     'v',
@@ -60,6 +61,14 @@ def flow(schedule: Schedule) -> Weight:
 def edm(sigma_data: float = 0.5) -> Weight:
     """EDM's lambda(sigma) = (sigma^2 + sigma_data^2) / (sigma sigma_data)^2 (arXiv 2206.00364, table 1)."""
     return lambda t: (t**2 + sigma_data**2) / (t * sigma_data) ** 2
+
+
+def trig(schedule: Schedule) -> Weight:
+    """TrigFlow's ||F - v / sigma_data||^2 = ||D - x_0||^2 / (sigma_data sin t)^2 (arXiv 2410.11081, eq. 25).
+
+    Where sigma_data = 1 this is `v`.
+    """
+    return lambda t: 1 / schedule.sigma(t) ** 2
 
 
 def min_snr(schedule: Schedule, gamma: float = 5.0) -> Weight:
