@@ -17,6 +17,7 @@ from diffusion_jax.curricula import Curriculum
 from diffusion_jax.types import Key, Schedule
 
 __all__ = [
+    'arctan_log_normal',
     'continuous_pairs',
     'continuous_uniform',
     'discrete_uniform',
@@ -122,6 +123,14 @@ def neighbours(grid: Grid) -> Pairs:
         return jnp.asarray(t, float)[n], jnp.asarray(s, float)[n]
 
     return pairs
+
+
+def arctan_log_normal(P_mean: float = -1.0, P_std: float = 1.4, sigma_data: float = 1.0) -> TimeDistribution:
+    """SCM's angles, t = arctan(e^tau / sigma_data) with tau ~ N(P_mean, P_std^2) (arXiv 2410.11081, algorithm 1).
+
+    EDM's log-normal sigma = sigma_data tan t on TrigFlow; the default is the paper's for CIFAR-10 (appendix G.2).
+    """
+    return lambda key, shape: jnp.arctan(log_normal(P_mean, P_std)(key, shape) / sigma_data)
 
 
 def uniform_pairs(N: Curriculum, sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = 7.0) -> Pairs:

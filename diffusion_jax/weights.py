@@ -8,7 +8,7 @@ from jaxtyping import Array
 from diffusion_jax import schedules
 from diffusion_jax.types import Schedule
 
-__all__ = ['edm', 'flow', 'min_snr', 'mu', 'snr', 'uniform', 'v']
+__all__ = ['edm', 'flow', 'min_snr', 'mu', 'snr', 'trig', 'uniform', 'v']
 
 Weight = Callable[[Array], Array]  # t [B] -> w [B]
 
@@ -41,6 +41,14 @@ def flow(schedule: Schedule) -> Weight:
 def edm(sigma_data: float = 0.5) -> Weight:
     """EDM's lambda(sigma) = (sigma^2 + sigma_data^2) / (sigma sigma_data)^2 (arXiv 2206.00364, table 1)."""
     return lambda t: (t**2 + sigma_data**2) / (t * sigma_data) ** 2
+
+
+def trig(schedule: Schedule) -> Weight:
+    """TrigFlow's ||F - v / sigma_data||^2 = ||D - x_0||^2 / (sigma_data sin t)^2 (arXiv 2410.11081, eq. 25).
+
+    Where sigma_data = 1 this is `v`.
+    """
+    return lambda t: 1 / schedule.sigma(t) ** 2
 
 
 def min_snr(schedule: Schedule, gamma: float = 5.0) -> Weight:

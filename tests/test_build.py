@@ -204,7 +204,11 @@ SAMPLING = [
     ('sampler', {'name': 'ddim', 'et': 0.1}, 'config.sample.sampler.et is not an argument of ddim; did you mean eta?'),
     ('sampler', {'name': 'ddim', 'eta': 'x'}, "config.sample.sampler.eta='x' must be of type float"),
     ('sampler', {'name': 'ancestral', 'variance': 'huge'}, 'config.sample.sampler: ancestral: variance must be one of'),
-    ('sampler', {'name': 'ancestral_learned'}, 'config.sample.sampler: ancestral_learned needs a diffusion model with a learned variance'),
+    (
+        'sampler',
+        {'name': 'ancestral_learned'},
+        'config.sample.sampler: ancestral_learned needs a diffusion model with a learned variance',
+    ),
     (
         'times',
         {'name': 'trailing', 'n': 1001},

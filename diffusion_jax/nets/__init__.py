@@ -7,10 +7,11 @@ import jax
 from flax import linen as nn
 from jaxtyping import Array
 
+from diffusion_jax.nets.log_weight import LogWeight
 from diffusion_jax.nets.mlp import MLP
 from diffusion_jax.nets.unet import UNet
 
-__all__ = ['MLP', 'UNet', 'functional']
+__all__ = ['MLP', 'LogWeight', 'UNet', 'functional']
 
 Init = Callable[..., Any]  # (key, x [B, ...], c_noise [B], cond [B] or None = None) -> params
 Apply = Callable[[Any, Array, Array, Array | None, jax.Array | None], Array]  # types.Network

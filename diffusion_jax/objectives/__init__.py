@@ -2,7 +2,8 @@
 
 from diffusion_jax.objectives.consistency import consistency
 from diffusion_jax.objectives.consistency import teacher_step as teacher_step
+from diffusion_jax.objectives.continuous import continuous, continuous_distillation
 from diffusion_jax.objectives.denoising import denoising
 from diffusion_jax.objectives.vlb import hybrid, vlb, vlb_learned
 
-__all__ = ['consistency', 'denoising', 'hybrid', 'vlb', 'vlb_learned']
+__all__ = ['consistency', 'continuous', 'continuous_distillation', 'denoising', 'hybrid', 'vlb', 'vlb_learned']
