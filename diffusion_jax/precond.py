@@ -7,8 +7,8 @@ other T.
 
 import jax.numpy as jnp
 
-from diffusion_jax.schedules import per_sample, posterior_coefficients
-from diffusion_jax.types import Model, ModelWithVariance, Network, Precond, Schedule
+from diffusion_jax.schedules import per_sample, posterior_coefficients, rates
+from diffusion_jax.types import AverageVelocityModel, FlowModel, Model, ModelWithVariance, Network, Precond, Schedule
 
 __all__ = ['consistency', 'edm', 'eps', 'flow', 'mu', 'rescaled', 'trig', 'v', 'x0']
 
@@ -168,3 +168,47 @@ def denoiser_with_variance(precond: Precond, net: Network) -> ModelWithVariance:
 def without_variance(model: ModelWithVariance) -> Model:
     """Drops the variance logits, for everybody who wants x_0 alone."""
     return lambda params, cond=None, key=None: lambda x, t: model(params, cond, key)(x, t)[0]
+
+
+def average_velocity(net: Network, scale: float = 1.0) -> AverageVelocityModel:
+    """MeanFlow's u(x_t, s, t): the network itself, which embeds (t, t - s) (arXiv 2505.13447, section 4.3, table 1c).
+
+    Args:
+        net: takes a `c_noise [B, 2]`.
+        scale: of both embedded times. 1, the released codes', keeps du/dt tame: 1000 lets it grow a thousandfold.
+    """
+
+    def model(params, cond=None, key=None):
+        return lambda x, t, s: net(params, x, scale * jnp.stack([t, t - s], axis=-1), cond, key)
+
+    return model
+
+
+def flow_map(flow_model: AverageVelocityModel) -> FlowModel:
+    """The map x_s = x_t - (t - s) u(x_t, s, t), the identity at s = t (arXiv 2505.13447, eq. 12)."""
+
+    def model(params, cond=None, key=None):
+        u = flow_model(params, cond, key)
+        return lambda x, t, s: x - per_sample(t - s, x) * u(x, t, s)
+
+    return model
+
+
+def instantaneous(flow_model: AverageVelocityModel, schedule: Schedule) -> Model:
+    """The denoiser in a flow map: the x_0 whose velocity is u(x_t, t, t) (arXiv 2505.13447, section 4.1).
+
+    Of x_t = alpha x_0 + sigma eps and v = alpha' x_0 + sigma' eps; x_t - t v on rectified flow, finite for all t.
+    """
+
+    def model(params, cond=None, key=None):
+        u = flow_model(params, cond, key)
+
+        def denoise(x, t):
+            alpha, sigma = schedule.alpha(t), schedule.sigma(t)
+            d_alpha, d_sigma = rates(schedule, t)
+            x_0 = per_sample(d_sigma, x) * x - per_sample(sigma, x) * u(x, t, t)
+            return x_0 / per_sample(alpha * d_sigma - sigma * d_alpha, x)
+
+        return denoise
+
+    return model

@@ -2,7 +2,7 @@
 
 Grids are float64 NumPy vectors `[n + 1]`: n steps, from the noisiest time to 0. Those that take `T` lie on the points
 k / T of DDPM's table. Distributions are functions `(key, shape) -> t`. Pairs, for consistency training,
-are functions `(key, shape, step) -> (t, s)` with t > s.
+are functions `(key, shape, step) -> (t, s)` with t > s; those of MeanFlow have t = s as well.
 """
 
 from collections.abc import Callable
@@ -28,6 +28,7 @@ __all__ = [
     'log_snr',
     'logit_normal',
     'neighbours',
+    'logit_normal_pairs',
     'quadratic',
     'trailing',
     'uniform',
@@ -181,6 +182,21 @@ def continuous_pairs(
         n = 1 + k * jax.nn.sigmoid(-b * t)
         a = 1 + step // every
         return t, jnp.maximum(t * (1 - n * q ** -a.astype(t.dtype)), 0)
+
+    return pairs
+
+
+def logit_normal_pairs(mean: float = -0.4, std: float = 1.0, share: float = 0.25) -> Pairs:
+    """MeanFlow's: the larger and the smaller of two logit-normal draws (arXiv 2505.13447, section 4.3).
+
+    With probability 1 - share the smaller is set to t, exactly; the released code counts off that part of a batch.
+    """
+
+    def pairs(key, shape, step):
+        key_times, key_share = jax.random.split(key)
+        a, b = logit_normal(mean, std)(key_times, (2, *shape))
+        t = jnp.maximum(a, b)
+        return t, jnp.where(jax.random.bernoulli(key_share, share, shape), jnp.minimum(a, b), t)
 
     return pairs
 

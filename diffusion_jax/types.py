@@ -16,6 +16,8 @@ Metrics = dict[str, Array]
 
 Denoiser = Callable[[Array, Array], Array]  # (x_t [B, ...], t [B]) -> x_0 [B, ...]
 FlowMap = Callable[[Array, Array, Array], Array]  # (x_t [B, ...], t [B], s [B]) -> x_s [B, ...]
+# (x_t [B, ...], t [B], s [B]) -> (x_t - x_s) / (t - s) [B, ...], and dx/dt at s = t
+AverageVelocity = Callable[[Array, Array, Array], Array]
 # (x_t [B, ...], t [B]) -> (x_0, variance logits), both [B, ...]
 DenoiserWithVariance = Callable[[Array, Array], tuple[Array, Array]]
 
@@ -25,6 +27,7 @@ Network = Callable[[Params, Array, Array, Array | None, Key | None], Array]
 Model = Callable[[Params, Array | None, Key | None], Denoiser]  # (params, cond, dropout key) -> Denoiser
 ModelWithVariance = Callable[[Params, Array | None, Key | None], DenoiserWithVariance]
 FlowModel = Callable[[Params, Array | None, Key | None], FlowMap]
+AverageVelocityModel = Callable[[Params, Array | None, Key | None], AverageVelocity]
 
 
 @runtime_checkable

@@ -33,6 +33,10 @@ def network(params, x, c_noise, cond, key):
     return out if key is None else out * jax.random.bernoulli(key, 0.9, out.shape)
 
 
+def network_of_two_times(params, x, c_noise, cond, key):
+    return network(params, x, c_noise[:, 0], cond, key) + jnp.sin(c_noise[:, 1:]) * x
+
+
 def network_with_variance(params, x, c_noise, cond, key):
     out = network(params, x, c_noise, cond, key)
     return jnp.concatenate([out, jnp.tanh(out)], -1)
@@ -42,6 +46,7 @@ PARAMS = {'w': jnp.array(0.5), 'b': jnp.array(0.1)}
 model = precond.denoiser(precond.v(TABLE, 20), network)
 model_with_variance = precond.denoiser_with_variance(precond.v(TABLE, 20), network_with_variance)
 denoise = model(PARAMS, None, None)
+average = precond.average_velocity(network_of_two_times)
 
 # name: sampler, grid, whether it draws noise
 SAMPLERS = {
@@ -56,7 +61,7 @@ SAMPLERS = {
     'euler': (samplers.euler(denoise, TABLE), times.uniform(5), False),
     'heun': (samplers.heun(denoise, TABLE), times.uniform(5), False),
     'renoise': (samplers.renoise(denoise, TABLE), times.uniform(5), True),
-    'jump': (samplers.jump(lambda x, t, s: denoise(x, t) * s[:, None]), times.uniform(5), False),
+    'jump': (samplers.jump(precond.flow_map(average)(PARAMS, None, None)), times.uniform(5), False),
 }  # fmt: skip
 uniform = times.discrete_uniform(20)
 VE = schedules.VE()
@@ -87,6 +92,14 @@ OBJECTIVES = {
     'ECT': objectives.consistency(
         precond.denoiser(precond.consistency(sigma_min=0.0), network), VE, times.continuous_pairs(10),
         distances.pseudo_huber(), pair_weights.inverse_gap(),
+    ),
+    'MeanFlow': objectives.mean_flow(average, FLOW, times.logit_normal_pairs()),
+    'MeanFlow guided': objectives.mean_flow(
+        average, FLOW, times.logit_normal_pairs(), omega=0.5, kappa=0.8, num_classes=2
+    ),
+    'MeanFlow distilled': objectives.mean_flow(
+        average, FLOW, times.logit_normal_pairs(),
+        velocity=objectives.teacher_velocity(precond.denoiser(precond.flow(FLOW), network), FLOW),
     ),
 }  # fmt: skip
 

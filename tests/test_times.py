@@ -152,3 +152,18 @@ def test_continuous_pairs_are_ects():
         np.testing.assert_allclose(s, want, rtol=1e-4, atol=1e-6)
         assert (s < t).all()
         assert (s == 0).any() == (a < 3)
+
+
+def test_logit_normal_pairs_are_the_order_statistics_of_two_draws():
+    n, share = 20_000, 0.25
+    t, s = (np.asarray(v, np.float64) for v in times.logit_normal_pairs(share=share)(jax.random.key(0), (n,), None))
+    apart = s != t
+    assert (s <= t).all()
+    assert stats.binomtest(int(apart.sum()), n, share).pvalue > 1e-3
+    larger, smaller = (np.log(v / (1 - v)) for v in (t, s[apart]))
+    cdf = stats.norm(-0.4, 1.0).cdf
+    for sample in (larger, larger[apart]):
+        assert stats.kstest(sample, lambda x: cdf(x) ** 2).pvalue > 1e-3
+    assert stats.kstest(smaller, lambda x: 1 - (1 - cdf(x)) ** 2).pvalue > 1e-3
+    # Given the larger, the smaller is a draw below it.
+    assert stats.kstest(cdf(smaller) / cdf(larger[apart]), 'uniform').pvalue > 1e-3

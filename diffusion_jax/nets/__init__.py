@@ -13,7 +13,7 @@ from diffusion_jax.nets.unet import UNet
 
 __all__ = ['MLP', 'LogWeight', 'UNet', 'functional']
 
-Init = Callable[..., Any]  # (key, x [B, ...], c_noise [B], cond [B] or None = None) -> params
+Init = Callable[..., Any]  # (key, x [B, ...], c_noise [B] or [B, 2], cond [B] or None = None) -> params
 Apply = Callable[[Any, Array, Array, Array | None, jax.Array | None], Array]  # types.Network
 
 

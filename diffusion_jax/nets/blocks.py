@@ -69,21 +69,33 @@ def dense(features: int, name: str, dtype: Any, init: Callable[..., Array] = uni
 class Embedding(nn.Module):
     """Noise level (and class) -> `[B, features]`: sinusoid, dense, SiLU, dense, plus a learned vector per class.
 
-    Class `num_classes` is the null class: what a missing `cond` means, for classifier-free guidance.
+    Two noise levels, as a flow map has, have dense layers of their own and are summed. Class `num_classes` is the null
+    class: what a missing `cond` means, for classifier-free guidance.
     """
 
     dim: int
     features: int
     num_classes: int = 0
 
+    def _level(self, c: Array, prefix: str) -> Array:
+        emb = dense(self.features, f'{prefix}dense_1', None)(sinusoid(c, self.dim))
+        return dense(self.features, f'{prefix}dense_2', None)(nn.silu(emb))
+
     @nn.compact
-    def __call__(self, c_noise: Float[Array, ' b'], cond: Int[Array, ' b'] | None) -> Float[Array, 'b e']:
-        """Embed `c_noise` and `cond` (0 .. num_classes, or None); ValueError when classes come to a net without any."""
-        emb = sinusoid(c_noise, self.dim)
-        emb = dense(self.features, 'dense_1', None)(emb)
-        emb = dense(self.features, 'dense_2', None)(nn.silu(emb))
+    def __call__(self, c_noise: Float[Array, 'b ...'], cond: Int[Array, ' b'] | None) -> Float[Array, 'b e']:
+        """Embed `c_noise` (`[B]` or `[B, 2]`) and `cond` (0 .. num_classes, or None).
+
+        Raises:
+            ValueError: when classes come to a net without any, or `c_noise` has neither shape.
+        """
+        if c_noise.shape[1:] not in ((), (2,)):
+            raise ValueError(f'c_noise must be [B] or [B, 2]; got {c_noise.shape}')
+        if c_noise.ndim == 1:
+            emb = self._level(c_noise, '')
+        else:
+            emb = self._level(c_noise[:, 0], '') + self._level(c_noise[:, 1], 'second_')
         if self.num_classes:
-            labels = jnp.full(c_noise.shape, self.num_classes) if cond is None else cond
+            labels = jnp.full(c_noise.shape[:1], self.num_classes) if cond is None else cond
             init = nn.initializers.normal(1.0)  # as in ADM
             emb = emb + nn.Embed(self.num_classes + 1, self.features, embedding_init=init, name='classes')(labels)
         elif cond is not None:

@@ -28,16 +28,16 @@ class MLP(nn.Module):
     def __call__(
         self,
         x: Float[Array, 'b d'],
-        c_noise: Float[Array, ' b'],
+        c_noise: Float[Array, 'b ...'],
         cond: Int[Array, ' b'] | None = None,
         deterministic: bool = True,
     ) -> Float[Array, 'b e']:
-        """`x [B, D]`, `c_noise [B]` and classes `cond [B]` (or None) -> `[B, out_dim]`, float32 (float64 when x is).
+        """`x [B, D]`, `c_noise [B]` or `[B, 2]`, `cond [B]` or None -> `[B, out_dim]`, float32 (float64 if x is).
 
         There is no dropout: `deterministic` is there because every network takes it.
 
         Raises:
-            ValueError: an odd width, or classes given to a network without any.
+            ValueError: an odd width, classes given to a network without any, or a `c_noise` of another shape.
         """
         del deterministic
         emb = Embedding(self.width, self.width, self.num_classes, name='embedding')(c_noise, cond)

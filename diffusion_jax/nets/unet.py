@@ -61,7 +61,7 @@ class UNet(nn.Module):
     def __call__(
         self,
         x: Float[Array, 'b h w c'],
-        c_noise: Float[Array, ' b'],
+        c_noise: Float[Array, 'b ...'],
         cond: Int[Array, ' b'] | None = None,
         deterministic: bool = True,
     ) -> Float[Array, 'b h w d']:
@@ -69,7 +69,7 @@ class UNet(nn.Module):
 
         Args:
             x: images `[B, H, W, C]`; H and W must be divisible by 2 ** (len(multipliers) - 1).
-            c_noise: noise level `[B]`, any real values.
+            c_noise: noise level `[B]`, any real values; two of them `[B, 2]` for a flow map.
             cond: classes `[B]` in 0 .. num_classes, the last being the null class; None means the null class.
             deterministic: False turns dropout on and needs a 'dropout' key.
 
@@ -77,8 +77,8 @@ class UNet(nn.Module):
             `[B, H, W, out_channels]`, float32 (float64 when x is).
 
         Raises:
-            ValueError: a size that cannot be halved often enough, heads that do not divide the channels, or classes
-                given to a network without any.
+            ValueError: a size that cannot be halved often enough, heads that do not divide the channels, classes
+                given to a network without any, or a `c_noise` of another shape.
         """
         _check_size(x.shape[1], x.shape[2], halvings=len(self.multipliers) - 1)
         out_dtype = jnp.promote_types(x.dtype, jnp.float32)

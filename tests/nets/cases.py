@@ -22,9 +22,11 @@ def randomised(params, seed=1):
     return jax.tree_util.tree_map_with_path(draw, params)
 
 
-def built(net, shape, seed=0):
-    """`(apply, randomised params, x, c_noise)` of a network on inputs of this shape."""
+def built(net, shape, seed=0, levels=1):
+    """`(apply, randomised params, x, c_noise)` of a network on inputs of this shape, and of so many noise levels."""
     init, apply = functional(net)
     x = jnp.asarray(np.random.default_rng(seed).standard_normal(shape), jnp.float32)
     c_noise = jnp.linspace(0.5, 900.0, shape[0])
+    if levels > 1:
+        c_noise = jnp.stack([c_noise, c_noise[::-1]], axis=-1)
     return jax.jit(apply), randomised(jax.eval_shape(init, jax.random.key(0), x, c_noise)), x, c_noise

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from diffusion_jax.nets import MLP
+from diffusion_jax.nets import MLP, functional
 from diffusion_jax.nets.blocks import sinusoid
 from tests.nets.cases import built
 
@@ -27,6 +27,28 @@ def test_against_numpy():
     expected = layer(params['dense_out'], silu(h))
     assert expected.shape == (5, 3)
     np.testing.assert_allclose(apply(params, x, c, None, None), expected, atol=1e-5 * np.abs(expected).max())
+
+
+def test_two_noise_levels_have_layers_of_their_own_and_are_summed():
+    apply, params, x, c = built(MLP(out_dim=3, width=16, depth=2, num_classes=2), (5, 2), levels=2)
+    emb = params['embedding']
+    assert sorted(emb) == ['classes', 'dense_1', 'dense_2', 'second_dense_1', 'second_dense_2']
+    one, one_params, _, _ = built(MLP(out_dim=3, width=16, depth=2, num_classes=2), (5, 2))
+    assert set(one_params['embedding']) == {'classes', 'dense_1', 'dense_2'}  # as before there were two
+    # Without its second level it is the network of the first; and the other way round.
+    for prefix, other, column in (('', 'second_', 0), ('second_', '', 1)):
+        silent = {**emb, f'{other}dense_2': jax.tree.map(jnp.zeros_like, emb[f'{other}dense_2'])}
+        alone = {'classes': emb['classes'], 'dense_1': emb[f'{prefix}dense_1'], 'dense_2': emb[f'{prefix}dense_2']}
+        got = apply({**params, 'embedding': silent}, x, c, None, None)
+        np.testing.assert_allclose(got, one({**params, 'embedding': alone}, x, c[:, column], None, None), rtol=1e-5)
+        assert jnp.abs(got - apply(params, x, c, None, None)).mean() > 0.01
+
+
+@pytest.mark.parametrize('shape', [(5, 1), (5, 3), (5, 2, 1)])
+def test_other_shapes_of_the_noise_level_are_refused(shape):
+    init, _ = functional(MLP(width=8))
+    with pytest.raises(ValueError, match=r'must be \[B\] or \[B, 2\]'):
+        jax.eval_shape(init, jax.random.key(0), jnp.zeros((5, 2)), jnp.zeros(shape))
 
 
 def test_classes_and_the_null_class():

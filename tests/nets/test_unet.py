@@ -10,9 +10,10 @@ from tests.nets.from_diffusers import convert
 TINY = {'channels': 16, 'multipliers': (1, 2), 'blocks': 1, 'attention': (4,), 'out_channels': 3}
 
 
-def shapes(net, shape):
+def shapes(net, shape, levels=()):
     init, apply = functional(net)
-    key, x, c = jax.random.key(0), jax.ShapeDtypeStruct(shape, jnp.float32), jax.ShapeDtypeStruct(shape[:1], 'float32')
+    key, x = jax.random.key(0), jax.ShapeDtypeStruct(shape, jnp.float32)
+    c = jax.ShapeDtypeStruct((*shape[:1], *levels), jnp.float32)
     params = jax.eval_shape(init, key, x, c)
     return params, jax.eval_shape(lambda p, a, b: apply(p, a, b, None, None), params, x, c)
 
@@ -25,6 +26,18 @@ def test_the_defaults_are_ho_et_al_cifar10():
     params, out = shapes(UNet(), (1, 32, 32, 3))
     assert count(params) == 35_746_307  # google/ddpm-cifar10-32; 35.7M in arXiv 2006.11239, appendix B
     assert out.shape == (1, 32, 32, 3)
+    # A flow map's second time costs another two dense layers.
+    params, _ = shapes(UNet(), (1, 32, 32, 3), levels=(2,))
+    assert count(params) == 35_746_307 + 128 * 512 + 512 * 512 + 2 * 512
+
+
+def test_both_noise_levels_are_seen_per_sample():
+    apply, params, x, c = built(UNet(**TINY), (2, 8, 8, 3), levels=2)
+    out = apply(params, x, c, None, None)
+    for level in (0, 1):
+        moved = apply(params, x, c.at[1, level].add(50.0), None, None)
+        np.testing.assert_allclose(moved[0], out[0], atol=1e-5)
+        assert jnp.abs(moved[1] - out[1]).mean() > 0.01
 
 
 @pytest.mark.parametrize('adm', [False, True])
