@@ -22,6 +22,7 @@ __all__ = [
     'mu',
     'pseudo_huber',
     'snr',
+    'truncated_snr',
     'uniform',
     'uniform_pair',
     'v',
@@ -65,6 +66,11 @@ def edm(sigma_data: float = 0.5) -> Weight:
 def min_snr(schedule: Schedule, gamma: float = 5.0) -> Weight:
     """Min-SNR-gamma: min(SNR, gamma) (arXiv 2303.09556, section 3.4)."""
     return lambda t: jnp.minimum(schedules.snr(schedule, t), gamma)
+
+
+def truncated_snr(schedule: Schedule) -> Weight:
+    """Max(SNR, 1), the larger of the errors of x_0 and of eps (arXiv 2202.00512, section 4)."""
+    return lambda t: jnp.maximum(schedules.snr(schedule, t), 1)
 
 
 def uniform_pair() -> PairWeight:

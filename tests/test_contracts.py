@@ -13,6 +13,7 @@ from diffusion_jax.types import Batch, Frozen
 
 TABLE = schedules.DiscreteVP(schedules.linear_betas(20, 1e-3, 0.3))
 FLOW = schedules.RectifiedFlow()
+VE = schedules.VE()
 COND = jnp.array([0, 1] * 4)
 
 
@@ -31,6 +32,7 @@ PARAMS = {'w': jnp.array(0.5), 'b': jnp.array(0.1)}
 model = precond.denoiser(precond.v(TABLE, 20), network)
 model_with_variance = precond.denoiser_with_variance(precond.v(TABLE, 20), network_with_variance)
 denoise = model(PARAMS, None, None)
+edm = precond.denoiser(precond.edm(), network)
 
 # name: sampler, grid, whether it draws noise
 SAMPLERS = {
@@ -44,11 +46,11 @@ SAMPLERS = {
     'ddim encode': (samplers.ddim_encode(denoise, TABLE), times.uniform(5)[::-1], False),
     'euler': (samplers.euler(denoise, TABLE), times.uniform(5), False),
     'heun': (samplers.heun(denoise, TABLE), times.uniform(5), False),
+    'edm churn': (samplers.edm_churn(edm(PARAMS, None, None), VE, 5), times.karras(5), True),
     'renoise': (samplers.renoise(denoise, TABLE), times.uniform(5), True),
     'jump': (samplers.jump(lambda x, t, s: denoise(x, t) * s[:, None]), times.uniform(5), False),
 }  # fmt: skip
 uniform = times.discrete_uniform(20)
-VE = schedules.VE()
 bound = precond.denoiser(precond.consistency(), network)  # to the identity at sigma_min
 OBJECTIVES = {
     'simple': objectives.denoising(model, TABLE, uniform, weights.snr(TABLE)),
@@ -56,7 +58,7 @@ OBJECTIVES = {
         precond.denoiser(precond.flow(FLOW), network), FLOW, times.logit_normal(), weights.flow(FLOW)
     ),
     'edm': objectives.denoising(
-        precond.denoiser(precond.edm(), network), schedules.VE(), times.log_normal(), weights.edm()
+        edm, schedules.VE(), times.log_normal(), weights.edm()
     ),
     'vlb': objectives.vlb(model, TABLE, 20),
     'vlb large': objectives.vlb(model, TABLE, 20, log_variance=reverse.large),
@@ -64,13 +66,18 @@ OBJECTIVES = {
     'hybrid': objectives.hybrid(model_with_variance, TABLE, weights.snr(TABLE), 20),
     'CD': objectives.consistency(
         bound, VE, times.uniform_pairs(curricula.constant(18)), weights.l1(), weights.uniform_pair(),
-        objectives.teacher_step(precond.denoiser(precond.edm(), network), VE, samplers.heun_step),
+        objectives.teacher_step(edm, VE, samplers.heun_step),
     ),
     'CT': objectives.consistency(
         bound, VE, times.uniform_pairs(curricula.constant(18)), weights.l2(), weights.uniform_pair()
     ),
     'iCT': objectives.consistency(
         bound, VE, times.log_normal_pairs(curricula.doubling(1000)), weights.pseudo_huber(), weights.inverse_gap()
+    ),
+    'progressive': objectives.progressive(model, model, TABLE, curricula.halving(2, 4), weights.truncated_snr(TABLE)),
+    'progressive flow': objectives.progressive(
+        precond.denoiser(precond.flow(FLOW), network), precond.denoiser(precond.flow(FLOW), network), FLOW,
+        curricula.halving(2, 4), weights.v(FLOW),
     ),
     'ECT': objectives.consistency(
         precond.denoiser(precond.consistency(sigma_min=0.0), network), VE, times.continuous_pairs(10),

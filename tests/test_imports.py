@@ -12,7 +12,7 @@ ENTRY_POINTS = {'train', 'sample', 'evaluate', 'quickstart'}
 TIERS = [
     {'types', 'errors'},
     {'schedules'},
-    {'precond', 'drift', 'times', 'curricula', 'weights', 'reverse', 'frozen'},
+    {'precond', 'drift', 'times', 'curricula', 'weights', 'reverse', 'frozen', 'anneal', 'search'},
     {'samplers', 'guidance', 'objectives', 'likelihood', 'editing'},
     {'step', 'evaluation', 'state', 'ema', 'checkpoint', 'workdir', 'logs', 'generate', 'pictures', 'interop'},
     {'specs'},
