@@ -1,14 +1,18 @@
-"""Curricula of consistency training: the number of grid points N(k) at training step k, and the target's EMA mu(k)."""
+"""Curricula: the number N(k) at training step k, and the decay mu(k) of consistency training's target.
+
+N counts grid points in consistency training and the student's steps in progressive distillation.
+"""
 
 import math
 from collections.abc import Callable
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Int
 
-__all__ = ['constant', 'constant_decay', 'doubling', 'square_root', 'target_decay']
+__all__ = ['constant', 'constant_decay', 'doubling', 'halving', 'square_root', 'target_decay']
 
-Curriculum = Callable[[Array], Array]  # training step [] -> number of grid points [], at least 2
+Curriculum = Callable[[Array], Array]  # training step [] -> N []
 
 
 def constant(n: int = 18) -> Curriculum:
@@ -54,6 +58,35 @@ def doubling(steps: int, s_0: int = 10, s_1: int = 1280) -> Curriculum:
 def constant_decay(mu: float = 0.0) -> Callable[[Array], Array]:
     """The same decay of the target network at every step, as CD has it."""
     return lambda step: jnp.asarray(mu)
+
+
+def halving(steps: int, n_0: int = 1024, n_1: int = 1, stretch: int = 2) -> Curriculum:
+    """Progressive distillation's number of the student's steps: n_0, n_0 / 2, .. n_1, a stage of training for each.
+
+    Args:
+        steps: number of training steps in a stage.
+        n_0: N in the first stage, half of the steps that its teacher takes; the paper has 512, and 4096 on CIFAR-10.
+        n_1: N in the last stage.
+        stretch: how many times longer the stages for 2 steps and for 1 are; the paper has 50,000 training steps per
+            stage and 100,000 for those two (arXiv 2202.00512, section 5.2).
+    """
+    n, ends = halving_stages(steps, n_0, n_1, stretch)
+    return lambda step: jnp.asarray(n, step.dtype)[jnp.searchsorted(ends[:-1], step, side='right')]
+
+
+def halving_stages(steps: int, n_0: int, n_1: int, stretch: int) -> tuple[np.ndarray, np.ndarray]:
+    """N in each stage of `halving`, and the training step at which each ends; the last is the length of the run.
+
+    Raises:
+        ValueError: if n_0 is not n_1 times a power of two, or a stage has no steps.
+    """
+    halvings = round(math.log2(n_0 / n_1)) if n_0 >= n_1 >= 1 else -1
+    if halvings < 0 or n_1 << halvings != n_0:
+        raise ValueError(f'n_0 must be n_1 times a power of two; got {n_0} and {n_1}')
+    if min(steps, stretch) < 1:
+        raise ValueError(f'a stage needs at least 1 step; got {steps} and stretch {stretch}')
+    n = n_0 >> np.arange(halvings + 1)
+    return n, np.cumsum(np.where(n <= 2, stretch * steps, steps))
 
 
 def target_decay(N: Curriculum, s_0: int = 2, mu_0: float = 0.9, count: str = 'points') -> Callable[[Array], Array]:

@@ -5,7 +5,7 @@ k / T of DDPM's table. Distributions are functions `(key, shape) -> t`. Pairs, f
 are functions `(key, shape, step) -> (t, s)` with t > s; those of MeanFlow have t = s as well.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,7 @@ from diffusion_jax.types import Key, Schedule
 
 __all__ = [
     'arctan_log_normal',
+    'at',
     'continuous_pairs',
     'continuous_uniform',
     'discrete_uniform',
@@ -27,8 +28,9 @@ __all__ = [
     'log_normal_pairs',
     'log_snr',
     'logit_normal',
-    'neighbours',
     'logit_normal_pairs',
+    'multistep',
+    'neighbours',
     'quadratic',
     'trailing',
     'uniform',
@@ -72,6 +74,27 @@ def karras(n: int, sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float
     """EDM's grid for the VE schedule: n levels equally spaced in sigma^(1/rho), then 0 (arXiv 2206.00364, eq. 5)."""
     i = np.arange(_steps(n)) / max(n - 1, 1)
     return np.append((sigma_max ** (1 / rho) + i * (sigma_min ** (1 / rho) - sigma_max ** (1 / rho))) ** rho, 0.0)
+
+
+def multistep(n: int, sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = 7.0) -> Grid:
+    """`n` levels for multistep consistency sampling: Karras' grid of n + 1 levels, whose last, sigma_min, is left out.
+
+    A consistency function is the identity at sigma_min: an evaluation there would be wasted.
+    """
+    return np.append(karras(_steps(n) + 1, sigma_min, sigma_max, rho)[:n], 0.0)
+
+
+def at(times: str | float | int | Sequence[float | int]) -> Grid:
+    """The given times, then 0 if it is not the last of them: `[80, 0.821]`, or '80/0.821' as on a command line.
+
+    Raises:
+        ValueError: for times that do not decrease, are negative or not finite, or make no step.
+    """
+    parts = times.split('/') if isinstance(times, str) else np.atleast_1d(times)
+    t = np.array([float(part) for part in parts])
+    if not (np.isfinite(t).all() and (np.diff(t) < 0).all() and (t >= 0).all() and (t > 0).any()):
+        raise ValueError(f'times must be finite, decrease and not be negative, and the first be above 0; got {times!r}')
+    return t if t[-1] == 0 else np.append(t, 0.0)
 
 
 def log_snr(n: int, schedule: Schedule, t_min: float = 1e-3, t_max: float = 1.0) -> Grid:

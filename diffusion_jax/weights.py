@@ -8,7 +8,7 @@ from jaxtyping import Array
 from diffusion_jax import schedules
 from diffusion_jax.types import Schedule
 
-__all__ = ['edm', 'flow', 'min_snr', 'mu', 'snr', 'trig', 'uniform', 'v']
+__all__ = ['edm', 'flow', 'min_snr', 'mu', 'snr', 'trig', 'truncated_snr', 'uniform', 'v']
 
 Weight = Callable[[Array], Array]  # t [B] -> w [B]
 
@@ -54,3 +54,8 @@ def trig(schedule: Schedule) -> Weight:
 def min_snr(schedule: Schedule, gamma: float = 5.0) -> Weight:
     """Min-SNR-gamma: min(SNR, gamma) (arXiv 2303.09556, section 3.4)."""
     return lambda t: jnp.minimum(schedules.snr(schedule, t), gamma)
+
+
+def truncated_snr(schedule: Schedule) -> Weight:
+    """Max(SNR, 1), the larger of the errors of x_0 and of eps (arXiv 2202.00512, section 4)."""
+    return lambda t: jnp.maximum(schedules.snr(schedule, t), 1)

@@ -24,6 +24,7 @@ from diffusion_jax.types import Batch, Frozen
 
 TABLE = schedules.DiscreteVP(schedules.linear_betas(20, 1e-3, 0.3))
 FLOW = schedules.RectifiedFlow()
+VE = schedules.VE()
 COND = jnp.array([0, 1] * 4)
 
 
@@ -47,6 +48,7 @@ model = precond.denoiser(precond.v(TABLE, 20), network)
 model_with_variance = precond.denoiser_with_variance(precond.v(TABLE, 20), network_with_variance)
 denoise = model(PARAMS, None, None)
 average = precond.average_velocity(network_of_two_times)
+edm = precond.denoiser(precond.edm(), network)
 
 # name: sampler, grid, whether it draws noise
 SAMPLERS = {
@@ -60,11 +62,11 @@ SAMPLERS = {
     'ddim encode': (samplers.ddim_encode(denoise, TABLE), times.uniform(5)[::-1], False),
     'euler': (samplers.euler(denoise, TABLE), times.uniform(5), False),
     'heun': (samplers.heun(denoise, TABLE), times.uniform(5), False),
+    'edm churn': (samplers.edm_churn(edm(PARAMS, None, None), VE, 5), times.karras(5), True),
     'renoise': (samplers.renoise(denoise, TABLE), times.uniform(5), True),
     'jump': (samplers.jump(precond.flow_map(average)(PARAMS, None, None)), times.uniform(5), False),
 }  # fmt: skip
 uniform = times.discrete_uniform(20)
-VE = schedules.VE()
 bound = precond.denoiser(precond.consistency(), network)  # to the identity at sigma_min
 OBJECTIVES = {
     'simple': objectives.denoising(model, TABLE, uniform, weights.snr(TABLE)),
@@ -72,7 +74,7 @@ OBJECTIVES = {
         precond.denoiser(precond.flow(FLOW), network), FLOW, times.logit_normal(), weights.flow(FLOW)
     ),
     'edm': objectives.denoising(
-        precond.denoiser(precond.edm(), network), schedules.VE(), times.log_normal(), weights.edm()
+        edm, schedules.VE(), times.log_normal(), weights.edm()
     ),
     'vlb': objectives.vlb(model, TABLE, 20),
     'vlb large': objectives.vlb(model, TABLE, 20, log_variance=reverse.large),
@@ -80,7 +82,7 @@ OBJECTIVES = {
     'hybrid': objectives.hybrid(model_with_variance, TABLE, weights.snr(TABLE), 20),
     'CD': objectives.consistency(
         bound, VE, times.uniform_pairs(curricula.constant(18)), distances.l1(), pair_weights.uniform(),
-        objectives.teacher_step(precond.denoiser(precond.edm(), network), VE, samplers.heun_step),
+        objectives.teacher_step(edm, VE, samplers.heun_step),
     ),
     'CT': objectives.consistency(
         bound, VE, times.uniform_pairs(curricula.constant(18)), distances.l2(), pair_weights.uniform()
@@ -88,6 +90,11 @@ OBJECTIVES = {
     'iCT': objectives.consistency(
         bound, VE, times.log_normal_pairs(curricula.doubling(1000)), distances.pseudo_huber(),
         pair_weights.inverse_gap(),
+    ),
+    'progressive': objectives.progressive(model, model, TABLE, curricula.halving(2, 4), weights.truncated_snr(TABLE)),
+    'progressive flow': objectives.progressive(
+        precond.denoiser(precond.flow(FLOW), network), precond.denoiser(precond.flow(FLOW), network), FLOW,
+        curricula.halving(2, 4), weights.v(FLOW),
     ),
     'ECT': objectives.consistency(
         precond.denoiser(precond.consistency(sigma_min=0.0), network), VE, times.continuous_pairs(10),

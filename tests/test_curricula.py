@@ -33,6 +33,28 @@ def test_doubling_goes_from_11_to_1281_points():
     assert at(curricula.doubling(1000, 10, 1000), [0, 129, 130, 909, 910, 999]) == [11, 11, 21, 641, 1001, 1001]
 
 
+def test_halving_has_the_papers_stages():
+    """From a teacher of 1024 steps: 50,000 training steps a stage, 100,000 for 2 steps and for 1."""
+    N = curricula.halving(50_000, n_0=512)
+    starts = [50_000 * j for j in (0, 1, 2, 3, 4, 5, 6, 7, 8, 10)]
+    stages = [512, 256, 128, 64, 32, 16, 8, 4, 2, 1]
+    assert at(N, starts) == stages
+    assert at(N, [k - 1 for k in starts[1:]]) == stages[:-1]
+    assert at(N, [600_000, 2**30]) == [1, 1]
+    n, ends = curricula.halving_stages(50_000, 512, 1, 2)
+    assert n.tolist() == stages
+    assert ends.tolist() == [*starts[1:], 600_000]
+    assert at(curricula.halving(10, 8, 2, 1), [0, 9, 10, 20, 30, 99]) == [8, 8, 4, 2, 2, 2]
+    assert at(curricula.halving(10, 12, 3), [0, 10, 20]) == [12, 6, 3]
+    assert at(curricula.halving(10, 4, 4), [0, 100]) == [4, 4]
+
+
+@pytest.mark.parametrize('arguments', [(10, 12, 2), (10, 1, 2), (10, 4, 0), (0, 4, 1), (10, 4, 1, 0)])
+def test_halving_refuses_what_it_cannot_halve(arguments):
+    with pytest.raises(ValueError, match=r'power of two|at least 1 step'):
+        curricula.halving(*arguments)
+
+
 def test_constant():
     assert at(curricula.constant(18), [0, 10**6]) == [18, 18]
     with pytest.raises(ValueError, match='2 grid points'):

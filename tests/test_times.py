@@ -15,6 +15,7 @@ GRIDS = {
     'quadratic': (times.quadratic, 1.0, (*NS, 7, 333, 999)),
     'quadratic to T': (lambda n: times.quadratic(n, t_max=1.0), 1.0, NS),
     'karras': (times.karras, 80.0, NS),
+    'multistep': (times.multistep, 80.0, NS),
     'log_snr': (lambda n: times.log_snr(n, schedules.LinearVP()), 1.0, (1, 2, 10, 50)),
     'log_snr table': (lambda n: times.log_snr(n, schedules.DiscreteVP(schedules.linear_betas())), 1.0, (1, 10)),
 }
@@ -60,6 +61,37 @@ def test_karras_and_uniform_values():
     np.testing.assert_allclose(times.uniform(4, t_max=2.0), [2, 1.5, 1, 0.5, 0])
 
 
+def test_multistep_levels_end_above_sigma_min():
+    np.testing.assert_array_equal(times.multistep(1), [80, 0])
+    middle = ((80 ** (1 / 7) + 0.002 ** (1 / 7)) / 2) ** 7
+    np.testing.assert_allclose(times.multistep(2), [80, middle, 0])
+    np.testing.assert_allclose(times.multistep(3, 0.1, 10.0, 1.0), [10, 6.7, 3.4, 0])
+
+
+@pytest.mark.parametrize(
+    ('given', 'want'),
+    [
+        ('80/0.821/0', [80, 0.821, 0]),
+        ('80/0.821', [80, 0.821, 0]),
+        ('1e1', [10, 0]),
+        (80, [80, 0]),  # what a command line makes of `at:times=80`
+        (1.5, [1.5, 0]),
+        ((80, 2.5), [80, 2.5, 0]),
+        ([3.0, 2.0, 1.0, 0.0], [3, 2, 1, 0]),
+    ],
+)
+def test_at_is_the_times_given(given, want):
+    grid = times.at(given)
+    np.testing.assert_array_equal(grid, want)
+    assert grid.dtype == np.float64
+
+
+@pytest.mark.parametrize('given', ['', '80/x', '1/2', '2/2/0', '2/-1', '0', 'nan', 'inf/1', '1/nan', '2/0/0', (), -1.0])
+def test_at_refuses_times_that_are_no_grid(given):
+    with pytest.raises(ValueError, match=r'decrease|could not convert'):
+        times.at(given)
+
+
 def test_log_snr_is_equally_spaced():
     t = times.log_snr(20, schedules.LinearVP())
     integral = 0.1 * t[:-1] + 19.9 * t[:-1] ** 2 / 2
@@ -75,9 +107,11 @@ def test_log_snr_refuses_a_start_without_signal():
 
 
 @pytest.mark.parametrize('n', [0, -1, 1001])
-@pytest.mark.parametrize('grid', [times.uniform, times.trailing, times.leading, times.quadratic, times.karras])
+@pytest.mark.parametrize(
+    'grid', [times.uniform, times.trailing, times.leading, times.quadratic, times.karras, times.multistep]
+)
 def test_impossible_step_counts_are_refused(grid, n):
-    if n > 0 and grid in (times.uniform, times.karras):
+    if n > 0 and grid in (times.uniform, times.karras, times.multistep):
         pytest.skip('not bound to a table')
     with pytest.raises(ValueError, match='at least 1 step'):
         grid(n)

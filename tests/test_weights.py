@@ -16,6 +16,8 @@ def test_values(x64):
         (weights.flow(flow), [25.0, 4.0]),  # 1 / t^2
         (weights.edm(0.5), [0.29 / 0.01, 0.5 / 0.0625]),
         (weights.min_snr(flow, 5.0), [5.0, 1.0]),
+        (weights.truncated_snr(schedules.VE()), [25.0, 4.0]),
+        (weights.truncated_snr(schedules.TrigFlow(2.0)), [1 / (2 * np.tan(0.2)) ** 2, 1.0]),
     ]
     for weight, want in cases:
         np.testing.assert_allclose(weight(t), want, rtol=1e-12)

@@ -6,6 +6,7 @@ from diffusion_jax.objectives.continuous import continuous, continuous_distillat
 from diffusion_jax.objectives.denoising import denoising
 from diffusion_jax.objectives.mean_flow import mean_flow
 from diffusion_jax.objectives.mean_flow import teacher_velocity as teacher_velocity
+from diffusion_jax.objectives.progressive import progressive
 from diffusion_jax.objectives.vlb import hybrid, vlb, vlb_learned
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     'denoising',
     'hybrid',
     'mean_flow',
+    'progressive',
     'vlb',
     'vlb_learned',
 ]

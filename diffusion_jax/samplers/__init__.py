@@ -2,7 +2,7 @@
 
 from diffusion_jax.samplers.ancestral import ancestral, ancestral_learned, ddim, ddim_encode
 from diffusion_jax.samplers.consistency import jump, renoise
-from diffusion_jax.samplers.edm import euler, heun
+from diffusion_jax.samplers.edm import edm_churn, euler, heun
 from diffusion_jax.samplers.edm import euler_step as euler_step
 from diffusion_jax.samplers.edm import heun_step as heun_step
 from diffusion_jax.samplers.loop import fold_in as fold_in
@@ -11,4 +11,4 @@ from diffusion_jax.samplers.loop import prior as prior
 from diffusion_jax.samplers.loop import sample as sample
 from diffusion_jax.samplers.loop import trajectory as trajectory
 
-__all__ = ['ancestral', 'ancestral_learned', 'ddim', 'ddim_encode', 'euler', 'heun', 'jump', 'renoise']
+__all__ = ['ancestral', 'ancestral_learned', 'ddim', 'ddim_encode', 'edm_churn', 'euler', 'heun', 'jump', 'renoise']

@@ -11,7 +11,7 @@ from diffusion_jax import samplers, schedules, times
 from tests import oracles
 from tests.oracles import GAUSSIAN as DATA
 from tests.oracles import MIXTURE
-from tests.samplers.test_ancestral import PATHS, bind, grid_for, scales
+from tests.samplers.test_ancestral import PATHS, affine_steps, bind, grid_for, scales
 
 ORDER_GRIDS = {
     'VE': lambda n: times.karras(n, 0.05, 20.0)[:-1],
@@ -149,3 +149,58 @@ def test_float32_starts_without_signal_too(name, make):
     start = scales(schedule, jnp.array([t_max, 0.0], jnp.float32))
     exact = DATA.pf_ode(np.asarray(x, np.float64), *start)
     np.testing.assert_allclose(run(make(bind(DATA, schedule), schedule), x, grid), exact, atol=0.02)
+
+
+# S_churn, S_min, S_max, S_noise: the paper's for CIFAR-10; gamma at its most; a little, at every level
+CHURNS = [(30.0, 0.01, 1.0, 1.007), (100.0, 0.05, 50.0, 1.003), (2.0, 0.0, 100.0, 1.0)]
+
+
+def churned_steps(grid, S_churn, S_min, S_max, S_noise):
+    """Algorithm 2 of arXiv 2206.00364 on Gaussian data, as affine maps."""
+    n, steps = len(grid) - 1, []
+    for t, s in pairwise(grid):
+        gamma = min(S_churn / n, np.sqrt(2) - 1) if S_min <= t <= S_max else 0
+        t_hat = t + gamma * t
+        intercept, at_one = (edm_paper(DATA.denoise, x, [t_hat, s]) for x in (0.0, 1.0))
+        slope = at_one - intercept
+        steps.append(oracles.Affine(slope, intercept, slope * np.sqrt(t_hat**2 - t**2) * S_noise))
+    return steps
+
+
+@pytest.mark.parametrize('churn', CHURNS)
+def test_every_step_with_churn_is_the_papers_and_so_are_the_moments(churn, x64):
+    grid = times.karras(18)
+    got = affine_steps(samplers.edm_churn(bind(DATA, schedules.VE()), schedules.VE(), 18, *churn), grid)
+    want = churned_steps(grid, *churn)
+    np.testing.assert_allclose(np.array(got), np.array(want), rtol=1e-8, atol=1e-9)
+    np.testing.assert_allclose(*(oracles.moments(steps, 0.0, 80.0**2) for steps in (got, want)), rtol=1e-8)
+    levels = (churn[1] <= grid[:-1]) & (grid[:-1] <= churn[2])
+    np.testing.assert_array_equal(np.array(got)[:, 2] != 0, levels)
+    assert levels.any()
+
+
+def test_churn_keeps_the_data_with_an_error_of_order_2(x64):
+    """With S_noise = 1 what is added is what t + gamma t has more than t: no variance is made or lost but by Heun."""
+    ns, errors = (200, 400, 800), []
+    for n in ns:
+        sampler = samplers.edm_churn(bind(DATA, schedules.VE()), schedules.VE(), n, 40.0, 0.0, 100.0, 1.0)
+        mean, var = oracles.moments(affine_steps(sampler, times.karras(n)), *DATA.marginal(1.0, 80.0))[:, -1]
+        np.testing.assert_allclose(mean, DATA.mean, rtol=1e-6)
+        errors.append(abs(var - DATA.var))
+    assert abs(oracles.order(ns, errors) - 2) < 0.15, errors
+
+
+def test_no_churn_is_heun_and_the_defaults_are_the_papers():
+    VE, x = schedules.VE(), start(schedules.VE(), 80.0)
+    denoise, grid = bind(MIXTURE, VE), times.karras(8)
+    heun = run(samplers.heun(denoise, VE), x, grid)
+    np.testing.assert_array_equal(run(samplers.edm_churn(denoise, VE, 8, S_churn=0.0), x, grid), heun)
+    default, paper = (run(samplers.edm_churn(denoise, VE, 8, *churn), x, grid) for churn in ((), CHURNS[0]))
+    np.testing.assert_array_equal(default, paper)
+    assert not np.array_equal(default, heun)
+
+
+def test_churn_refuses_other_schedules_and_impossible_numbers():
+    for schedule, n, S_churn in ((schedules.LinearVP(), 8, 1.0), (schedules.VE(), 0, 1.0), (schedules.VE(), 8, -1.0)):
+        with pytest.raises(ValueError, match=r'VE schedule|at least 1'):
+            samplers.edm_churn(lambda x, t: x, schedule, n, S_churn)
