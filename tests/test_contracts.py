@@ -68,6 +68,10 @@ SAMPLERS = {
 }  # fmt: skip
 uniform = times.discrete_uniform(20)
 bound = precond.denoiser(precond.consistency(), network)  # to the identity at sigma_min
+TRIG = schedules.TrigFlow()
+angular = precond.denoiser(precond.trig(), network)
+
+
 OBJECTIVES = {
     'simple': objectives.denoising(model, TABLE, uniform, weights.snr(TABLE)),
     'flow': objectives.denoising(
@@ -108,7 +112,12 @@ OBJECTIVES = {
         average, FLOW, times.logit_normal_pairs(),
         velocity=objectives.teacher_velocity(precond.denoiser(precond.flow(FLOW), network), FLOW),
     ),
+    'sCT': objectives.continuous(angular, TRIG, times.arctan_log_normal(), lambda phi, c: phi * c, warmup=0),
+    'sCD': objectives.continuous_distillation(
+        angular, angular, TRIG, times.arctan_log_normal(), lambda phi, c: phi * c, warmup=0
+    ),
 }  # fmt: skip
+OWN_PARAMS = {name: {'log_weight': jnp.array(0.1)} for name in ('sCT', 'sCD')}  # name: parameters of the loss itself
 
 
 def counted(f):
@@ -151,6 +160,7 @@ def test_samplers(name):
 def test_objectives(name):
     loss, cond = OBJECTIVES[name], None if name == 'flow' else COND
     batch = Batch(jax.random.uniform(jax.random.key(3), (8, 4), minval=-1, maxval=1), cond)
+    params = {**PARAMS, **OWN_PARAMS.get(name, {})}
     frozen = Frozen(jax.tree.map(lambda p: p + 1, PARAMS), jax.tree.map(lambda p: p + 2, PARAMS))
 
     def value_and_grads(params, frozen, key, batch, step):
@@ -158,15 +168,15 @@ def test_objectives(name):
 
     run, traces = counted(value_and_grads)
     key, other = jax.random.split(jax.random.key(0))
-    (value, metrics), (grad, grad_frozen) = run(PARAMS, frozen, key, batch, jnp.array(0))
+    (value, metrics), (grad, grad_frozen) = run(params, frozen, key, batch, jnp.array(0))
     assert value.shape == ()
     assert all(v.shape == () and jnp.isfinite(v) for v in metrics.values())
     assert metrics['loss'] == value
     assert all(jnp.isfinite(g).all() and (g != 0).any() for g in jax.tree.leaves(grad))
     assert all((g == 0).all() for g in jax.tree.leaves(grad_frozen))
-    assert run(PARAMS, frozen, key, batch, jnp.array(1))[0][0] == value
-    assert run(PARAMS, frozen, other, batch, jnp.array(1))[0][0] != value
+    assert run(params, frozen, key, batch, jnp.array(1))[0][0] == value
+    assert run(params, frozen, other, batch, jnp.array(1))[0][0] != value
     assert len(traces) == 1
-    (sharded, _), (grad_sharded, _) = run(PARAMS, frozen, key, split_over_devices(batch), jnp.array(0))
+    (sharded, _), (grad_sharded, _) = run(params, frozen, key, split_over_devices(batch), jnp.array(0))
     np.testing.assert_allclose(sharded, value, rtol=1e-5)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), grad_sharded, grad)

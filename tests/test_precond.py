@@ -48,7 +48,7 @@ CASES = {
         schedules.TrigFlow(0.5),
         precond.trig(0.5),
         lambda schedule, x_t, x_0, eps, t: jnp.cos(t)[:, None] * eps - jnp.sin(t)[:, None] * x_0 / 0.5,
-        lambda t: 1 / (0.5 * jnp.sin(t)) ** 2,
+        weights.trig(schedules.TrigFlow(0.5)),
         [0.2, np.pi / 2],
     ),
     'edm': (schedules.VE(), precond.edm(0.5), edm_target, weights.edm(0.5), [0.002, 1.0, 80.0]),

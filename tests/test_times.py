@@ -136,6 +136,19 @@ def test_training_times_follow_their_distributions():
     assert times.discrete_uniform()(jax.random.key(0), (3,)).dtype == jnp.float32
 
 
+def test_angles_are_scms():
+    """ln(sigma_data tan t) ~ N(-1, 1.4^2), in (0, pi / 2) (arXiv 2410.11081, algorithm 1 and appendix G.2)."""
+    for kwargs, want, sigma_data in (
+        ({}, stats.norm(-1.0, 1.4), 0.5),
+        ({'P_mean': 0.4, 'P_std': 0.7}, stats.norm(0.4, 0.7), 2.0),
+    ):
+        t = np.asarray(
+            times.arctan_log_normal(**kwargs, sigma_data=sigma_data)(jax.random.key(2), (20_000,)), np.float64
+        )
+        assert 0 < t.min() < t.max() < np.pi / 2
+        assert stats.kstest(np.log(sigma_data * np.tan(t)), want.cdf).pvalue > 1e-3
+
+
 def karras_points(n):
     """The paper's t_1 .. t_n, increasing."""
     i = np.arange(1, n + 1)

@@ -15,6 +15,7 @@ def test_values(x64):
         (weights.v(cosine), 1 / np.sin([0.1 * np.pi, 0.25 * np.pi]) ** 2),  # SNR + 1
         (weights.flow(flow), [25.0, 4.0]),  # 1 / t^2
         (weights.edm(0.5), [0.29 / 0.01, 0.5 / 0.0625]),
+        (weights.trig(schedules.TrigFlow(0.5)), 4 / np.sin([0.2, 0.5]) ** 2),
         (weights.min_snr(flow, 5.0), [5.0, 1.0]),
         (weights.truncated_snr(schedules.VE()), [25.0, 4.0]),
         (weights.truncated_snr(schedules.TrigFlow(2.0)), [1 / (2 * np.tan(0.2)) ** 2, 1.0]),

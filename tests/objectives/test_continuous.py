@@ -315,19 +315,33 @@ def test_a_tangent_that_is_not_finite_shows_in_its_metric(slope):
     assert np.isfinite(value) == (slope == 1e30)
 
 
-def test_dropout_hits_the_loss_and_its_tangent_alike():
-    """One evaluation, one mask: where the output is dropped the tangent is that of F = 0."""
+def test_dropout_is_the_students_alone_and_one_evaluation_gives_output_and_tangent():
     seen = []
 
     def net(params, x, c_noise, cond, key):
-        seen.append(key)
-        return params * x
+        seen.append((float(params), key is None, cond is cond_of_batch))
+        return jax.lax.stop_gradient(params) * x
 
-    loss = objectives.continuous_distillation(
-        precond.denoiser(precond.trig(SD), net), precond.denoiser(precond.trig(SD), net), TRIG, P_T
-    )
-    loss(jnp.array(0.5), Frozen(None, jnp.array(0.5)), KEY, Batch(jnp.ones((2, 3))), jnp.array(1))
-    assert [key is None for key in seen] == [True, False]
+    cond_of_batch = jnp.array([0, 1])
+    linear = precond.denoiser(precond.trig(SD), net)
+    loss = objectives.continuous_distillation(linear, linear, TRIG, P_T)
+    loss(jnp.array(0.5), Frozen(jnp.array(1.0), jnp.array(2.0)), KEY, Batch(jnp.ones((2, 3)), cond_of_batch), DONE)
+    assert seen == [(2.0, True, True), (0.5, False, True)]
+
+
+def test_finite_at_both_ends():
+    """At float32's pi/2, which is above pi/2, and at the least times that a log-normal distribution draws."""
+    linear = precond.denoiser(precond.trig(SD), lambda params, x, c_noise, cond, key: params['p'] * x)
+    params = {'p': jnp.array(0.5), 'log_weight': jnp.array(0.1)}
+    for t in (1e-4, np.float32(np.pi / 2)):
+        for loss in (
+            objectives.continuous(linear, TRIG, at(t), lambda phi, c: phi * c),
+            objectives.continuous_distillation(linear, linear, TRIG, at(t), lambda phi, c: phi * c),
+        ):
+            (value, metrics), grad = jax.value_and_grad(loss, has_aux=True)(
+                params, Frozen(None, {'p': jnp.array(0.2)}), KEY, data(4), jnp.array(100)
+            )
+            assert all(jnp.isfinite(leaf) for leaf in jax.tree.leaves((value, metrics, grad)))
 
 
 def test_training_finds_the_exact_function():
