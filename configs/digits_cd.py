@@ -7,7 +7,7 @@ Cost: about two minutes on 2 CPU cores.
 Expected: samples that look like digits, with one network evaluation.
 """
 
-from configs import digits_edm, methods, common
+from configs import common, digits_edm, methods
 
 
 def get_config(arg=''):

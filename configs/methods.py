@@ -1,8 +1,10 @@
 """Few-step methods as changes to a config of `common.edm()`: what each paper fixes, whatever the data and network."""
 
+import math
 from typing import Any
 
 _SIGMA_DATA = 0.5
+_T_MAX = math.atan(80 / _SIGMA_DATA)  # the angle of EDM's sigma_max
 _INVERSE_GAP = {'name': 'inverse_gap'}
 
 
@@ -54,7 +56,7 @@ def ict(config: Any) -> Any:
 
 
 def ect(config: Any, every: int) -> Any:
-    """Easy consistency tuning of an EDM model; the gap between t and s halves every `every` steps (arXiv 2406.14548)."""
+    """Easy consistency tuning of an EDM model, in stages of `every` steps (arXiv 2406.14548)."""
     config.precond = {'name': 'consistency', 'sigma_data': _SIGMA_DATA, 'sigma_min': 0.0}
     config.objective = {
         'name': 'consistency',
@@ -63,3 +65,50 @@ def ect(config: Any, every: int) -> Any:
         'pair_weight': _INVERSE_GAP,
     }
     return _one_step(config)
+
+
+def _on_angles(config: Any) -> Any:
+    """TrigFlow's time with EDM's network: a VE teacher's weights mean the same function."""
+    config.schedule = {'name': 'TrigFlow', 'sigma_data': _SIGMA_DATA}
+    config.precond = {'name': 'rescaled', 'of': {'name': 'edm', 'sigma_data': _SIGMA_DATA}}
+    return config
+
+
+def sct(config: Any, warmup: int) -> Any:
+    """Continuous-time consistency training from an EDM model (arXiv 2410.11081)."""
+    p_t = {'name': 'arctan_log_normal', 'P_mean': -1.0, 'P_std': 1.4}
+    _on_angles(config).objective = {'name': 'continuous', 'p_t': p_t, 'warmup': warmup}
+    _one_step(config).sample.times = {'name': 'at', 'times': (_T_MAX,)}
+    return config
+
+
+def scd(config: Any, warmup: int) -> Any:
+    """Continuous-time consistency distillation of an EDM model (arXiv 2410.11081)."""
+    sct(config, warmup).objective.name = 'continuous_distillation'
+    return config
+
+
+def mean_flow(config: Any) -> Any:
+    """MeanFlow, from scratch (arXiv 2505.13447)."""
+    config.schedule = {'name': 'RectifiedFlow'}
+    config.precond = {'name': 'average_velocity', 'scale': 1.0}
+    config.objective = {'name': 'mean_flow', 'pairs': {'name': 'logit_normal_pairs'}}
+    config.sample.sampler = {'name': 'jump'}
+    config.sample.times = {'name': 'uniform', 'n': 1}
+    return config
+
+
+def pd(config: Any, each: int, n_0: int) -> Any:
+    """Progressive distillation of an EDM model in equal steps of TrigFlow's angle (arXiv 2202.00512)."""
+    stages = {'name': 'halving', 'each': each, 'n_0': n_0}
+    _on_angles(config).objective = {
+        'name': 'progressive',
+        'N': stages,
+        'weight': {'name': 'trig'},
+        't_max': _T_MAX,
+    }
+    config.frozen = {'name': 'staged_teacher', 'N': stages}
+    config.optim.anneal = {**stages, 'name': 'linear_stages'}
+    config.sample.sampler = {'name': 'ddim', 'eta': 0.0}
+    config.sample.times = {'name': 'uniform', 'n': 1, 't_max': _T_MAX}
+    return config

@@ -23,6 +23,7 @@ from diffusion_jax.specs import make
 from diffusion_jax.types import Key, LossFn, Params, Schedule
 
 _NETS = SimpleNamespace(__all__=['MLP', 'UNet'], MLP=nets.MLP, UNet=nets.UNet)
+_OF_TWO_TIMES = SimpleNamespace(__all__=['average_velocity'], average_velocity=precond.average_velocity)
 _OF_THE_SCHEDULE = ('T', 'sigma_data', 'sigma_max', 'sigma_min')  # its attributes that other factories may ask for
 
 
@@ -58,14 +59,16 @@ def build(config: Mapping[str, Any]) -> Experiment:
     context = _context(config, schedule, source)
     objective = config['objective']
     wanted = inspect.signature(getattr(objectives, str(objective.get('name')), _nothing)).parameters
-    coefficients = make(precond, config['precond'], context, 'config.precond')
-    network_init, net = _build_net(config['net'], shape, 'model_with_variance' in wanted)
-    models = _models(wanted, coefficients, net)
+    network_init, net = _build_net(config['net'], shape, wanted.keys())
+    models = _models(wanted.keys(), config['precond'], context, net)
     context |= models
+    init = network_init
+    if 'log_weight' in wanted and 'log_weight' not in objective:
+        init, context['log_weight'] = _with_log_weight(network_init)
 
     keeps_teacher = 'teacher' in wanted or bool(objective.get('ode_step'))
     if config['teacher']:
-        context['teacher'] = build_teacher(config, schedule, coefficients, net, source.levels)
+        context['teacher'] = build_teacher(config, context, net, source.levels)
     elif keeps_teacher:
         raise UserError('config.objective distils a teacher: set --config.init_from=WORKDIR to the folder of its run')
 
@@ -81,7 +84,7 @@ def build(config: Mapping[str, Any]) -> Experiment:
         shape=shape,
         num_classes=num_classes,
         schedule=schedule,
-        init=network_init,
+        init=init,
         network_init=network_init,
         models=models,
         loss=on_raw_batch(loss, prepare, bool(num_classes)),
@@ -105,8 +108,13 @@ def _context(config, schedule, source):
     return context
 
 
-def _models(wanted, coefficients, net):
+def _models(wanted, spec, context, net):
     """What the objective learns, under the name that it has for it, and what follows from that."""
+    if 'flow_model' in wanted:
+        average = make(_OF_TWO_TIMES, spec, {'net': net}, 'config.precond')
+        denoise = precond.instantaneous(average, context['schedule'])
+        return {'flow_model': average, 'flow_map': precond.flow_map(average), 'model': denoise}
+    coefficients = make(precond, spec, context, 'config.precond')
     if 'model_with_variance' in wanted:
         with_variance = precond.denoiser_with_variance(coefficients, net)
         return {'model_with_variance': with_variance, 'model': precond.without_variance(with_variance)}
@@ -114,14 +122,25 @@ def _models(wanted, coefficients, net):
     return {kind: precond.denoiser(coefficients, net)}
 
 
-def _build_net(spec, shape, with_variance):
-    out = shape[-1] * (2 if with_variance else 1)
+def _with_log_weight(network_init):
+    """Initialisation of a network and of the adaptive weight of its loss, and that weight."""
+    module = nets.LogWeight()
+
+    def init(key):
+        key_net, key_weight = jax.random.split(key)
+        return {**network_init(key_net), 'log_weight': module.init(key_weight, jnp.zeros(1))['params']}
+
+    return init, lambda params, c_noise: module.apply({'params': params}, c_noise)
+
+
+def _build_net(spec, shape, wanted):
+    out = shape[-1] * (2 if 'model_with_variance' in wanted else 1)
     spec = {k: tuple(v) if isinstance(v, list) else v for k, v in spec.items()}
     # Linen's own two arguments are nobody's to set.
     implied = {'out_channels': out, 'out_dim': out, 'parent': None, 'name': None}
     module = make(_NETS, spec, implied, 'config.net')
     init, net = nets.functional(module)
-    x, c_noise = jnp.zeros((1, *shape)), jnp.zeros(1)
+    x, c_noise = jnp.zeros((1, *shape)), jnp.zeros((1, 2) if 'flow_model' in wanted else 1)
 
     def init_params(key):
         return init(key, x, c_noise, jnp.zeros(1, jnp.int32) if spec.get('num_classes') else None)

@@ -1,0 +1,37 @@
+"""The optimiser of a config's `optim` section."""
+
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import optax
+
+from diffusion_jax import anneal
+from diffusion_jax.errors import UserError
+from diffusion_jax.specs import check_type, make
+
+_OPTIMISERS = SimpleNamespace(
+    __all__=['adam', 'adamw', 'lion', 'radam', 'sgd'],
+    **{name: getattr(optax, name) for name in ('adam', 'adamw', 'lion', 'radam', 'sgd')},
+)
+
+
+def build_optimiser(spec: Mapping[str, Any]) -> optax.GradientTransformation:
+    """The chain of clipping and optimiser; the learning rate rises over `warmup` steps, and is `anneal`ed.
+
+    Raises:
+        UserError: as `make`.
+    """
+    spec = dict(spec)
+    if 'lr' not in spec:
+        raise UserError('config.optim has no lr')
+    lr, warmup, clip = spec.pop('lr'), spec.pop('warmup', 0), spec.pop('clip', None)
+    factor = make(anneal, spec.pop('anneal', {'name': 'constant'}), {}, 'config.optim.anneal')
+    check_type(lr, float, 'config.optim.lr')
+    check_type(warmup, int, 'config.optim.warmup')
+    check_type(clip, float | None, 'config.optim.clip')
+    # Of one structure with and without warm-up and clipping, so that a run can change them and go on.
+    rise = optax.linear_schedule(0.0, lr, warmup) if warmup else optax.constant_schedule(lr)
+    context = {'learning_rate': lambda step: rise(step) * factor(step)}
+    tx = make(_OPTIMISERS, spec, context, 'config.optim')
+    return optax.chain(optax.clip_by_global_norm(clip) if clip else optax.identity(), tx)

@@ -1,0 +1,104 @@
+"""The teacher of a distillation: another run, whose averaged parameters start this one."""
+
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from diffusion_jax import objectives, precond, schedules, workdir
+from diffusion_jax.build.data import build_source
+from diffusion_jax.build.fields import check
+from diffusion_jax.errors import UserError
+from diffusion_jax.specs import make
+from diffusion_jax.types import Model, Network
+
+_SECTIONS = ('data', 'schedule', 'precond', 'net', 'objective')
+_FREE = ('dropout', 'dtype')  # what teacher and student need not share
+_TIMES = jnp.array([0.1, 0.5, 0.9])  # within every schedule's range
+_TOLERANCE = 0.05  # a consistency model's coefficients differ from EDM's by sigma_min / t
+
+
+def with_teacher(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """The config with what its run needs to know of the run that `init_from` names.
+
+    A run in `folder` that has started from it already keeps what it knows: its teacher's folder may be gone by now.
+
+    Raises:
+        UserError: if `init_from` is no run.
+    """
+    if config['init_from'] is None:
+        return {**config, 'teacher': None}
+    saved = workdir.load_config(folder) if (folder / 'config.json').exists() else {}
+    if saved.get('init_from') == config['init_from'] and saved.get('teacher'):
+        return {**config, 'teacher': saved['teacher']}
+    path = Path(config['init_from'])
+    if not (path / 'config.json').exists():
+        raise UserError(f'config.init_from: {path} holds no run: train the teacher first, or mend the path')
+    teacher = check(workdir.load_config(path))
+    return {**config, 'teacher': {name: teacher[name] for name in _SECTIONS}}
+
+
+def build_teacher(
+    config: Mapping[str, Any], context: Mapping[str, Any], net: Network, levels: int | None
+) -> Model:
+    """The teacher on the student's schedule, if its network means the same as the student's.
+
+    Raises:
+        UserError: for another kind of model, architecture, data scaling, schedule or parameterisation.
+    """
+    teacher, schedule = config['teacher'], context['schedule']
+    if 'model' not in inspect.signature(getattr(objectives, teacher['objective']['name'])).parameters:
+        raise UserError(f'config.init_from: a teacher is a diffusion model; that run has {teacher["objective"]["name"]}')
+    _check_net(teacher['net'], config['net'])
+    _check_data(teacher['data'], config['data'], levels)
+    theirs = make(schedules, teacher['schedule'], {}, 'teacher.schedule')
+    T = getattr(theirs, 'T', None)
+    context = {'schedule': theirs, **({'T': T} if T else {})}
+    their_coefficients = make(precond, teacher['precond'], context, 'teacher.precond')
+    if not _alike(_scales(theirs), _scales(schedule), 1e-4):
+        if not _alike(_scales(theirs), _scales(schedules.VE()), 1e-4):
+            raise UserError(
+                f'config.init_from: the teacher has the schedule {teacher["schedule"]}, and this run '
+                f'{config["schedule"]}: they must be the same, or the teacher\'s VE'
+            )
+        their_coefficients = precond.rescaled(their_coefficients, schedule)
+    ours = make(precond, config['precond'], context, 'config.precond')
+    if not _alike(_values(their_coefficients), _values(ours), _TOLERANCE):
+        raise UserError(
+            f'config.init_from: the teacher\'s network means something else: its precond is {teacher["precond"]}, and '
+            f'this run\'s is {config["precond"]}'
+        )
+    return precond.denoiser(their_coefficients, net)
+
+
+def _check_net(theirs, ours):
+    keys = [k for k in {**theirs, **ours} if k not in _FREE]
+    plain = [[list(v) if isinstance(v, tuple) else v for v in (net.get(k) for k in keys)] for net in (theirs, ours)]
+    changed = [f'{k}: {a} -> {b}' for k, a, b in zip(keys, *plain, strict=True) if a != b]
+    if changed:
+        raise UserError(f'config.init_from: the teacher has another network (its -> this run\'s): {", ".join(changed)}')
+
+
+def _check_data(theirs, ours, levels):
+    if theirs['name'] == ours['name']:
+        return
+    their_levels = build_source(theirs).levels
+    if their_levels != levels:
+        raise UserError(
+            f'config.init_from: the teacher saw data of {their_levels or "no"} levels, and these have {levels or "none"}'
+        )
+
+
+def _scales(schedule):
+    return schedule.alpha(_TIMES), schedule.sigma(_TIMES)
+
+
+def _values(coefficients):
+    return tuple(coefficient(_TIMES) for coefficient in coefficients)
+
+
+def _alike(a, b, tolerance):
+    return all(np.allclose(x, y, rtol=tolerance, atol=tolerance) for x, y in zip(a, b, strict=True))
