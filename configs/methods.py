@@ -8,6 +8,14 @@ _T_MAX = math.atan(80 / _SIGMA_DATA)  # the angle of EDM's sigma_max
 _INVERSE_GAP = {'name': 'inverse_gap'}
 
 
+def briefly(config: Any, steps: int) -> Any:
+    """The training of the small comparisons: every method has the same number of steps of the same batch."""
+    config.optim = {'name': 'radam', 'lr': 1e-3, 'warmup': 0, 'clip': 1.0, 'anneal': {'name': 'constant'}}
+    config.ema = {'name': 'warm_up', 'decay': 0.995}
+    config.train.update(steps=steps, sample_every=steps)
+    return config
+
+
 def _one_step(config: Any) -> Any:
     config.sample.sampler = {'name': 'renoise'}
     config.sample.times = {'name': 'multistep', 'n': 1}

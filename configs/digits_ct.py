@@ -1,0 +1,15 @@
+"""Consistency training, from scratch, on scikit-learn's 8x8 digits.
+
+    python -m diffusion_jax.train --config=configs/digits_ct.py --workdir=runs/digits_ct
+
+Cost: a few minutes on 2 CPU cores.
+Expected: samples that look like digits, with one network evaluation.
+"""
+
+from configs import common, digits_edm, methods
+
+
+def get_config(arg=''):
+    """The config of this file; `arg` is '' or 'runlocal'."""
+    config = methods.ct(methods.briefly(digits_edm.get_config(), steps=750), {'name': 'pseudo_huber'})
+    return common.runlocal(config) if arg == 'runlocal' else config

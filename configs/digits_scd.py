@@ -1,0 +1,16 @@
+r"""Continuous-time consistency distillation of digits_edm, on scikit-learn's 8x8 digits.
+
+    python -m diffusion_jax.train --config=configs/digits_scd.py --workdir=runs/digits_scd \
+        --config.init_from=runs/digits_edm
+
+Cost: a few minutes on 2 CPU cores.
+Expected: samples that look like digits, with one network evaluation.
+"""
+
+from configs import common, digits_edm, methods
+
+
+def get_config(arg=''):
+    """The config of this file; `arg` is '' or 'runlocal'."""
+    config = methods.scd(methods.briefly(digits_edm.get_config(), steps=750), warmup=150)
+    return common.runlocal(config) if arg == 'runlocal' else config

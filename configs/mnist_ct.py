@@ -1,0 +1,16 @@
+r"""Consistency training, from scratch, on MNIST.
+
+    python -m diffusion_jax.train --config=configs/mnist_ct.py --workdir=runs/mnist_ct \
+        --config.data.dir=DIR
+
+Cost: about 25 minutes on 2 CPU cores.
+Expected: docs/results/mnist_few_step.md has what was measured.
+"""
+
+from configs import common, methods, mnist_edm
+
+
+def get_config(arg=''):
+    """The config of this file; `arg` is '' or 'runlocal'."""
+    config = methods.ct(methods.briefly(mnist_edm.get_config(), steps=1000), {'name': 'pseudo_huber'})
+    return common.runlocal(config) if arg == 'runlocal' else config

@@ -1,0 +1,16 @@
+r"""Easy consistency tuning of mnist_edm, on MNIST.
+
+    python -m diffusion_jax.train --config=configs/mnist_ect.py --workdir=runs/mnist_ect \
+        --config.data.dir=DIR --config.init_from=runs/mnist_edm
+
+Cost: about 25 minutes on 2 CPU cores.
+Expected: docs/results/mnist_few_step.md has what was measured.
+"""
+
+from configs import common, methods, mnist_edm
+
+
+def get_config(arg=''):
+    """The config of this file; `arg` is '' or 'runlocal'."""
+    config = methods.ect(methods.briefly(mnist_edm.get_config(), steps=1000), every=125)
+    return common.runlocal(config) if arg == 'runlocal' else config

@@ -1,0 +1,16 @@
+r"""Improved consistency training, from scratch, on MNIST.
+
+    python -m diffusion_jax.train --config=configs/mnist_ict.py --workdir=runs/mnist_ict \
+        --config.data.dir=DIR
+
+Cost: about 25 minutes on 2 CPU cores.
+Expected: docs/results/mnist_few_step.md has what was measured.
+"""
+
+from configs import common, methods, mnist_edm
+
+
+def get_config(arg=''):
+    """The config of this file; `arg` is '' or 'runlocal'."""
+    config = methods.ict(methods.briefly(mnist_edm.get_config(), steps=1000))
+    return common.runlocal(config) if arg == 'runlocal' else config
