@@ -1,0 +1,1 @@
+"""Files of other projects: weights in PyTorch's format, read without PyTorch."""
