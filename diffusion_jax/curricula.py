@@ -60,21 +60,21 @@ def constant_decay(mu: float = 0.0) -> Callable[[Array], Array]:
     return lambda step: jnp.asarray(mu)
 
 
-def halving(steps: int, n_0: int = 1024, n_1: int = 1, stretch: int = 2) -> Curriculum:
+def halving(each: int, n_0: int = 1024, n_1: int = 1, stretch: int = 2) -> Curriculum:
     """Progressive distillation's number of the student's steps: n_0, n_0 / 2, .. n_1, a stage of training for each.
 
     Args:
-        steps: number of training steps in a stage.
+        each: number of training steps in a stage.
         n_0: N in the first stage, half of the steps that its teacher takes; the paper has 512, and 4096 on CIFAR-10.
         n_1: N in the last stage.
         stretch: how many times longer the stages for 2 steps and for 1 are; the paper has 50,000 training steps per
             stage and 100,000 for those two (arXiv 2202.00512, section 5.2).
     """
-    n, ends = halving_stages(steps, n_0, n_1, stretch)
+    n, ends = halving_stages(each, n_0, n_1, stretch)
     return lambda step: jnp.asarray(n, step.dtype)[jnp.searchsorted(ends[:-1], step, side='right')]
 
 
-def halving_stages(steps: int, n_0: int, n_1: int, stretch: int) -> tuple[np.ndarray, np.ndarray]:
+def halving_stages(each: int, n_0: int, n_1: int, stretch: int) -> tuple[np.ndarray, np.ndarray]:
     """N in each stage of `halving`, and the training step at which each ends; the last is the length of the run.
 
     Raises:
@@ -83,10 +83,10 @@ def halving_stages(steps: int, n_0: int, n_1: int, stretch: int) -> tuple[np.nda
     halvings = round(math.log2(n_0 / n_1)) if n_0 >= n_1 >= 1 else -1
     if halvings < 0 or n_1 << halvings != n_0:
         raise ValueError(f'n_0 must be n_1 times a power of two; got {n_0} and {n_1}')
-    if min(steps, stretch) < 1:
-        raise ValueError(f'a stage needs at least 1 step; got {steps} and stretch {stretch}')
+    if min(each, stretch) < 1:
+        raise ValueError(f'a stage needs at least 1 step; got {each} and stretch {stretch}')
     n = n_0 >> np.arange(halvings + 1)
-    return n, np.cumsum(np.where(n <= 2, stretch * steps, steps))
+    return n, np.cumsum(np.where(n <= 2, stretch * each, each))
 
 
 def target_decay(N: Curriculum, s_0: int = 2, mu_0: float = 0.9, count: str = 'points') -> Callable[[Array], Array]:

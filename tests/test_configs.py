@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 from pathlib import Path
 
 import jax
@@ -12,12 +13,12 @@ import pytest
 from diffusion_jax import build, runs
 from diffusion_jax.data import sources
 from diffusion_jax.data.pipeline import RawBatch
+from diffusion_jax.state import init_state
 from diffusion_jax.training import train
-from diffusion_jax.types import Frozen
 from tests import tiny
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
-NAMES = sorted(p.stem for p in CONFIGS.glob('*.py') if p.stem not in ('__init__', 'common'))
+NAMES = sorted(p.stem for p in CONFIGS.glob('*.py') if p.stem not in ('__init__', 'common', 'methods'))
 SHAPES = {'cifar10': (32, 32, 3), 'celeba64': (64, 64, 3), 'mnist': (28, 28, 1)}
 
 
@@ -31,7 +32,10 @@ def _fake_sets(monkeypatch):
 
 
 def config_of(name, arg=''):
-    return build.resolve(importlib.import_module(f'configs.{name}').get_config(arg))
+    module = importlib.import_module(f'configs.{name}')
+    config = build.resolve(module.get_config(arg))
+    teacher = re.search(r'--config.init_from=runs/(\w+)', module.__doc__)
+    return {**config, 'teacher': config_of(teacher[1], arg)} if teacher else config
 
 
 @pytest.mark.usefixtures('_fake_sets')
@@ -45,7 +49,11 @@ def test_every_config_builds(name, arg):
     rows = experiment.source.x[np.arange(2)]
     raw = RawBatch(rows, None if experiment.source.label is None else experiment.source.label[np.arange(2)])
     # Losses, gradients and a sampler by their shapes alone: nothing is computed.
-    loss = jax.eval_shape(jax.grad(lambda p: experiment.loss(p, Frozen(), key, raw, jnp.int32(0))[0]), params)
+    start = jax.eval_shape(experiment.network_init, key)
+    state = jax.eval_shape(
+        init_state(experiment.init, experiment.tx, experiment.freezing, experiment.keeps_teacher), key, start
+    )
+    loss = jax.eval_shape(jax.grad(lambda p: experiment.loss(p, state.frozen, key, raw, jnp.int32(0))[0]), params)
     assert jax.tree.structure(loss) == jax.tree.structure(params)
     draw = build.build_draw(experiment, config['sample'])
     keys = jax.eval_shape(lambda: jax.random.split(key, 2))

@@ -61,5 +61,3 @@ def _check_number(value, minimum, where):
     check_type(value, int, where)
     if value < minimum:
         raise UserError(f'{where}={value} must be at least {minimum}')
-
-

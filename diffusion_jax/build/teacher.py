@@ -41,9 +41,7 @@ def with_teacher(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     return {**config, 'teacher': {name: teacher[name] for name in _SECTIONS}}
 
 
-def build_teacher(
-    config: Mapping[str, Any], context: Mapping[str, Any], net: Network, levels: int | None
-) -> Model:
+def build_teacher(config: Mapping[str, Any], context: Mapping[str, Any], net: Network, levels: int | None) -> Model:
     """The teacher on the student's schedule, if its network means the same as the student's.
 
     Raises:
@@ -51,7 +49,9 @@ def build_teacher(
     """
     teacher, schedule = config['teacher'], context['schedule']
     if 'model' not in inspect.signature(getattr(objectives, teacher['objective']['name'])).parameters:
-        raise UserError(f'config.init_from: a teacher is a diffusion model; that run has {teacher["objective"]["name"]}')
+        raise UserError(
+            f'config.init_from: a teacher is a diffusion model; that run has {teacher["objective"]["name"]}'
+        )
     _check_net(teacher['net'], config['net'])
     _check_data(teacher['data'], config['data'], levels)
     theirs = make(schedules, teacher['schedule'], {}, 'teacher.schedule')
@@ -62,14 +62,14 @@ def build_teacher(
         if not _alike(_scales(theirs), _scales(schedules.VE()), 1e-4):
             raise UserError(
                 f'config.init_from: the teacher has the schedule {teacher["schedule"]}, and this run '
-                f'{config["schedule"]}: they must be the same, or the teacher\'s VE'
+                f"{config['schedule']}: they must be the same, or the teacher's VE"
             )
         their_coefficients = precond.rescaled(their_coefficients, schedule)
     ours = make(precond, config['precond'], context, 'config.precond')
     if not _alike(_values(their_coefficients), _values(ours), _TOLERANCE):
         raise UserError(
-            f'config.init_from: the teacher\'s network means something else: its precond is {teacher["precond"]}, and '
-            f'this run\'s is {config["precond"]}'
+            f"config.init_from: the teacher's network means something else: its precond is {teacher['precond']}, and "
+            f"this run's is {config['precond']}"
         )
     return precond.denoiser(their_coefficients, net)
 
@@ -79,7 +79,7 @@ def _check_net(theirs, ours):
     plain = [[list(v) if isinstance(v, tuple) else v for v in (net.get(k) for k in keys)] for net in (theirs, ours)]
     changed = [f'{k}: {a} -> {b}' for k, a, b in zip(keys, *plain, strict=True) if a != b]
     if changed:
-        raise UserError(f'config.init_from: the teacher has another network (its -> this run\'s): {", ".join(changed)}')
+        raise UserError(f"config.init_from: the teacher has another network (its -> this run's): {', '.join(changed)}")
 
 
 def _check_data(theirs, ours, levels):
