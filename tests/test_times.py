@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from diffusion_jax import curricula, schedules, times
+from diffusion_jax import curricula, schedules, specs, times
 
 NS = (1, 2, 10, 50, 1000)
 # name: grid of n steps, largest time, n to try
@@ -84,6 +84,12 @@ def test_at_is_the_times_given(given, want):
     grid = times.at(given)
     np.testing.assert_array_equal(grid, want)
     assert grid.dtype == np.float64
+
+
+def test_at_can_be_given_on_a_command_line():
+    for text in ('at:times=80/0.821', 'at:times=80', 'at:times=1.5'):
+        grid = specs.make(times, specs.parse_spec(text), {}, 'grid')
+        np.testing.assert_array_equal(grid, times.at(text.removeprefix('at:times=')))
 
 
 @pytest.mark.parametrize('given', ['', '80/x', '1/2', '2/2/0', '2/-1', '0', 'nan', 'inf/1', '1/nan', '2/0/0', (), -1.0])
