@@ -92,7 +92,8 @@ def runlocal(config: Any) -> Any:
     config.ema = {'name': 'warm_up', 'decay': 0.9}
     config.train.update(batch_size=8, steps=20, log_every=5, save_every=10, sample_every=20)
     config.sample.update(num=8, batch_size=8)
-    config.sample.times.n = min(config.sample.times.n, 10)
+    if 'n' in config.sample.times:
+        config.sample.times.n = min(config.sample.times.n, 10)
     config.eval.update(num=64, batch_size=64, bits_num=min(config.eval.bits_num, 8), bits_terms=4)
     if config.eval.features.name == 'pca':
         config.eval.features.dim = 8

@@ -25,7 +25,7 @@ def resolve(config: ml_collections.ConfigDict) -> dict[str, Any]:
 
 
 def check(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The config with its optional sections, if its sections, and the fields of those that are no specs, are as they must be.
+    """The config, optional sections filled in, if its sections and the fields of those that are no specs are right.
 
     Raises:
         UserError: for a missing or unknown one, or a number that cannot be.

@@ -56,8 +56,8 @@ def build_teacher(config: Mapping[str, Any], context: Mapping[str, Any], net: Ne
     _check_data(teacher['data'], config['data'], levels)
     theirs = make(schedules, teacher['schedule'], {}, 'teacher.schedule')
     T = getattr(theirs, 'T', None)
-    context = {'schedule': theirs, **({'T': T} if T else {})}
-    their_coefficients = make(precond, teacher['precond'], context, 'teacher.precond')
+    their_context = {'schedule': theirs, **({'T': T} if T else {})}
+    their_coefficients = make(precond, teacher['precond'], their_context, 'teacher.precond')
     if not _alike(_scales(theirs), _scales(schedule), 1e-4):
         if not _alike(_scales(theirs), _scales(schedules.VE()), 1e-4):
             raise UserError(
@@ -88,7 +88,7 @@ def _check_data(theirs, ours, levels):
     their_levels = build_source(theirs).levels
     if their_levels != levels:
         raise UserError(
-            f'config.init_from: the teacher saw data of {their_levels or "no"} levels, and these have {levels or "none"}'
+            f'config.init_from: the teacher\'s data have {their_levels or "no"} levels, and these {levels or "none"}'
         )
 
 
