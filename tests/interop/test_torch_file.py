@@ -75,22 +75,22 @@ def test_the_format_before_torch_1_6(tmp_path):
 ONE = {'w': tensor(storage('0', 12), 0, (12,), (1,))}
 HARMLESS = {'0': X}
 REFUSED = {
-    'a command': (
+    'command': (
         {'w': Call(Global('os', 'system'), ('touch HERE',))},
         'it needs os.system, and only tensors are read',
     ),
-    'a module': (Call(Global('torch.nn.modules.linear', 'Linear'), ()), 'needs torch.nn.modules.linear.Linear'),
-    'a builtin': ({'w': Call(Global('builtins', 'eval'), ('1',))}, 'needs builtins.eval'),
-    'a name inside a known one': (
+    'module': (Call(Global('torch.nn.modules.linear', 'Linear'), ()), 'needs torch.nn.modules.linear.Linear'),
+    'builtin': ({'w': Call(Global('builtins', 'eval'), ('1',))}, 'needs builtins.eval'),
+    'attribute': (
         {'w': Global('torch', 'FloatStorage.__class__')},
         'needs torch.FloatStorage.__class__',
     ),
-    'source code': ({'w': Persistent(('module', 1, 'f.py', 'code'))}, 'it holds a module, and only tensors are read'),
-    'a checkpoint': ({'model': ONE, 'epoch': 3}, "its 'model' is a dict, not a tensor"),
-    'a list': ([1], 'it holds a list, not named tensors'),
-    'beyond the storage': ({'w': tensor(storage('0', 12), 1, (12,), (1,))}, "'w' is not inside its storage"),
-    'before the storage': ({'w': tensor(storage('0', 12), -1, (2,), (1,))}, "'w' is not inside its storage"),
-    'backwards out of the storage': ({'w': tensor(storage('0', 12), 0, (2,), (-1,))}, "'w' is not inside its storage"),
+    'source': ({'w': Persistent(('module', 1, 'f.py', 'code'))}, 'it holds a module, and only tensors are read'),
+    'checkpoint': ({'model': ONE, 'epoch': 3}, "its 'model' is a dict, not a tensor"),
+    'list': ([1], 'it holds a list, not named tensors'),
+    'beyond': ({'w': tensor(storage('0', 12), 1, (12,), (1,))}, "'w' is not inside its storage"),
+    'before': ({'w': tensor(storage('0', 12), -1, (2,), (1,))}, "'w' is not inside its storage"),
+    'backwards': ({'w': tensor(storage('0', 12), 0, (2,), (-1,))}, "'w' is not inside its storage"),
     'conjugate': (
         {'w': Call(Global('torch._utils', '_rebuild_tensor_v2'), (*ONE['w'].args, {'conj': True}))},
         'a tensor is marked conj',
