@@ -89,6 +89,7 @@ OBJECTIVES = {
         average, FLOW, times.logit_normal_pairs(),
         velocity=objectives.teacher_velocity(precond.denoiser(precond.flow(FLOW), network), FLOW),
     ),
+    'shortcut': objectives.shortcut(average, FLOW, times.dyadic_pairs(16, 0.5), M=16),
 }  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from diffusion_jax.objectives.consistency import teacher_step as teacher_step
 from diffusion_jax.objectives.denoising import denoising
 from diffusion_jax.objectives.mean_flow import mean_flow
 from diffusion_jax.objectives.mean_flow import teacher_velocity as teacher_velocity
+from diffusion_jax.objectives.shortcut import shortcut
 from diffusion_jax.objectives.vlb import hybrid, vlb, vlb_learned
 
-__all__ = ['consistency', 'denoising', 'hybrid', 'mean_flow', 'vlb', 'vlb_learned']
+__all__ = ['consistency', 'denoising', 'hybrid', 'mean_flow', 'shortcut', 'vlb', 'vlb_learned']

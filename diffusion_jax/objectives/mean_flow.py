@@ -61,7 +61,7 @@ def mean_flow(
         eps = jax.random.normal(key_eps, batch.x.shape)
         z = q_sample(schedule, batch.x, t, eps)
         cond = _drop(key_drop, batch.cond, drop, num_classes) if num_classes else batch.cond
-        v = _path_velocity(schedule, batch.x, eps, t) if velocity is None else velocity(frozen.teacher, cond)(z, t)
+        v = path_velocity(schedule, batch.x, eps, t) if velocity is None else velocity(frozen.teacher, cond)(z, t)
         v = guide(jax.lax.stop_gradient(params), v, z, t, cond)
         # The paper's tangents (v, 0, 1) of u(z, r, t), in the order of our u(z, t, r).
         u, du_dt = jax.jvp(flow_model(params, cond, key_dropout), (z, t, r), (v, jnp.ones_like(t), jnp.zeros_like(r)))
@@ -79,7 +79,7 @@ def teacher_velocity(teacher: Model, schedule: Schedule) -> TeacherVelocity:
     return lambda params, cond: drift.velocity(teacher(params, cond, None), schedule)
 
 
-def _path_velocity(schedule, x, eps, t):
+def path_velocity(schedule, x, eps, t):
     """The velocity of one path, alpha' x + sigma' eps: eps - x on rectified flow."""
     d_alpha, d_sigma = rates(schedule, t)
     return per_sample(d_alpha, x) * x + per_sample(d_sigma, x) * eps
