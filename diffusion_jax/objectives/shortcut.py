@@ -3,8 +3,8 @@
 import jax
 import jax.numpy as jnp
 
+from diffusion_jax.drift import path_velocity
 from diffusion_jax.objectives.denoising import mean_square
-from diffusion_jax.objectives.mean_flow import path_velocity
 from diffusion_jax.schedules import per_sample, q_sample
 from diffusion_jax.times import Pairs
 from diffusion_jax.types import AverageVelocityModel, LossFn, Schedule
