@@ -36,8 +36,8 @@ def mean_flow(
         flow_model: the average velocity u.
         schedule: its schedule; the paper's is rectified flow.
         pairs: p(t, r), t >= r; see `times.logit_normal_pairs`.
-        p: power of the adaptive weight (section 4.3). A weight that depends on the sample moves the minimum away from the
-            mean velocity, much so in few dimensions: 0, no weight, for points.
+        p: power of the adaptive weight (section 4.3). A weight by the sample's own error moves the minimum away
+            from the mean velocity, in few dimensions much: 0, no weight, for points.
         c: its offset, at most about the norm that is to be reached; the released ImageNet code has 0.01.
         omega: guidance trained in, of scale omega / (1 - kappa) (section 4.2): the target's velocity is
             omega v + kappa u(z, t, t | label) + (1 - omega - kappa) u(z, t, t | null class).
