@@ -13,11 +13,18 @@ def velocity(denoise: Denoiser, schedule: Schedule) -> Denoiser:
     """
 
     def dx_dt(x, t):
-        d_alpha, d_sigma = rates(schedule, t)
         x_0 = denoise(x, t)
-        return per_sample(d_alpha, x) * x_0 + per_sample(d_sigma, x) * eps_from_x_0(schedule, x, x_0, t)
+        return path_velocity(schedule, x_0, eps_from_x_0(schedule, x, x_0, t), t)
 
     return dx_dt
+
+
+def path_velocity(
+    schedule: Schedule, x_0: Float[Array, 'b ...'], eps: Float[Array, 'b ...'], t: Float[Array, '*b']
+) -> Float[Array, 'b ...']:
+    """The velocity alpha' x_0 + sigma' eps of the path through x_0 and eps: eps - x_0 on rectified flow."""
+    d_alpha, d_sigma = rates(schedule, t)
+    return per_sample(d_alpha, x_0) * x_0 + per_sample(d_sigma, x_0) * eps
 
 
 def score(denoise: Denoiser, schedule: Schedule) -> Denoiser:

@@ -2,7 +2,7 @@
 
 Grids are float64 NumPy vectors `[n + 1]`: n steps, from the noisiest time to 0. Those that take `T` lie on the points
 k / T of DDPM's table. Distributions are functions `(key, shape) -> t`. Pairs, for consistency training,
-are functions `(key, shape, step) -> (t, s)` with t > s; those of MeanFlow have t = s as well.
+are functions `(key, shape, step) -> (t, s)` with t > s; those of flow maps have t = s as well.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,6 +22,7 @@ __all__ = [
     'continuous_pairs',
     'continuous_uniform',
     'discrete_uniform',
+    'dyadic_pairs',
     'karras',
     'leading',
     'log_normal',
@@ -220,6 +221,27 @@ def logit_normal_pairs(mean: float = -0.4, std: float = 1.0, share: float = 0.25
         a, b = logit_normal(mean, std)(key_times, (2, *shape))
         t = jnp.maximum(a, b)
         return t, jnp.where(jax.random.bernoulli(key_share, share, shape), jnp.minimum(a, b), t)
+
+    return pairs
+
+
+def dyadic_pairs(M: int = 128, share: float = 0.25) -> Pairs:
+    """Shortcut models': steps d = 1, 1/2, .. 2/M, equally probable, from a multiple of d (arXiv 2410.12557, section 3).
+
+    With probability 1 - share s = t, a multiple of 1 / M. The share is each pair's own probability, as above.
+
+    Raises:
+        ValueError: M is no power of two above 1.
+    """
+    if M < 2 or M & (M - 1):
+        raise ValueError(f'M must be a power of two above 1; got {M}')
+
+    def pairs(key, shape, step):
+        key_d, key_t, key_share = jax.random.split(key, 3)
+        apart = jax.random.bernoulli(key_share, share, shape)
+        n = jnp.where(apart, 2 ** jax.random.randint(key_d, shape, 0, M.bit_length() - 1), M)  # steps of size d in all
+        k = jax.random.randint(key_t, shape, 1, n + 1)
+        return k / n, jnp.where(apart, k - 1, k) / n
 
     return pairs
 

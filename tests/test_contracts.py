@@ -116,6 +116,7 @@ OBJECTIVES = {
     'sCD': objectives.continuous_distillation(
         angular, angular, TRIG, times.arctan_log_normal(), lambda phi, c: phi * c, warmup=0
     ),
+    'shortcut': objectives.shortcut(average, FLOW, times.dyadic_pairs(16, 0.5), M=16),
 }  # fmt: skip
 OWN_PARAMS = {name: {'log_weight': jnp.array(0.1)} for name in ('sCT', 'sCD')}  # name: parameters of the loss itself
 

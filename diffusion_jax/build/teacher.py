@@ -88,7 +88,7 @@ def _check_data(theirs, ours, levels):
     their_levels = build_source(theirs).levels
     if their_levels != levels:
         raise UserError(
-            f'config.init_from: the teacher\'s data have {their_levels or "no"} levels, and these {levels or "none"}'
+            f"config.init_from: the teacher's data have {their_levels or 'no'} levels, and these {levels or 'none'}"
         )
 
 

@@ -7,6 +7,7 @@ from diffusion_jax.objectives.denoising import denoising
 from diffusion_jax.objectives.mean_flow import mean_flow
 from diffusion_jax.objectives.mean_flow import teacher_velocity as teacher_velocity
 from diffusion_jax.objectives.progressive import progressive
+from diffusion_jax.objectives.shortcut import shortcut
 from diffusion_jax.objectives.vlb import hybrid, vlb, vlb_learned
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     'hybrid',
     'mean_flow',
     'progressive',
+    'shortcut',
     'vlb',
     'vlb_learned',
 ]

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from diffusion_jax import drift
-from diffusion_jax.schedules import per_sample, q_sample, rates
+from diffusion_jax.schedules import per_sample, q_sample
 from diffusion_jax.times import Pairs
 from diffusion_jax.types import Array, AverageVelocityModel, Denoiser, LossFn, Model, Params, Schedule
 
@@ -36,10 +36,12 @@ def mean_flow(
         flow_model: the average velocity u.
         schedule: its schedule; the paper's is rectified flow.
         pairs: p(t, r), t >= r; see `times.logit_normal_pairs`.
-        p: power of the adaptive weight, 0 for none (section 4.3).
+        p: power of the adaptive weight (section 4.3). A weight by the sample's own error moves the minimum away
+            from the mean velocity, in few dimensions much: 0, no weight, for points.
         c: its offset, at most about the norm that is to be reached; the released ImageNet code has 0.01.
-        omega: guidance trained in (section 4.2); see `_guidance`. The scale is omega / (1 - kappa).
-        kappa: share of the model's own conditional velocity in it (appendix B.1), in [0, 1).
+        omega: guidance trained in, of scale omega / (1 - kappa) (section 4.2): the target's velocity is
+            omega v + kappa u(z, t, t | label) + (1 - omega - kappa) u(z, t, t | null class).
+        kappa: the share of the model's own velocity in it (appendix B.1), in [0, 1).
         guide_from: least t that is guided.
         guide_to: largest t that is guided.
         drop: probability with which a label becomes the null class, which is not guided.
@@ -61,7 +63,7 @@ def mean_flow(
         eps = jax.random.normal(key_eps, batch.x.shape)
         z = q_sample(schedule, batch.x, t, eps)
         cond = _drop(key_drop, batch.cond, drop, num_classes) if num_classes else batch.cond
-        v = _path_velocity(schedule, batch.x, eps, t) if velocity is None else velocity(frozen.teacher, cond)(z, t)
+        v = drift.path_velocity(schedule, batch.x, eps, t) if velocity is None else velocity(frozen.teacher, cond)(z, t)
         v = guide(jax.lax.stop_gradient(params), v, z, t, cond)
         # The paper's tangents (v, 0, 1) of u(z, r, t), in the order of our u(z, t, r).
         u, du_dt = jax.jvp(flow_model(params, cond, key_dropout), (z, t, r), (v, jnp.ones_like(t), jnp.zeros_like(r)))
@@ -77,12 +79,6 @@ def mean_flow(
 def teacher_velocity(teacher: Model, schedule: Schedule) -> TeacherVelocity:
     """A diffusion model's velocity along its ODE, without dropout. Needs sigma(t) > 0."""
     return lambda params, cond: drift.velocity(teacher(params, cond, None), schedule)
-
-
-def _path_velocity(schedule, x, eps, t):
-    """The velocity of one path, alpha' x + sigma' eps: eps - x on rectified flow."""
-    d_alpha, d_sigma = rates(schedule, t)
-    return per_sample(d_alpha, x) * x + per_sample(d_sigma, x) * eps
 
 
 def _drop(key, cond, drop, num_classes):

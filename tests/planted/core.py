@@ -66,7 +66,7 @@ MUTANTS = tuple(Mutant(*row) for row in [
      TIMES + 'test_training_times_follow_their_distributions'),
     ('karras reversed', 'times.py', '(sigma_max ** (1 / rho) + i *', '(sigma_min ** (1 / rho) - i *',
      TIMES + 'test_karras_and_uniform_values'),
-    ('velocity sign', 'drift.py', '* x_0 + per_sample(d_sigma, x)', '* x_0 - per_sample(d_sigma, x)',
+    ('velocity sign', 'drift.py', '* x_0 + per_sample(d_sigma, x_0)', '* x_0 - per_sample(d_sigma, x_0)',
      'tests/test_drift.py::test_velocity_is_the_derivative_of_the_exact_ode_map[LinearVP]'),
     ('score sign', 'drift.py', 'return -eps_from_x_0', 'return eps_from_x_0',
      'tests/test_drift.py::test_score_and_sde[LinearVP]'),

@@ -1,0 +1,86 @@
+"""Bugs in average velocities, MeanFlow and shortcut models."""
+
+from tests.planted.mutant import Mutant
+
+# fmt: off
+MEAN_FLOW, SHORTCUT = 'tests/objectives/test_mean_flow.py::', 'tests/objectives/test_shortcut.py::'
+FLOW_MAP, TIMES, MLP = 'tests/test_flow_map.py::', 'tests/test_times.py::', 'tests/nets/test_mlp.py::'
+IDENTITY = MEAN_FLOW + 'test_the_identity_holds_at_the_exact_average_velocity_and_only_there[0.0]'
+FIXED = MEAN_FLOW + 'test_training_has_the_exact_function_as_its_fixed_point'
+GUIDED = MEAN_FLOW + 'test_guided_target'
+ADAPTIVE = MEAN_FLOW + 'test_the_adaptive_weight_is_per_sample_and_constant_in_the_gradient'
+
+MUTANTS = tuple(Mutant(*row) for row in [
+    ('mean flow tangents (v, 1, 0)', 'objectives/mean_flow.py', '(v, jnp.ones_like(t), jnp.zeros_like(r))',
+     '(v, jnp.zeros_like(t), jnp.ones_like(r))', IDENTITY),
+    ('mean flow tangents (v, 1, 1)', 'objectives/mean_flow.py', 'jnp.zeros_like(r)', 'jnp.ones_like(r)', IDENTITY),
+    ('mean flow tangents (v, 0, 0)', 'objectives/mean_flow.py', 'jnp.ones_like(t)', 'jnp.zeros_like(t)', FIXED),
+    ('mean flow identity sign', 'objectives/mean_flow.py', 'v - per_sample(t - r, z) * du_dt',
+     'v + per_sample(t - r, z) * du_dt', IDENTITY),
+    ('mean flow without its interval', 'objectives/mean_flow.py', 'per_sample(t - r, z) * du_dt', 'du_dt', IDENTITY),
+    ('mean flow target learns', 'objectives/mean_flow.py', 'jax.lax.stop_gradient(v - per_sample(t - r, z) * du_dt)',
+     'v - per_sample(t - r, z) * du_dt', FIXED),
+    ('mean flow velocity sign', 'drift.py', 'per_sample(d_alpha, x_0) * x_0 +', '-per_sample(d_alpha, x_0) * x_0 +',
+     FIXED),
+    ('mean flow on straight paths alone', 'objectives/mean_flow.py', 'drift.path_velocity(schedule, batch.x, eps, t)',
+     '(eps - batch.x)',
+     MEAN_FLOW + 'test_on_another_schedule_the_velocity_is_its_own'),
+    ('mean flow weight learns', 'objectives/mean_flow.py', 'jax.lax.stop_gradient(square + c)', '(square + c)',
+     ADAPTIVE),
+    ('mean flow weight without its power', 'objectives/mean_flow.py', 'stop_gradient(square + c) ** p',
+     'stop_gradient(square + c)', ADAPTIVE),
+    ('mean flow norm is a mean', 'objectives/mean_flow.py', 'jnp.sum(x**2,', 'jnp.mean(x**2,', ADAPTIVE),
+    ('mean flow tangent norm unrooted', 'objectives/mean_flow.py', 'jnp.mean(jnp.sqrt(_norm2(du_dt)))',
+     'jnp.mean(_norm2(du_dt))', MEAN_FLOW + 'test_tangent_norm_is_the_mean_norm_of_the_total_derivative'),
+    ('mean flow guided after the tangent', 'objectives/mean_flow.py', '(z, t, r), (v, ',
+     '(z, t, r), (drift.path_velocity(schedule, batch.x, eps, t), ', GUIDED),
+    ('mean flow guided by the path alone', 'objectives/mean_flow.py', '(1 - omega - kappa) *', '(1 - omega) *', GUIDED),
+    ('mean flow guided beyond its interval', 'objectives/mean_flow.py', '& (t <= guide_to)', '& (t <= 2)', GUIDED),
+    ('mean flow null class guided', 'objectives/mean_flow.py', ' & (cond != num_classes)', '', GUIDED),
+    ('mean flow null class off by one', 'objectives/mean_flow.py', 'jnp.full_like(cond, num_classes)',
+     'jnp.full_like(cond, num_classes - 1)', GUIDED),
+    ('mean flow drops the label it keeps', 'objectives/mean_flow.py', 'num_classes, cond)\n\n\ndef _guidance',
+     'cond, num_classes)\n\n\ndef _guidance', GUIDED),
+    ('mean flow guided with its label dropped for all', 'objectives/mean_flow.py',
+     'guided += kappa * flow_model(params, cond, None)(z, t, t)',
+     'guided += kappa * flow_model(params, jnp.full_like(cond, num_classes), None)(z, t, t)', GUIDED),
+    ('mean flow teacher asked with the full label', 'objectives/mean_flow.py', 'velocity(frozen.teacher, cond)(z, t)',
+     'velocity(frozen.teacher, batch.cond)(z, t)',
+     MEAN_FLOW + 'test_a_teacher_is_asked_with_the_label_that_the_student_sees'),
+    ('mean flow labels share the noise\'s key', 'objectives/mean_flow.py', '_drop(key_drop,', '_drop(key_eps,',
+     MEAN_FLOW + 'test_every_draw_has_its_own_key'),
+    ('mean flow dropout shares a key', 'objectives/mean_flow.py', 'flow_model(params, cond, key_dropout)',
+     'flow_model(params, cond, key_pairs)', MEAN_FLOW + 'test_every_draw_has_its_own_key'),
+    ('mean flow pairs unordered', 'times.py', 'return t, jnp.where(jax.random.bernoulli(key_share, share, shape), '
+     'jnp.minimum(a, b), t)', 'return t, jnp.where(jax.random.bernoulli(key_share, share, shape), b, t)',
+     TIMES + 'test_logit_normal_pairs_are_the_order_statistics_of_two_draws'),
+    ('mean flow share upside down', 'times.py', 'jnp.minimum(a, b), t)', 't, jnp.minimum(a, b))',
+     TIMES + 'test_logit_normal_pairs_are_the_order_statistics_of_two_draws'),
+    ('average velocity sees s', 'precond.py', 'jnp.stack([t, t - s], axis=-1)', 'jnp.stack([t, s], axis=-1)',
+     FLOW_MAP + 'test_what_the_network_sees'),
+    ('average velocity sees an unscaled gap', 'precond.py', 'scale * jnp.stack([t, t - s], axis=-1)',
+     'jnp.stack([scale * t, t - s], axis=-1)', FLOW_MAP + 'test_what_the_network_sees'),
+    ('average velocity the wrong way', 'precond.py', 'x - per_sample(t - s, x) * u', 'x + per_sample(t - s, x) * u',
+     FLOW_MAP + 'test_jumps_are_exact_on_any_grid'),
+    ('average velocity as the denoiser\'s', 'precond.py', 'per_sample(sigma, x) * u(x, t, t)',
+     'per_sample(sigma, x) * u(x, t, jnp.zeros_like(t))', FLOW_MAP + 'test_the_denoiser_of_the_exact_map'),
+    ('average velocity of unit rates', 'precond.py', 'per_sample(d_sigma, x) * x -', 'x -',
+     FLOW_MAP + 'test_the_denoiser_inside'),
+    ('second time shares the first\'s layers', 'nets/blocks.py', "self._level(c_noise[:, 1], 'second_')",
+     "self._level(c_noise[:, 0], 'second_')",
+     MLP + 'test_two_noise_levels_have_layers_of_their_own_and_are_summed'),
+    ('shortcut second half from x_t', 'objectives/shortcut.py', 'u(x_m, m,', 'u(x_t, m,',
+     SHORTCUT + 'test_two_exact_halves_are_one_exact_step'),
+    ('shortcut second half at t', 'objectives/shortcut.py', 'u(x_m, m,', 'u(x_m, t,',
+     SHORTCUT + 'test_two_exact_halves_are_one_exact_step'),
+    ('shortcut least step untrained', 'objectives/shortcut.py', 't - m < 1.5 / M', 't - m < 0.5 / M',
+     SHORTCUT + 'test_the_least_step_is_two_of_euler_by_the_velocity'),
+    ('shortcut target learns', 'objectives/shortcut.py',
+     'jax.lax.stop_gradient(jnp.where(per_sample(s < t, v), halves, v))', 'jnp.where(per_sample(s < t, v), halves, v)',
+     SHORTCUT + 'test_the_target_is_frozen_and_none_is_the_current_parameters'),
+    ('shortcut steps out of line', 'times.py', 'jax.random.randint(key_t, shape, 1, n + 1)',
+     'jax.random.randint(key_t, shape, 1, M + 1)', SHORTCUT + 'test_dyadic_pairs_are_aligned_steps_of_every_size'),
+    ('shortcut least step drawn', 'times.py', 'M.bit_length() - 1)', 'M.bit_length())',
+     SHORTCUT + 'test_dyadic_pairs_are_aligned_steps_of_every_size'),
+])
+# fmt: on
