@@ -270,7 +270,7 @@ def network(dtype=None):
 
 @pytest.mark.parametrize(('dtype', 'rtol'), [(None, 2e-6), (jnp.bfloat16, 0.03)])
 def test_low_precision_networks_have_float64s_tangent(dtype, rtol, x64):
-    """Down to the least times, where sigma_d F = (cos(t) x - f) / sin(t) loses digits and the tangent does not."""
+    """At small times as well, where sigma_d F = (cos(t) x - f) / sin(t) divides rounding errors by t."""
     n = 32
     x, dx_dt = (jax.random.normal(jax.random.key(i), (n, 2)) for i in range(2))
     t = jnp.geomspace(1e-4, np.pi / 2 - 1e-3, n)
