@@ -33,7 +33,8 @@ def continuous(
         p_t: distribution of the angles, in (0, pi/2); see `times.arctan_log_normal`.
         log_weight: the adaptive weight w_phi, with `params['log_weight']` as phi; see `nets.LogWeight`. None for 0.
         warmup: H, the number of steps in which r, the share of dF/dt in the tangent, grows from 0 to 1.
-        c: constant of the tangent's normalisation g / (||g|| + c).
+        c: constant of the tangent's normalisation g / (||g|| + c), ||.|| the norm over a whole sample, not its root
+            mean square.
 
     Raises:
         ValueError: for another schedule.
