@@ -1,0 +1,65 @@
+"""What is compared: every method's config and the samplers that it is measured with."""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from configs import methods
+
+T_MAX = math.atan(160)  # the angle of sigma = 80 for sigma_data = 0.5
+
+
+class Sampling(NamedTuple):
+    """A sampler on a grid, and what it costs."""
+
+    steps: int
+    evaluations: int
+    sampler: dict[str, Any]
+    times: dict[str, Any]
+
+
+class Method(NamedTuple):
+    """A method: its change to the config of an EDM run, and how its model is sampled."""
+
+    name: str
+    change: Callable[[Any], Any]  # EDM's config -> the method's
+    needs_teacher: bool
+    samplings: tuple[Sampling, ...]
+
+
+def _renoise(*grids):
+    return tuple(Sampling(len(t), len(t), {'name': 'renoise'}, {'name': 'at', 'times': t}) for t in grids)
+
+
+# One step, and two with the second from the noise level that ECT's and sCM's authors take.
+VE = _renoise((80.0,), (80.0, 0.821))
+ANGLES = _renoise((T_MAX,), (T_MAX, 1.1))
+HUBER = {'name': 'pseudo_huber'}
+TEACHER = (
+    Sampling(18, 35, {'name': 'heun'}, {'name': 'karras', 'n': 18}),
+    *(Sampling(n, n, {'name': 'ddim', 'eta': 0.0}, {'name': 'multistep', 'n': n}) for n in (1, 2, 5, 10, 50)),
+)
+
+
+def all_methods(steps: int) -> tuple[Method, ...]:
+    """Every method, for a training of that many steps."""
+    return (
+        Method('CD', lambda c: methods.cd(c, HUBER), True, VE),
+        Method('CT', lambda c: methods.ct(c, HUBER), False, VE),
+        Method('iCT', methods.ict, False, VE),
+        Method('ECT', lambda c: methods.ect(c, every=steps // 8), True, VE),
+        Method('sCT', lambda c: methods.sct(c, warmup=steps // 5), True, ANGLES),
+        Method('sCD', lambda c: methods.scd(c, warmup=steps // 5), True, ANGLES),
+        Method(
+            'MeanFlow',
+            methods.mean_flow,
+            False,
+            tuple(Sampling(n, n, {'name': 'jump'}, {'name': 'uniform', 'n': n}) for n in (1, 2)),
+        ),
+        Method(
+            'PD',  # its 2-step model was an earlier stage of the same run
+            lambda c: methods.pd(c, each=steps // 7, n_0=16),
+            True,
+            (Sampling(1, 1, {'name': 'ddim', 'eta': 0.0}, {'name': 'uniform', 'n': 1, 't_max': T_MAX}),),
+        ),
+    )
