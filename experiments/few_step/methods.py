@@ -34,7 +34,7 @@ def _renoise(*grids):
 # One step, and two with the second from the noise level that ECT's and sCM's authors take.
 VE = _renoise((80.0,), (80.0, 0.821))
 ANGLES = _renoise((T_MAX,), (T_MAX, 1.1))
-HUBER = {'name': 'pseudo_huber'}
+L2 = {'name': 'l2'}
 TEACHER = (
     Sampling(18, 35, {'name': 'heun'}, {'name': 'karras', 'n': 18}),
     *(Sampling(n, n, {'name': 'ddim', 'eta': 0.0}, {'name': 'multistep', 'n': n}) for n in (1, 2, 5, 10, 50)),
@@ -44,8 +44,8 @@ TEACHER = (
 def all_methods(steps: int) -> tuple[Method, ...]:
     """Every method, for a training of that many steps."""
     return (
-        Method('CD', lambda c: methods.cd(c, HUBER), True, VE),
-        Method('CT', lambda c: methods.ct(c, HUBER), False, VE),
+        Method('CD', lambda c: methods.cd(c, L2, mu=0.95), True, VE),
+        Method('CT', lambda c: methods.ct(c, L2), False, VE),
         Method('iCT', methods.ict, False, VE),
         Method('ECT', lambda c: methods.ect(c, every=steps // 8), True, VE),
         Method('sCT', lambda c: methods.sct(c, warmup=steps // 5), True, ANGLES),
