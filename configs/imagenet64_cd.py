@@ -18,6 +18,6 @@ def get_config(arg=''):
     """The config of this file; `arg` is '' or 'runlocal'."""
     config = methods.cd(imagenet64_edm.get_config(), methods.lpips(), mu=0.95)
     config.objective.pairs.N.n = 40
-        config.net.dropout = 0.0
+    config.net.dropout = 0.0
     methods.train(config, lr=8e-6, batch_size=2048, steps=600_000, decay=0.999943)
     return common.runlocal(config) if arg == 'runlocal' else config
