@@ -1,10 +1,14 @@
 """What is compared: every method's config and the samplers that it is measured with."""
 
+import json
 import math
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from configs import methods
+from diffusion_jax.training import train
 
 T_MAX = math.atan(160)  # the angle of sigma = 80 for sigma_data = 0.5
 
@@ -63,3 +67,18 @@ def all_methods(steps: int) -> tuple[Method, ...]:
             (Sampling(1, 1, {'name': 'ddim', 'eta': 0.0}, {'name': 'uniform', 'n': 1, 't_max': T_MAX}),),
         ),
     )
+
+
+def timed_train(config: dict[str, Any], folder: Path) -> float:
+    """Trains unless it is done; seconds of all its starts, compilation included."""
+    path = folder / 'seconds.json'
+    saved = json.loads(path.read_text()) if path.exists() else {'seconds': 0.0, 'done': False}
+    if not saved['done']:
+        start = time.perf_counter()
+        try:
+            train(config, folder)
+            saved['done'] = True
+        finally:
+            if folder.exists():
+                path.write_text(json.dumps({**saved, 'seconds': saved['seconds'] + time.perf_counter() - start}))
+    return json.loads(path.read_text())['seconds']
