@@ -99,7 +99,7 @@ def compare(compared: Mapping[str, Method], reference: measure.Reference, num: i
             x = generate(draw, run.params, jax.random.key(0), num, size, run.mesh, run.experiment.num_classes)
             result = briefly(x, reference, (0,))
             print(f'{name}, {n} steps: ' + ', '.join(f'{k} {v:.4g}' for k, v in result.values.items()), flush=True)
-            values = {'network evaluations': n, **result.values, 'ms a sample': 1e3 * draw.seconds / num}
+            values = {'network evaluations': float(n), **result.values, 'ms a sample': 1e3 * draw.seconds / num}
             rows.append(Row(name, n, report.Result(values, result.protocol), x))
     return rows
 
@@ -162,9 +162,9 @@ def write_report(
 
 {report.markdown_table({f'{r.method}, {r.steps} steps': r.result for r in rows})}
 Floor, of {floor.protocol.n} held-out samples: {', '.join(f'{k} {v:.4g}' for k, v in floor.values.items())}.
-The distance has a bias that falls with the number of samples: compare equal numbers only. Diversity is the mean distance
-between two samples over that between two rows of the data. The nearest-neighbour ratio is the median distance to the
-nearest training sample over that of held-out data: near 0 for copies, above 1 for what lies off the data.
+The distance has a bias that falls with the number of samples: compare equal numbers only. Diversity is the mean
+distance between two samples over that between two rows of the data. The nearest-neighbour ratio is the median distance
+to the nearest training sample over that of held-out data: near 0 for copies, above 1 for what lies off the data.
 
 ![quality against network evaluations](tradeoff.png)
 
@@ -174,8 +174,8 @@ How far do two samples from the same noise drift apart when the number of steps 
 over that of samples from different noises: 0 if they are the same, 1 if unrelated.
 
 {drift_table(rows)}
-{_bound(bits)}Time: {', '.join(f'{k} {v:.1f} min' for k, v in minutes.items())}. Machine: {platform.machine()}, {devices}.
-Versions: {versions}. Git: {provenance['git']}.
+{_bound(bits)}Time: {', '.join(f'{k} {v:.1f} min' for k, v in minutes.items())}.
+Machine: {platform.machine()}, {devices}. Versions: {versions}. Git: {provenance['git']}.
 Command: `{' '.join(['python', '-m', 'experiments.quickstart', *provenance['command'][1:]])}`
 """
     (folder / 'report.md').write_text(text)
