@@ -85,7 +85,7 @@ def restore_ema(workdir: Path, abstract: Params) -> tuple[Params, int]:
         UserError: if the run has none.
     """
     if not (workdir / 'checkpoints').is_dir():
-        raise UserError(f'{workdir} holds no checkpoint: train first, or check --workdir')
+        raise UserError(f'{workdir} holds no checkpoint: train first, or check the path')
     # Without the clean-up of `open_manager`: a training that is still running may be saving there just now.
     options = ocp.CheckpointManagerOptions(create=False)
     with contextlib.closing(ocp.CheckpointManager(workdir.absolute() / 'checkpoints', options=options)) as manager:
@@ -95,7 +95,7 @@ def restore_ema(workdir: Path, abstract: Params) -> tuple[Params, int]:
 
         found = _newest(manager, read, move_aside=False)
     if found is None:
-        raise UserError(f'{workdir} holds no checkpoint yet: train first, or check --workdir')
+        raise UserError(f'{workdir} holds no checkpoint yet: train first, or check the path')
     return found
 
 

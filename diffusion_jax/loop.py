@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from diffusion_jax.errors import Interrupted, UserError
@@ -38,7 +39,7 @@ def fit(
     """Trains from `state.step` to `steps`; `batches` yields the batch of that step first.
 
     Raises:
-        UserError: at a metric that is not finite. Nothing from that step on is saved.
+        UserError: at a metric that is not finite, or weights to be saved. Nothing from that step on is saved.
         Interrupted: when `hooks.stop()` says so, after saving.
     """
     pending: deque = deque()
@@ -61,6 +62,7 @@ def fit(
         stopped = hooks.stop()
         if (every.save and k % every.save == 0) or k == steps or stopped:
             fetch(until=0)
+            _check_weights(k, state.params)
             hooks.save(state)
         if stopped and k < steps:
             raise Interrupted(f'stopped at step {k} of {steps}; saved. Run the same command again to go on.')
@@ -72,8 +74,22 @@ def fit(
 
 def _check_finite(k, values):
     if not all(np.isfinite(v) for v in values.values()):
-        shown = ', '.join(f'{name}={value:.4g}' for name, value in values.items())
-        raise UserError(
-            f'step {k}: {shown}. Stopped; checkpoints from before it are kept. '
-            'Lower optim.lr, lengthen optim.warmup or set optim.clip, and go on with --allow_config_change.'
-        )
+        raise _diverged(k, ', '.join(f'{name}={value:.4g}' for name, value in values.items()))
+
+
+def _check_weights(k, params):
+    # The metrics of a step are those of the weights before it.
+    if not _finite(params):
+        raise _diverged(k, 'weights that are not finite')
+
+
+@jax.jit
+def _finite(params):
+    return jax.tree.reduce(jnp.logical_and, jax.tree.map(lambda a: jnp.isfinite(a).all(), params), jnp.array(True))
+
+
+def _diverged(k, shown):
+    return UserError(
+        f'step {k}: {shown}. Stopped; checkpoints from before it are kept. '
+        'Lower optim.lr, lengthen optim.warmup or set optim.clip, and go on with --allow_config_change.'
+    )

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from diffusion_jax import build, checkpoint, sharding, specs, times, workdir
 from diffusion_jax.data.sources import Source
+from diffusion_jax.errors import UserError
 from diffusion_jax.evaluation import measure
 from diffusion_jax.types import Params
 
@@ -46,20 +47,31 @@ def load(folder: Path) -> Run:
 
 
 def sample_spec(spec: Mapping[str, Any], sampler: str | None, steps: int | None, grid: str | None) -> dict[str, Any]:
-    """A config's `sample` section with a command line's choices put in."""
+    """A config's `sample` section with a command line's choices put in.
+
+    Raises:
+        UserError: for a number of steps on a grid that has none, or none on a grid that needs one.
+    """
     spec = {**spec, 'sampler': dict(spec['sampler']), 'times': dict(spec['times'])}
     if sampler:
         spec['sampler'] = specs.parse_spec(sampler)
     if grid:
         given = specs.parse_spec(grid)
-        takes_n = 'n' in inspect.signature(getattr(times, given['name'], _unknown)).parameters
-        spec['times'] = {**{k: v for k, v in spec['times'].items() if k == 'n' and takes_n}, **given}
+        spec['times'] = {**{k: v for k, v in spec['times'].items() if k == 'n' and _takes_n(given)}, **given}
+        if given['name'] in times.__all__ and _takes_n(given) and 'n' not in spec['times'] and not steps:
+            raise UserError(f'--grid={grid} needs --steps')
     if steps:
+        if not _takes_n(spec['times']):
+            raise UserError(f"--steps={steps}: the grid '{spec['times']['name']}' has no number of steps: set --grid")
         spec['times']['n'] = steps
     return spec
 
 
-def _unknown():
+def _takes_n(spec):
+    return 'n' in inspect.signature(getattr(times, str(spec['name']), _unknown)).parameters
+
+
+def _unknown(n):
     """Stands for a grid that does not exist: building it tells of it."""
 
 

@@ -30,10 +30,13 @@ def train(config: Mapping[str, Any], folder: Path, allow_config_change: bool = F
     config = build.with_teacher(config, folder)
     experiment = build.build(config)
     draw = jax.jit(build.build_draw(experiment, config['sample']))
+    replicated = sharding.replicated(mesh)
+    # Before anything is written; a run that has begun needs it only if it never came to save.
+    begun = (folder / 'config.json').exists()
+    start_from = None if begun else _start(config, experiment, replicated)
     workdir.check(folder, config, allow_config_change)
 
     key_init, key_train, key_sample = jax.random.split(jax.random.key(config['seed']), 3)
-    replicated = sharding.replicated(mesh)
     fresh = init_state(experiment.init, experiment.tx, experiment.freezing, experiment.keeps_teacher)
     create = jax.jit(fresh, out_shardings=replicated)
 
@@ -44,7 +47,9 @@ def train(config: Mapping[str, Any], folder: Path, allow_config_change: bool = F
 
     with contextlib.closing(checkpoint.open_manager(folder, settings['keep'])) as manager:
         abstract = _abstract(create, key_init, config, experiment, replicated)
-        state = checkpoint.restore(manager, abstract) or create(key_init, _start(config, experiment, replicated))
+        state = checkpoint.restore(manager, abstract)
+        if state is None:
+            state = create(key_init, start_from or _start(config, experiment, replicated))
         # Only now, so that a config whose model does not fit the checkpoints leaves the saved one alone.
         workdir.record(folder, config)
         start = int(state.step)

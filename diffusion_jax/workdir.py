@@ -53,7 +53,7 @@ def load_config(workdir: Path) -> dict[str, Any]:
     """
     path = workdir / 'config.json'
     if not path.exists():
-        raise UserError(f'{workdir} holds no run (no config.json): train first, or check --workdir')
+        raise UserError(f'{workdir} holds no run (no config.json): train first, or check the path')
     config = read_json(path, {})
     if not isinstance(config, dict):
         raise UserError(f'{path} is damaged: it is not the config of a run')

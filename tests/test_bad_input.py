@@ -76,7 +76,7 @@ SAMPLE = [
     (['--sampler=ddim:et=1'], 'config.sample.sampler.et is not an argument of ddim; did you mean eta?'),
     (['--sampler=ddim:eta'], "cannot read 'ddim:eta': the form is name:key=value,key=value"),
     (['--sampler=ddim:eta=much'], "config.sample.sampler.eta='much' must be of type float"),
-    (['--sampler=ancestral_learned'], 'config.sample.sampler: ancestral_learned needs a model trained with a learned'),
+    (['--sampler=ancestral_learned'], 'config.sample.sampler: ancestral_learned needs a diffusion model with a'),
     (['--grid=unifrm'], "config.sample.times.name='unifrm' is unknown; did you mean uniform"),
     (
         ['--grid=quadratic', '--steps=1001'],
@@ -97,10 +97,10 @@ def test_sample(arguments, message, digits_run, tmp_path, capsys):
 @pytest.mark.parametrize('name', ['sample', 'evaluate'])
 def test_a_workdir_without_a_run(name, tmp_path, digits_run, capsys):
     said = tiny.refusal(capsys, name, f'--workdir={tmp_path}')
-    assert said == f'{tmp_path} holds no run (no config.json): train first, or check --workdir'
+    assert said == f'{tmp_path} holds no run (no config.json): train first, or check the path'
     shutil.copy(digits_run / 'config.json', tmp_path)
     said = tiny.refusal(capsys, name, f'--workdir={tmp_path}')
-    assert said == f'{tmp_path} holds no checkpoint: train first, or check --workdir'
+    assert said == f'{tmp_path} holds no checkpoint: train first, or check the path'
     (tmp_path / 'config.json').write_text('{"seed": 0')
     said = tiny.refusal(capsys, name, f'--workdir={tmp_path}')
     assert said.startswith(f'{tmp_path}/config.json is damaged (')

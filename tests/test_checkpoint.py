@@ -159,6 +159,6 @@ def test_reading_leaves_a_save_in_flight_alone(tmp_path):
 
 def test_no_checkpoint(tmp_path):
     for _ in range(2):
-        with pytest.raises(UserError, match=r'holds no checkpoint.*: train first, or check --workdir'):
+        with pytest.raises(UserError, match=r'holds no checkpoint.*: train first, or check the path'):
             checkpoint.restore_ema(tmp_path, abstract(state_at(0).ema))
         (tmp_path / 'checkpoints').mkdir(exist_ok=True)

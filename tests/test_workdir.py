@@ -75,7 +75,7 @@ def test_a_damaged_config(tmp_path, text):
 
 
 def test_no_run(tmp_path):
-    with pytest.raises(UserError, match=r'holds no run \(no config.json\): train first, or check --workdir'):
+    with pytest.raises(UserError, match=r'holds no run \(no config.json\): train first, or check the path'):
         workdir.load_config(tmp_path)
 
 

@@ -14,7 +14,7 @@ from diffusion_jax import ema as emas
 from diffusion_jax import frozen, nets, objectives, precond, schedules
 from diffusion_jax.build.data import build_source
 from diffusion_jax.build.optimiser import build_optimiser
-from diffusion_jax.build.teacher import build_teacher
+from diffusion_jax.build.teacher import build_teacher, of_the_schedule
 from diffusion_jax.data import pipeline, sources
 from diffusion_jax.ema import Ema
 from diffusion_jax.errors import UserError, one_line
@@ -24,7 +24,6 @@ from diffusion_jax.types import Key, LossFn, Params, Schedule
 
 _NETS = SimpleNamespace(__all__=['MLP', 'UNet'], MLP=nets.MLP, UNet=nets.UNet)
 _OF_TWO_TIMES = SimpleNamespace(__all__=['average_velocity'], average_velocity=precond.average_velocity)
-_OF_THE_SCHEDULE = ('T', 'sigma_data', 'sigma_max', 'sigma_min')  # its attributes that other factories may ask for
 
 
 class Experiment(NamedTuple):
@@ -101,8 +100,7 @@ def _nothing():
 
 
 def _context(config, schedule, source):
-    context: dict[str, Any] = {'schedule': schedule, 'steps': config['train']['steps']}
-    context |= {name: getattr(schedule, name) for name in _OF_THE_SCHEDULE if hasattr(schedule, name)}
+    context = {**of_the_schedule(schedule), 'steps': config['train']['steps']}
     if source.levels is not None:
         context['levels'] = source.levels
     return context

@@ -4,15 +4,19 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
-from diffusion_jax import guidance, samplers, times
+from diffusion_jax import guidance, samplers, schedules, times
 from diffusion_jax.build.experiment import Experiment
 from diffusion_jax.errors import UserError
 from diffusion_jax.specs import make
 from diffusion_jax.types import Array, Key, Params, Sampler
 
 Draw = Callable[[Params, Key, Array | None], Array]  # (params, keys [B], cond [B] or None) -> samples [B, ...]
+
+_LAST_TIMES = {schedules.TrigFlow: np.pi / 2, schedules.VE: np.inf}  # 1 for all others
+_OTHERS = 'choose another grid, or its t_max'
 
 # What a sampler asks for, the model that it is bound from, and what a user calls it.
 _BOUND = {
@@ -73,6 +77,18 @@ def _check_kind(experiment, spec):
 
 
 def _check_times(experiment, grid):
+    schedule, t = experiment.schedule, jnp.asarray(grid[0], jnp.float32)
+    last = _LAST_TIMES.get(type(schedule), 1.0)
+    if grid[0] > last * (1 + 1e-6):
+        raise UserError(
+            f"config.sample.times: t = {grid[0]:.4g} lies beyond {last:.4g}, the end of this run's "
+            f'{type(schedule).__name__}: {_OTHERS}'
+        )
+    if schedule.alpha(t) >= schedule.sigma(t):
+        raise UserError(
+            f'config.sample.times: t = {grid[0]:.4g} of {type(schedule).__name__} is not noisy enough to start from: '
+            f'{_OTHERS}'
+        )
     if 'consistency_model' not in experiment.models:
         return
     least, most = (experiment.context.get(name) for name in ('sigma_min', 'sigma_max'))

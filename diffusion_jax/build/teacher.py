@@ -13,12 +13,13 @@ from diffusion_jax.build.data import build_source
 from diffusion_jax.build.fields import check
 from diffusion_jax.errors import UserError
 from diffusion_jax.specs import make
-from diffusion_jax.types import Model, Network
+from diffusion_jax.types import Model, Network, Schedule
 
 _SECTIONS = ('data', 'schedule', 'precond', 'net', 'objective')
 _FREE = ('dropout', 'dtype')  # what teacher and student need not share
 _TIMES = jnp.array([0.1, 0.5, 0.9])  # within every schedule's range
 _TOLERANCE = 0.05  # a consistency model's coefficients differ from EDM's by sigma_min / t
+_ATTRIBUTES = ('T', 'sigma_data', 'sigma_max', 'sigma_min')  # of a schedule, that other factories may ask for
 
 
 def with_teacher(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
@@ -34,10 +35,10 @@ def with_teacher(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     saved = workdir.load_config(folder) if (folder / 'config.json').exists() else {}
     if saved.get('init_from') == config['init_from'] and saved.get('teacher'):
         return {**config, 'teacher': saved['teacher']}
-    path = Path(config['init_from'])
-    if not (path / 'config.json').exists():
-        raise UserError(f'config.init_from: {path} holds no run: train the teacher first, or mend the path')
-    teacher = check(workdir.load_config(path))
+    try:
+        teacher = check(workdir.load_config(Path(config['init_from'])))
+    except UserError as error:
+        raise UserError(f'config.init_from: {error}') from error
     return {**config, 'teacher': {name: teacher[name] for name in _SECTIONS}}
 
 
@@ -48,16 +49,17 @@ def build_teacher(config: Mapping[str, Any], context: Mapping[str, Any], net: Ne
         UserError: for another kind of model, architecture, data scaling, schedule or parameterisation.
     """
     teacher, schedule = config['teacher'], context['schedule']
+    if 'flow_map' in context:
+        raise UserError('config.init_from: a flow map cannot start from another run: leave it out')
     if 'model' not in inspect.signature(getattr(objectives, teacher['objective']['name'])).parameters:
         raise UserError(
-            f'config.init_from: a teacher is a diffusion model; that run has {teacher["objective"]["name"]}'
+            f'config.init_from: a teacher is a diffusion model (denoising), and that run has the objective '
+            f'{teacher["objective"]["name"]}'
         )
     _check_net(teacher['net'], config['net'])
     _check_data(teacher['data'], config['data'], levels)
     theirs = make(schedules, teacher['schedule'], {}, 'teacher.schedule')
-    T = getattr(theirs, 'T', None)
-    their_context = {'schedule': theirs, **({'T': T} if T else {})}
-    their_coefficients = make(precond, teacher['precond'], their_context, 'teacher.precond')
+    their_coefficients = make(precond, teacher['precond'], of_the_schedule(theirs), 'teacher.precond')
     if not _alike(_scales(theirs), _scales(schedule), 1e-4):
         if not _alike(_scales(theirs), _scales(schedules.VE()), 1e-4):
             raise UserError(
@@ -72,6 +74,11 @@ def build_teacher(config: Mapping[str, Any], context: Mapping[str, Any], net: Ne
             f"this run's is {config['precond']}"
         )
     return precond.denoiser(their_coefficients, net)
+
+
+def of_the_schedule(schedule: Schedule) -> dict[str, Any]:
+    """A schedule, and those of its attributes that specs may leave unsaid."""
+    return {'schedule': schedule, **{name: getattr(schedule, name) for name in _ATTRIBUTES if hasattr(schedule, name)}}
 
 
 def _check_net(theirs, ours):
