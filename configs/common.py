@@ -88,8 +88,12 @@ def runlocal(config: Any) -> Any:
         config.net.multipliers = config.net.multipliers[:2]
         config.net.blocks = 1
         config.net.attention = ()
+        if 'head_channels' in config.net:
+            config.net.head_channels = config.net.channels
     config.optim.warmup = min(config.optim.warmup, 10)
     config.ema = {'name': 'warm_up', 'decay': 0.9}
+    if config.objective.get('distance', {}).get('name') == 'lpips':  # whose files a first try need not have
+        config.objective.distance = {'name': 'pseudo_huber'}
     config.train.update(batch_size=8, steps=20, log_every=5, save_every=10, sample_every=20)
     config.sample.update(num=8, batch_size=8)
     if 'n' in config.sample.times:

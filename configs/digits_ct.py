@@ -11,5 +11,5 @@ from configs import common, digits_edm, methods
 
 def get_config(arg=''):
     """The config of this file; `arg` is '' or 'runlocal'."""
-    config = methods.ct(methods.briefly(digits_edm.get_config(), steps=750), {'name': 'pseudo_huber'})
+    config = methods.ct(methods.briefly(digits_edm.get_config(), steps=750), {'name': 'l2'})
     return common.runlocal(config) if arg == 'runlocal' else config

@@ -3,9 +3,24 @@
 import math
 from typing import Any
 
+from ml_collections import config_dict
+
 _SIGMA_DATA = 0.5
 _T_MAX = math.atan(80 / _SIGMA_DATA)  # the angle of EDM's sigma_max
 _INVERSE_GAP = {'name': 'inverse_gap'}
+
+
+def lpips() -> dict[str, Any]:
+    """LPIPS, whose two files the user names on the command line."""
+    return {'name': 'lpips', 'vgg': config_dict.placeholder(str), 'lin': config_dict.placeholder(str)}
+
+
+def train(config: Any, lr: float, batch_size: int, steps: int, decay: float) -> Any:
+    """RAdam at a constant rate, unclipped, as the papers on consistency models have it."""
+    config.optim = {'name': 'radam', 'lr': lr, 'warmup': 0, 'clip': config_dict.placeholder(float)}
+    config.ema = {'name': 'constant', 'decay': decay}
+    config.train.update(batch_size=batch_size, steps=steps)
+    return config
 
 
 def briefly(config: Any, steps: int) -> Any:
@@ -23,8 +38,8 @@ def _one_step(config: Any) -> Any:
     return config
 
 
-def cd(config: Any, distance: Any) -> Any:
-    """Consistency distillation: N = 18 with Heun steps of an EDM teacher (arXiv 2303.01469)."""
+def cd(config: Any, distance: Any, mu: float) -> Any:
+    """Consistency distillation: N = 18 with Heun steps of an EDM teacher, mu the target's decay (arXiv 2303.01469)."""
     config.precond = {'name': 'consistency', 'sigma_data': _SIGMA_DATA}
     config.objective = {
         'name': 'consistency',
@@ -33,6 +48,8 @@ def cd(config: Any, distance: Any) -> Any:
         'pair_weight': {'name': 'uniform'},
         'ode_step': {'name': 'heun'},
     }
+    if mu:  # else the target is the network itself, which needs no copy of it
+        config.frozen = {'name': 'moving_target', 'decay': {'name': 'constant_decay', 'mu': mu}}
     return _one_step(config)
 
 

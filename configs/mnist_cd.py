@@ -12,5 +12,5 @@ from configs import common, methods, mnist_edm
 
 def get_config(arg=''):
     """The config of this file; `arg` is '' or 'runlocal'."""
-    config = methods.cd(methods.briefly(mnist_edm.get_config(), steps=1000), {'name': 'pseudo_huber'})
+    config = methods.cd(methods.briefly(mnist_edm.get_config(), steps=1000), {'name': 'l2'}, mu=0.95)
     return common.runlocal(config) if arg == 'runlocal' else config

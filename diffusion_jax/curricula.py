@@ -42,7 +42,7 @@ def square_root(steps: int, s_0: int = 2, s_1: int = 150) -> Curriculum:
 def doubling(steps: int, s_0: int = 10, s_1: int = 1280) -> Curriculum:
     """ICT's N(k) = min(s_0 2^floor(k / K'), s_1) + 1, K' = floor(K / (log2 floor(s_1 / s_0) + 1)).
 
-    Source: arXiv 2310.14189, section 3.4; `steps` is K.
+    Source: arXiv 2310.14189; `steps` is K.
     """
     each = int(steps / (math.log2(s_1 // s_0) + 1))
     if each < 1:

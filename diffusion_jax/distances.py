@@ -26,7 +26,7 @@ def l2() -> Distance:
 
 
 def pseudo_huber(c: float = 0.00054) -> Distance:
-    """ICT's sqrt(||a - b||^2 + c_d^2) - c_d with c_d = c sqrt(d) in d dimensions (arXiv 2310.14189, section 3.3).
+    """ICT's sqrt(||a - b||^2 + c_d^2) - c_d with c_d = c sqrt(d) in d dimensions (arXiv 2310.14189).
 
     A norm, not a mean: sqrt(d) times the same of the mean square.
     """

@@ -16,5 +16,5 @@ def uniform() -> PairWeight:
 
 
 def inverse_gap() -> PairWeight:
-    """ICT's and ECT's 1 / (t - s) (arXiv 2310.14189, section 3.1)."""
+    """ICT's and ECT's 1 / (t - s) (arXiv 2310.14189)."""
     return lambda t, s: 1 / (t - s)

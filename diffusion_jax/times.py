@@ -178,7 +178,7 @@ def log_normal_pairs(
 ) -> Pairs:
     """ICT's: the same neighbours, an interval as probable as ln sigma ~ N(P_mean, P_std^2) falls into it.
 
-    Source: arXiv 2310.14189, section 3.5. A difference of normal distribution functions per interval, normalised, is
+    Source: arXiv 2310.14189. A difference of normal distribution functions per interval, normalised, is
     what a truncated normal variable gives: so no table is needed that would change its size with N.
     """
     lo, hi = ((np.log(sigma) - P_mean) / P_std for sigma in (sigma_min, sigma_max))

@@ -1,9 +1,13 @@
-r"""The main job in one command: trains DDPM, samples it with DDPM and DDIM at several step counts, and reports.
+r"""The main job in one command: trains DDPM, distils it into a consistency model, samples both, and reports.
 
     python -m experiments.quickstart --workdir=runs/quickstart
 
-writes WORKDIR/report.md, samples.png (the same noises under every setting) and tradeoff.png (quality against steps).
-Another config works as well: --config=configs/mnist_ddpm.py --config.data.dir=DIR. Running it again resumes.
+writes WORKDIR/report.md, samples.png (the same noises under every setting) and tradeoff.png (quality against network
+evaluations); the distilled run is WORKDIR/consistency. Running it again resumes.
+
+Another data set: --config=configs/mnist_ddpm.py --config.data.dir=DIR --config.precond.name=v
+--config.objective.weight.name=v. The consistency model has the data, the schedule, the network and the parameterisation
+of --config, and from --distil_config all else. (Of eps and of x_0 a network at t = 0 is no identity.)
 """
 
 import json
@@ -20,19 +24,27 @@ from matplotlib.figure import Figure
 from ml_collections import config_flags
 
 from diffusion_jax import build, cli, pictures, runs
-from diffusion_jax.evaluation import measure, report
+from diffusion_jax.evaluation import coherence, measure, report
 from diffusion_jax.generate import generate
 from diffusion_jax.training import train
 
 _CONFIG = config_flags.DEFINE_config_file('config', 'configs/quickstart.py', 'Config to train.')
-_WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run and of the report.', required=True)
+_DISTIL = config_flags.DEFINE_config_file('distil_config', 'configs/quickstart_cd.py', 'Config to distil it with.')
+_WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the runs and of the report.', required=True)
 _NUM = flags.DEFINE_integer('num', 300, 'Samples per setting.', lower_bound=100)
-_STEPS = flags.DEFINE_list('steps', ['10', '20', '50', '250'], 'Step counts.')
-_METHODS: dict[str, dict[str, Any]] = {
-    'DDPM': {'name': 'ancestral', 'variance': 'small'},
-    'DDIM': {'name': 'ddim', 'eta': 0.0},
-}
+_STEPS = flags.DEFINE_list('steps', ['10', '50', '250'], 'Step counts of DDPM and DDIM.')
+_FEW = flags.DEFINE_list('few_steps', ['1', '2', '4'], 'Step counts of DDIM and the consistency model.')
+_SHARED = ('seed', 'data', 'schedule', 'precond', 'net')  # what the consistency model has from its teacher
 _SHOWN = 16
+_DATA_ROWS = 1000  # enough for a mean distance
+
+
+class Method(NamedTuple):
+    """A trained model with a sampler, and the step counts to try. Each step is one network evaluation."""
+
+    run: runs.Run
+    sampler: dict[str, Any]
+    steps: list[int]
 
 
 class Row(NamedTuple):
@@ -41,102 +53,166 @@ class Row(NamedTuple):
     method: str
     steps: int
     result: report.Result
-    seconds_per_sample: float
-    shown: np.ndarray
+    x: np.ndarray  # [num, ...]
 
 
-def compare(run: runs.Run, reference: measure.Reference, steps: list[int], num: int) -> list[Row]:
+class Stopwatch:
+    """A function that draws samples, compiled before its first call, so that the time is that of sampling."""
+
+    def __init__(self, draw: build.Draw):
+        self.seconds = 0.0
+        self._draw = jax.jit(draw)
+        self._compiled = None
+
+    def __call__(self, params, keys, cond):
+        """Samples, as `draw` does."""
+        if self._compiled is None:
+            self._compiled = self._draw.lower(params, keys, cond).compile()
+        start = time.perf_counter()
+        x = jax.block_until_ready(self._compiled(params, keys, cond))
+        self.seconds += time.perf_counter() - start
+        return x
+
+
+def distilled(config: dict[str, Any], teacher: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The config of the distillation, with what it has from its teacher in `folder`."""
+    return build.check({**config, **{name: teacher[name] for name in _SHARED}, 'init_from': str(folder)})
+
+
+def methods(teacher: runs.Run, student: runs.Run, steps: list[int], few: list[int]) -> dict[str, Method]:
+    """What is compared."""
+    return {
+        'DDPM': Method(teacher, {'name': 'ancestral', 'variance': 'small'}, steps),
+        'DDIM': Method(teacher, {'name': 'ddim', 'eta': 0.0}, sorted({*few, *steps})),
+        'CM': Method(student, {'name': 'renoise'}, few),
+    }
+
+
+def compare(compared: Mapping[str, Method], reference: measure.Reference, num: int) -> list[Row]:
     """Samples and measures every method at every step count, from the same noises."""
-    key = jax.random.key(0)
-    size = run.config['eval']['batch_size']
     rows = []
-    for method, sampler in _METHODS.items():
+    for name, (run, sampler, steps) in compared.items():
         for n in steps:
             spec = {**run.config['sample'], 'sampler': sampler, 'times': {'name': 'uniform', 'n': n}}
-            # Compiled ahead, so that the time is that of sampling.
-            draw = jax.jit(build.build_draw(run.experiment, spec))
-            generate(draw, run.params, key, min(size, num), size, run.mesh, run.experiment.num_classes)
-            start = time.perf_counter()
-            x = generate(draw, run.params, key, num, size, run.mesh, run.experiment.num_classes)
-            seconds = (time.perf_counter() - start) / num
-            result = measure.measure(x, reference, seeds=(0,))
-            print(f'{method}, {n} steps: {next(iter(result.values.values())):.3f}, {1e3 * seconds:.2f} ms a sample')
-            rows.append(Row(method, n, result, seconds, x[:_SHOWN]))
+            draw = Stopwatch(build.build_draw(run.experiment, spec))
+            size = run.config['eval']['batch_size']
+            x = generate(draw, run.params, jax.random.key(0), num, size, run.mesh, run.experiment.num_classes)
+            result = briefly(x, reference, (0,))
+            print(f'{name}, {n} steps: ' + ', '.join(f'{k} {v:.4g}' for k, v in result.values.items()), flush=True)
+            values = {'network evaluations': float(n), **result.values, 'ms a sample': 1e3 * draw.seconds / num}
+            rows.append(Row(name, n, report.Result(values, result.protocol), x))
     return rows
 
 
-def draw_pictures(folder: Path, rows: list[Row], real: np.ndarray, floor: float) -> None:
+def briefly(x: np.ndarray, reference: measure.Reference, seeds: tuple[int, ...]) -> report.Result:
+    """The Frechet distance, and what tells blur and copies from samples."""
+    result = measure.measure(x, reference, seeds)
+    values = {
+        _frechet(reference): result.values[_frechet(reference)],
+        'diversity': coherence.diversity(x, reference.x[:_DATA_ROWS]),
+        'nearest-neighbour ratio': result.values['memorisation ratio'],
+    }
+    return report.Result(values, result.protocol)
+
+
+def _frechet(reference):
+    return report.frechet_name(reference.features)
+
+
+def drift_table(rows: list[Row]) -> str:
+    """Every row against the most steps of its method, and of DDIM: how far pairs from the same noise lie apart."""
+    last = {row.method: row for row in rows}  # of each method the one of most steps
+    pairs = [(method, last[method]) for method in last] + [('CM', last['DDIM'])]
+    columns = sorted({row.steps for row in rows})
+    lines = ['| | ' + ' | '.join(f'{n} steps' for n in columns) + ' |', '| --- ' * (len(columns) + 1) + '|']
+    for method, other in pairs:
+        drifts = {r.steps: coherence.drift(r.x, other.x) for r in rows if r.method == method and r is not other}
+        cells = [f'{drifts[n]:.3f}' if n in drifts else '' for n in columns]
+        lines.append(f'| {method}, against {other.method} {other.steps} | ' + ' | '.join(cells) + ' |')
+    return '\n'.join(lines) + '\n'
+
+
+def draw_pictures(folder: Path, rows: list[Row], reference: measure.Reference, floor: report.Result) -> None:
     """Writes samples.png and tradeoff.png."""
-    pictures.save_rows(
-        folder / 'samples.png',
-        {**{f'{r.method} {r.steps}': r.shown for r in rows}, 'data': real[:_SHOWN]},
-    )
+    shown = {f'{r.method} {r.steps}': r.x[:_SHOWN] for r in rows}
+    pictures.save_rows(folder / 'samples.png', {**shown, 'data': reference.x[:_SHOWN]})
     figure = Figure(figsize=(6, 4))
     axes = figure.add_subplot()
-    name = next(iter(rows[0].result.values))
-    for method in _METHODS:
+    name = _frechet(reference)
+    for method in dict.fromkeys(r.method for r in rows):
         mine = [r for r in rows if r.method == method]
         axes.loglog([r.steps for r in mine], [r.result.values[name] for r in mine], 'o-', label=method)
-    axes.axhline(floor, color='grey', ls='--', label='held-out data')
-    axes.set_xlabel('steps = network evaluations')
+    axes.axhline(floor.values[name], color='grey', ls='--', label='held-out data')
+    axes.set_xlabel('network evaluations')
     axes.set_ylabel(name)
     axes.legend()
     figure.savefig(folder / 'tradeoff.png', dpi=110, bbox_inches='tight')
 
 
 def write_report(
-    folder: Path, rows: list[Row], bits: Mapping[str, Any], floor: report.Result, minutes: dict[str, float]
+    folder: Path, rows: list[Row], bits: Mapping[str, Any] | None, floor: report.Result, minutes: Mapping[str, float]
 ) -> None:
     """Writes report.md."""
     provenance = json.loads((folder / 'provenance.json').read_text())
-    timed = {
-        f'{r.method}, {r.steps} steps': report.Result(
-            {**r.result.values, 'ms a sample': 1e3 * r.seconds_per_sample}, r.result.protocol
-        )
-        for r in rows
-    }
-    terms = ', '.join(f'{k} {bits[k]:.3f}' for k in ('prior', 'kl', 'decoder'))
-    name, value = next(iter(floor.values.items()))
     devices = ', '.join(provenance['devices'])
     versions = ', '.join(f'{k} {v}' for k, v in provenance['versions'].items())
-    text = f"""# DDPM and DDIM from one network
+    text = f"""# DDPM, DDIM, and a consistency model (CM) distilled from them
 
 ![the same noises under every setting](samples.png)
 
-{report.markdown_table(timed)}
-Floor: {name} of {floor.protocol.n} held-out samples, {value:.4g}. The distance has a bias
-that falls with the number of samples: compare equal numbers only.
+{report.markdown_table({f'{r.method}, {r.steps} steps': r.result for r in rows})}
+Floor, of {floor.protocol.n} held-out samples: {', '.join(f'{k} {v:.4g}' for k, v in floor.values.items())}.
+The distance has a bias that falls with the number of samples: compare equal numbers only. Diversity is the mean
+distance between two samples over that between two rows of the data. The nearest-neighbour ratio is the median distance
+to the nearest training sample over that of held-out data: near 0 for copies, above 1 for what lies off the data.
 
-Bits/dim on {bits['rows']} held-out samples: {bits['bits/dim']:.3f} +- {bits['standard error']:.3f} ({terms}), a bound.
+![quality against network evaluations](tradeoff.png)
 
-![quality against steps](tradeoff.png)
+## Coherence
 
-Time: {', '.join(f'{k} {v:.1f} min' for k, v in minutes.items())}. Machine: {platform.machine()}, {devices}.
-Versions: {versions}. Git: {provenance['git']}.
+How far do two samples from the same noise drift apart when the number of steps changes? The mean distance of such pairs
+over that of samples from different noises: 0 if they are the same, 1 if unrelated.
+
+{drift_table(rows)}
+{_bound(bits)}Time: {', '.join(f'{k} {v:.1f} min' for k, v in minutes.items())}.
+Machine: {platform.machine()}, {devices}. Versions: {versions}. Git: {provenance['git']}.
 Command: `{' '.join(['python', '-m', 'experiments.quickstart', *provenance['command'][1:]])}`
 """
     (folder / 'report.md').write_text(text)
 
 
+def _bound(bits):
+    if bits is None:
+        return ''
+    terms = ', '.join(f'{k} {bits[k]:.3f}' for k in ('prior', 'kl', 'decoder'))
+    value = f'{bits["bits/dim"]:.3f} +- {bits["standard error"]:.3f}'
+    return f'Bits/dim of DDPM on {bits["rows"]} held-out samples: {value} ({terms}), a bound.\n\n'
+
+
 def main() -> None:
     """The entry point."""
-    folder = Path(_WORKDIR.value)
+    folder, student_folder = Path(_WORKDIR.value), Path(_WORKDIR.value) / 'consistency'
     config = build.resolve(_CONFIG.value)
-    start = time.perf_counter()
+    student_config = distilled(build.resolve(_DISTIL.value), config, folder)
+    watch = [time.perf_counter()]
     train(config, folder)
-    trained = time.perf_counter()
+    watch.append(time.perf_counter())
+    train(student_config, student_folder)
+    watch.append(time.perf_counter())
 
-    run = runs.load(folder)
-    settings = config['eval']
+    teacher, settings = runs.load(folder), config['eval']
     source = build.build_source(config['data'], settings['reference'])
     held_out = build.build_source(config['data'], settings['held_out'])
-    values = measure.values_of(source)
-    reference = measure.make_reference(source, build.build_features(settings['features'], values), held_out)
-    rows = compare(run, reference, [int(n) for n in _STEPS.value], _NUM.value)
-    floor = measure.measure(measure.values_of(held_out)[: _NUM.value], reference, seeds=())
-    bits = runs.bits_per_dim(run, held_out, settings['bits_num'])
-    draw_pictures(folder, rows, values, next(iter(floor.values.values())))
-    minutes = {'training': (trained - start) / 60, 'sampling and measuring': (time.perf_counter() - trained) / 60}
+    features = build.build_features(settings['features'], measure.values_of(source))
+    reference = measure.make_reference(source, features, held_out)
+    steps, few = ([int(n) for n in flag.value] for flag in (_STEPS, _FEW))
+    rows = compare(methods(teacher, runs.load(student_folder), steps, few), reference, _NUM.value)
+    floor = briefly(measure.values_of(held_out)[: _NUM.value], reference, seeds=())
+    bits = runs.bits_per_dim(teacher, held_out, settings['bits_num']) if settings['bits_num'] else None
+    draw_pictures(folder, rows, reference, floor)
+    watch.append(time.perf_counter())
+    parts = ('training', 'distilling', 'sampling and measuring')
+    minutes = {part: (b - a) / 60 for part, a, b in zip(parts, watch, watch[1:], strict=False)}
     write_report(folder, rows, bits, floor, minutes)
     print(f'wrote {folder}/report.md, samples.png and tradeoff.png')
 

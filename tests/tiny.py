@@ -31,14 +31,13 @@ def digits(**train) -> dict[str, Any]:
 
 
 def call(name: str, *arguments: str) -> int:
-    """Runs the entry point `diffusion_jax.NAME` on a command line; returns its exit code."""
+    """Runs the entry point `diffusion_jax.NAME` (or NAME, if dotted) on a command line; returns its exit code."""
+    path = name if '.' in name else f'diffusion_jax.{name}'
     defined, before = {*flags.FLAGS}, sys.argv
     sys.argv = [name, *arguments]  # where ml_collections looks for overrides
-    sys.modules.pop(
-        f'diffusion_jax.{name}', None
-    )  # its flags are defined by its import, and the entry points share names
+    sys.modules.pop(path, None)  # its flags are defined by its import, and the entry points share names
     try:
-        module = importlib.import_module(f'diffusion_jax.{name}')
+        module = importlib.import_module(path)
         cli.guarded(module.main, cli._parse(sys.argv))
         return 0
     except SystemExit as stop:

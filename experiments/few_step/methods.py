@@ -1,10 +1,14 @@
 """What is compared: every method's config and the samplers that it is measured with."""
 
+import json
 import math
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from configs import methods
+from diffusion_jax.training import train
 
 T_MAX = math.atan(160)  # the angle of sigma = 80 for sigma_data = 0.5
 
@@ -34,7 +38,7 @@ def _renoise(*grids):
 # One step, and two with the second from the noise level that ECT's and sCM's authors take.
 VE = _renoise((80.0,), (80.0, 0.821))
 ANGLES = _renoise((T_MAX,), (T_MAX, 1.1))
-HUBER = {'name': 'pseudo_huber'}
+L2 = {'name': 'l2'}
 TEACHER = (
     Sampling(18, 35, {'name': 'heun'}, {'name': 'karras', 'n': 18}),
     *(Sampling(n, n, {'name': 'ddim', 'eta': 0.0}, {'name': 'multistep', 'n': n}) for n in (1, 2, 5, 10, 50)),
@@ -44,8 +48,8 @@ TEACHER = (
 def all_methods(steps: int) -> tuple[Method, ...]:
     """Every method, for a training of that many steps."""
     return (
-        Method('CD', lambda c: methods.cd(c, HUBER), True, VE),
-        Method('CT', lambda c: methods.ct(c, HUBER), False, VE),
+        Method('CD', lambda c: methods.cd(c, L2, mu=0.95), True, VE),
+        Method('CT', lambda c: methods.ct(c, L2), False, VE),
         Method('iCT', methods.ict, False, VE),
         Method('ECT', lambda c: methods.ect(c, every=steps // 8), True, VE),
         Method('sCT', lambda c: methods.sct(c, warmup=steps // 5), True, ANGLES),
@@ -63,3 +67,18 @@ def all_methods(steps: int) -> tuple[Method, ...]:
             (Sampling(1, 1, {'name': 'ddim', 'eta': 0.0}, {'name': 'uniform', 'n': 1, 't_max': T_MAX}),),
         ),
     )
+
+
+def timed_train(config: dict[str, Any], folder: Path) -> float:
+    """Trains unless it is done; seconds of all its starts, compilation included."""
+    path = folder / 'seconds.json'
+    saved = json.loads(path.read_text()) if path.exists() else {'seconds': 0.0, 'done': False}
+    if not saved['done']:
+        start = time.perf_counter()
+        try:
+            train(config, folder)
+            saved['done'] = True
+        finally:
+            if folder.exists():
+                path.write_text(json.dumps({**saved, 'seconds': saved['seconds'] + time.perf_counter() - start}))
+    return json.loads(path.read_text())['seconds']

@@ -8,7 +8,6 @@ again goes on where it stopped.
 """
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,7 @@ from diffusion_jax.data import mixture
 from diffusion_jax.evaluation.sliced_wasserstein import sliced_wasserstein
 from diffusion_jax.generate import generate
 from diffusion_jax.specs import make
-from diffusion_jax.training import train
-from experiments.few_step.methods import TEACHER, Sampling, all_methods
+from experiments.few_step.methods import TEACHER, Sampling, all_methods, timed_train
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the runs and of the table.', required=True)
 _SEEDS = flags.DEFINE_list('seeds', ['0', '1', '2'], 'Seeds of data, initial weights and training.')
@@ -45,16 +43,6 @@ def config_of(change: Any, seed: int, steps: int, teacher: Path | None) -> dict[
     if teacher:
         config.init_from = str(teacher)
     return build.resolve(config)
-
-
-def timed_train(config: dict[str, Any], folder: Path) -> float:
-    """Trains unless it is done; seconds that the whole run took, compilation included."""
-    path = folder / 'seconds.json'
-    if not path.exists():
-        start = time.perf_counter()
-        train(config, folder)
-        path.write_text(json.dumps(time.perf_counter() - start))
-    return json.loads(path.read_text())
 
 
 def exact_map(run: runs.Run, ring: mixture.GaussianMixture, key: jax.Array, sampling: Sampling) -> np.ndarray:

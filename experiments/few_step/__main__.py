@@ -1,0 +1,106 @@
+r"""Every few-step method on one data set: the same network, number of steps and batch; distances beside the teacher's.
+
+    python -m experiments.few_step --workdir=runs/mnist_few_step --data=mnist --data_dir=DIR --num=1000
+
+trains configs/DATA_edm.py (unless --teacher names its run) and configs/DATA_METHOD.py for every method, and writes
+WORKDIR/table.md and samples.png, the same noises under every method. Running it again goes on where it stopped.
+"""
+
+import importlib
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from absl import flags
+
+from diffusion_jax import build, cli, pictures, runs
+from diffusion_jax.evaluation import measure, report
+from diffusion_jax.generate import generate
+from experiments.few_step.methods import TEACHER, Sampling, all_methods, timed_train
+
+_WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the runs and of the table.', required=True)
+_DATA = flags.DEFINE_string('data', 'mnist', 'Prefix of the configs: mnist or digits.')
+_DATA_DIR = flags.DEFINE_string('data_dir', None, 'Folder of tensorflow-datasets.')
+_TEACHER = flags.DEFINE_string('teacher', None, 'A finished run of DATA_edm. Default: WORKDIR/EDM, trained here.')
+_METHODS = flags.DEFINE_list('methods', [m.name for m in all_methods(1000)], 'What to train and measure.')
+_NUM = flags.DEFINE_integer('num', 1000, 'Samples per row.', lower_bound=100)
+_SHOWN = 12
+
+
+def config_of(method: str, teacher: Path | None) -> dict[str, Any]:
+    """The config of a method on the data set."""
+    config = importlib.import_module(f'configs.{_DATA.value}_{method.lower()}').get_config()
+    if _DATA_DIR.value:
+        config.data.dir = _DATA_DIR.value
+    if teacher:
+        config.init_from = str(teacher)
+    return build.resolve(config)
+
+
+def rows_of(
+    name: str, folder: Path, samplings: tuple[Sampling, ...], reference: measure.Reference
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Measured cells and the first samples of a finished run, by `name, sampler, evaluations`."""
+    run = runs.load(folder)
+    key, size, cells, shown = jax.random.key(0), run.config['eval']['batch_size'], {}, {}
+    for sampling in samplings:
+        spec = {**run.config['sample'], 'sampler': sampling.sampler, 'times': sampling.times}
+        draw = jax.jit(build.build_draw(run.experiment, spec))
+        generate(draw, run.params, key, size, size, run.mesh)  # compiles
+        start = time.perf_counter()
+        x = generate(draw, run.params, key, _NUM.value, size, run.mesh)
+        seconds = (time.perf_counter() - start) / _NUM.value
+        result = measure.measure(x, reference, seeds=(0,))
+        label = f'{name}, {sampling.sampler["name"]}, {sampling.evaluations}'
+        cells[label] = {**json.loads(report.to_json(result)), 'ms a sample': 1e3 * seconds, 'step': run.step}
+        shown[label] = x[:_SHOWN]
+        print(f'{label}: {next(iter(result.values.items()))}', flush=True)
+    return cells, shown
+
+
+def table(cells: dict[str, Any], trained: dict[str, float], floor: report.Result) -> str:
+    """All rows as markdown, and the protocol."""
+    name = next(iter(floor.values))
+    names = [*floor.values, 'ms a sample']
+    lines = [f'| method, sampler, evaluations | {" | ".join(names)} | training, min |', '|---' * (len(names) + 2) + '|']
+    for label, cell in cells.items():
+        values = {**cell['values'], 'ms a sample': cell['ms a sample']}
+        minutes = trained[label.split(',')[0]] / 60
+        lines.append(f'| {label} | {" | ".join(f"{values[n]:.4g}" for n in names)} | {minutes:.1f} |')
+    protocol = ', '.join(f'{k} = {v}' for k, v in next(iter(cells.values()))['protocol'].items())
+    text = f'Floor: {name} of {floor.protocol.n} held-out samples, {floor.values[name]:.4g}.'
+    return '\n'.join([*lines, '', text, '', f'Protocol: {protocol}.', ''])
+
+
+def main() -> None:
+    """The entry point."""
+    folder = Path(_WORKDIR.value)
+    folder.mkdir(parents=True, exist_ok=True)
+    teacher = Path(_TEACHER.value) if _TEACHER.value else folder / 'EDM'
+    config = config_of('EDM', None)
+    trained = {'EDM': timed_train(config, teacher) if not _TEACHER.value else float('nan')}
+    source = build.build_source(config['data'], config['eval']['reference'])
+    held_out = build.build_source(config['data'], config['eval']['held_out'])
+    features = build.build_features(config['eval']['features'], measure.values_of(source))
+    reference = measure.make_reference(source, features, held_out)
+    real = measure.values_of(held_out)[: _NUM.value]
+    floor = measure.measure(real, reference, seeds=())
+    cells, shown = rows_of('EDM', teacher, TEACHER, reference)
+    for method in all_methods(config['train']['steps']):
+        if method.name not in _METHODS.value:
+            continue
+        mine = folder / method.name
+        trained[method.name] = timed_train(config_of(method.name, teacher if method.needs_teacher else None), mine)
+        more = rows_of(method.name, mine, method.samplings, reference)
+        cells, shown = {**cells, **more[0]}, {**shown, **more[1]}
+        (folder / 'table.json').write_text(json.dumps(cells, indent=2) + '\n')
+        (folder / 'table.md').write_text(table(cells, trained, floor))
+        pictures.save_rows(folder / 'samples.png', {**shown, 'data': real[:_SHOWN]})
+    print(table(cells, trained, floor))
+
+
+if __name__ == '__main__':
+    cli.run(main)

@@ -1,0 +1,53 @@
+r"""Searches the times of multistep sampling for a trained consistency model, one after another (arXiv 2303.01469).
+
+    python -m experiments.search_times --workdir=runs/mnist_cd --steps=2 --num=500 --evaluations=8
+
+prints the Frechet distance of every grid that it tries and the best one, as `diffusion_jax.sample` takes it.
+"""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+from absl import flags
+
+from diffusion_jax import build, cli, runs, search
+from diffusion_jax.errors import UserError
+from diffusion_jax.evaluation import measure
+from diffusion_jax.generate import generate
+
+_WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a trained consistency model on VE.', required=True)
+_STEPS = flags.DEFINE_integer('steps', 2, 'Steps to place.', lower_bound=2)
+_NUM = flags.DEFINE_integer('num', 500, 'Samples per grid, from the same noises.', lower_bound=100)
+_EVALUATIONS = flags.DEFINE_integer('evaluations', 8, 'Grids to try for each time.', lower_bound=2)
+
+
+def main() -> None:
+    """The entry point."""
+    run = runs.load(Path(_WORKDIR.value))
+    context = run.experiment.context
+    if 'consistency_model' not in run.experiment.models or 'sigma_max' not in context:
+        raise UserError(f'{_WORKDIR.value} is no consistency model on the VE schedule')
+    train = build.build_source(run.config['data'], run.config['eval']['reference'])
+    features = build.build_features(run.config['eval']['features'], measure.values_of(train))
+    reference = measure.make_reference(train, features)
+    size = run.config['eval']['batch_size']
+
+    def distance(grid: np.ndarray) -> float:
+        spec = {'sampler': {'name': 'renoise'}, 'times': {'name': 'at', 'times': grid}, 'clip': True}
+        draw = jax.jit(build.build_draw(run.experiment, spec))
+        x = generate(draw, run.params, jax.random.key(0), _NUM.value, size, run.mesh, run.experiment.num_classes)
+        name, value = next(iter(measure.measure(x, reference, seeds=(0,)).values.items()))
+        print(f'{_shown(grid)}: {name} {value:.4g}', flush=True)
+        return value
+
+    best = search.greedy_times(distance, _STEPS.value, _EVALUATIONS.value, context['sigma_min'], context['sigma_max'])
+    print(f'best: --sampler=renoise --grid=at:times={_shown(best)}')
+
+
+def _shown(grid):
+    return '/'.join(f'{t:.4g}' for t in grid[:-1])
+
+
+if __name__ == '__main__':
+    cli.run(main)
