@@ -9,7 +9,7 @@ from diffusion_jax import build
 HUBER = {'name': 'pseudo_huber'}
 METHODS = {
     'edm': lambda config: config,
-    'cd': lambda config: methods.cd(config, HUBER),
+    'cd': lambda config: methods.cd(config, HUBER, mu=0.5),
     'ct': lambda config: methods.ct(config, HUBER),
     'ict': methods.ict,
     'ect': lambda config: methods.ect(config, every=2),

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from diffusion_jax import build, runs, samplers
+from diffusion_jax import build, runs, samplers, sharding
 from diffusion_jax.data import sources
 from diffusion_jax.errors import UserError
 from diffusion_jax.generate import generate
@@ -19,7 +19,7 @@ from tests.oracles import Gaussian
 from tests.test_build import changed, rates
 from tests.test_train import assert_same
 
-ROOT = Path(__file__).parents[1]
+ROOT, KEY = Path(__file__).parents[1], jax.random.key(7)
 # What learns from a teacher, and what only starts from one.
 DISTILLED, TUNED = ('cd', 'scd', 'pd'), ('ct', 'ect', 'sct')
 
@@ -54,7 +54,7 @@ def test_starts_as_the_teachers_average(name, trained, tmp_path):
         assert_same(state.frozen.teacher, teacher.ema)
     else:
         assert state.frozen.teacher is None
-    if name == 'ct':
+    if name in ('cd', 'ct'):
         assert_same(state.frozen.target, teacher.ema)
     else:
         assert state.frozen.target is None
@@ -146,7 +146,8 @@ def test_mean_flow_is_sampled_by_its_map_and_by_its_denoiser(tmp_path):
     x_half = x - u(x, one, half) / 2
     np.testing.assert_allclose(drawn('jump', 2), x_half - u(x_half, half, zero) / 2, atol=1e-5)
     assert np.abs(drawn('jump', 1) - drawn('ddim', 1)).max() > 0.05
-    print('HEUN', np.abs(drawn('heun', 50) - drawn('ddim', 50)).max(), np.abs(drawn('heun', 50) - drawn('ddim', 1)).max())
+    np.testing.assert_allclose(drawn('heun', 50), drawn('ddim', 50), atol=0.03)
+    assert np.abs(drawn('heun', 50) - drawn('ddim', 1)).max() > 0.3
 
 
 def write_config(folder, config):
@@ -241,7 +242,7 @@ SAMPLING = [
      'model: use ancestral, ddim,'),
     ('cd', ['--sampler=ddim'], 'config.sample.sampler: ddim needs a diffusion model, and this run trained a '
      'consistency model: use renoise'),
-    ('cd', ['--sampler=jump'], 'config.sample.sampler: jump needs a flow map, and this run trained a consistency model'),
+    ('cd', ['--sampler=jump'], 'config.sample.sampler: jump needs a flow map, and this run trained a consistency'),
     ('cd', ['--grid=at:times=100'], 'config.sample.times: t = 100 lies outside [sigma_min, sigma_max] = [0.002, 80]'),
     ('cd', ['--grid=at:times=80/0.0001'], 'config.sample.times: t = 0.0001 lies outside [sigma_min, sigma_max]'),
     ('cd', ['--grid=at:times=80', '--steps=2'], "--steps=2: the grid 'at' has no number of steps: set --grid"),
@@ -296,35 +297,33 @@ def test_nothing_that_is_not_finite_is_saved(trained, tmp_path):
     assert not [*(tmp_path / 'inf' / 'checkpoints').iterdir()]
 
 
-def test_distillation_comes_near_the_exact_map(tmp_path):
-    """From an EDM run on a Gaussian to one step of a consistency model, by the entry points' own functions."""
+def test_tuning_a_diffusion_model_comes_near_the_exact_map(tmp_path):
+    """An EDM run on a Gaussian, and ECT from it to one step, by the entry points' own functions."""
 
-    def config(name, teacher=None, steps=1500):
+    def config(name, steps, teacher=None):
         given = few_step.get_config(name)
         given.data = {'name': 'mixture', 'components': {'name': 'grid', 'k': 1, 'extent': 0.3, 'std': 0.4}, 'seed': 0}
         given.data.n = 4096
-        given.net.width, given.net.depth = 32, 1
-        given.optim.lr = 3e-3
-        given.ema.decay = 0.99
+        given.net.width, given.optim.lr, given.ema.decay, given.mesh.data = 32, 1e-3, 0.98, 1
         given.train.update(batch_size=256, steps=steps, log_every=0, save_every=0)
         given.sample.update(num=256, batch_size=256)
-        given.init_from = teacher and str(teacher)
+        if teacher:
+            given.init_from, given.objective.pairs.every = str(teacher), 1500 // 8
         return build.resolve(given)
 
     def error(folder):
         run = runs.load(folder)
         draw = jax.jit(build.build_draw(run.experiment, run.config['sample']))
-        key = jax.random.key(7)
-        x = generate(draw, run.params, key, 512, 256, run.mesh)
-        keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(512))
+        x = generate(draw, run.params, KEY, 512, 512, sharding.make_mesh(1))
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(KEY, jnp.arange(512))
         start = 80 * np.asarray(samplers.noise(samplers.fold_in(keys, 0), jnp.zeros((512, 2))), np.float64)
         exact = Gaussian(np.float64(-0.3), np.float64(0.16)).pf_ode(start, (1, 80), (1, 0))
         return np.linalg.norm(x - exact, axis=1).mean()
 
-    train(config('edm'), tmp_path / 'edm')
-    train(config('cd', tmp_path / 'edm', steps=1), tmp_path / 'start')
-    train(config('cd', tmp_path / 'edm'), tmp_path / 'cd')
-    start, end = error(tmp_path / 'start'), error(tmp_path / 'cd')
+    train(config('edm', 700), tmp_path / 'edm')
+    train(config('ect', 1, tmp_path / 'edm'), tmp_path / 'start')
+    train(config('ect', 1500, tmp_path / 'edm'), tmp_path / 'ect')
+    start, end = error(tmp_path / 'start'), error(tmp_path / 'ect')
     print('ERR', start, end)
-    assert start > 0.4  # the teacher's first step alone leads to the mean: off by 0.4 E||N(0, I)|| = 0.5
-    assert end < 0.05
+    assert start > 0.4  # the diffusion model's one step leads to the mean: off by 0.4 E||N(0, I)|| = 0.5
+    assert end < 0.08
