@@ -78,6 +78,7 @@ def on_data_of(config: Any, other: Any) -> Any:
     for section in ('data', 'net', 'optim', 'ema', 'train'):
         config[section] = other[section]
     config.eval.update({**other.eval, 'bits_num': config.eval.bits_num})
+    config.eval.features = other.eval.features  # a spec is replaced, not merged
     return config
 
 

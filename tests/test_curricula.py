@@ -74,3 +74,9 @@ def test_target_decay_by_both_counts(x64):
     np.testing.assert_allclose([paper[0], released[0]], [0.9, 0.81])
     with pytest.raises(ValueError, match=r'intervals.*points.*pints'):
         curricula.target_decay(N, count='pints')
+
+
+def test_constant_decay():
+    decay = curricula.constant_decay(0.95)
+    np.testing.assert_array_equal([decay(jnp.int32(k)) for k in (0, 7, 10**6)], np.float32(0.95))
+    assert curricula.constant_decay()(jnp.int32(3)) == 0

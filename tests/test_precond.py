@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from diffusion_jax import precond, schedules, weights
+from tests.oracles import GAUSSIAN
 
 VP = schedules.DiscreteVP(schedules.linear_betas(1000))
 TRIG = schedules.TrigFlow()
@@ -154,3 +155,37 @@ def test_trig_at_both_ends():
     np.testing.assert_array_equal(seen['c_noise'], t)
     np.testing.assert_array_equal(D[0], x[0])
     np.testing.assert_allclose(D[1], -0.5 * (2 * x[1] + 2), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    'schedule', [schedules.TrigFlow(0.5), schedules.LinearVP(), schedules.VE()], ids=lambda s: type(s).__name__
+)
+def test_rescaled_coefficients_are_the_same_function_of_what_ve_would_see(schedule, x64):
+    """One network on VE and on another path: D(x, t) = D_VE(x / alpha, sigma / alpha), point by point."""
+    rng = np.random.default_rng(0)
+    x, t = jnp.asarray(rng.normal(size=(5, 3))), jnp.asarray([0.01, 0.2, 0.5, 0.9, 0.99])
+    alpha, noise = np.asarray(schedule.alpha(t)), np.asarray(schedule.sigma(t)) / np.asarray(schedule.alpha(t))
+
+    def net(params, x, c_noise, cond, key):
+        return jnp.sin(3 * x) * c_noise[:, None] + jnp.roll(x, 1, axis=1)
+
+    ve = precond.denoiser(precond.edm(0.5), net)(None)(x / alpha[:, None], jnp.asarray(noise))
+    ours = precond.denoiser(precond.rescaled(precond.edm(0.5), schedule), net)(None)(x, t)
+    np.testing.assert_allclose(ours, ve, rtol=1e-10)
+    assert np.ptp(noise) > 0.7
+
+
+@pytest.mark.parametrize('schedule', [schedules.TrigFlow(0.5), schedules.LinearVP()], ids=lambda s: type(s).__name__)
+def test_a_network_that_is_exact_on_ve_is_exact_on_another_path(schedule, x64):
+    """The network solved by hand from EDM's table 1 for the exact denoiser of a Gaussian."""
+    data, sd = GAUSSIAN, 0.5
+
+    def net(params, x_in, c_noise, cond, key):
+        s = jnp.exp(4 * c_noise)[:, None]
+        x = x_in * jnp.sqrt(s**2 + sd**2)
+        return (data.denoise(x, 1.0, s) - sd**2 / (s**2 + sd**2) * x) * jnp.sqrt(s**2 + sd**2) / (s * sd)
+
+    x, t = jnp.asarray(np.random.default_rng(0).normal(size=(4, 3))), jnp.asarray([0.05, 0.3, 0.7, 0.95])
+    a, s = np.asarray(schedule.alpha(t))[:, None], np.asarray(schedule.sigma(t))[:, None]
+    D = precond.denoiser(precond.rescaled(precond.edm(sd), schedule), net)(None)(x, t)
+    np.testing.assert_allclose(D, data.denoise(np.asarray(x), a, s), rtol=1e-9)

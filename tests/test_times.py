@@ -220,3 +220,12 @@ def test_logit_normal_pairs_are_the_order_statistics_of_two_draws():
     assert stats.kstest(smaller, lambda x: 1 - (1 - cdf(x)) ** 2).pvalue > 1e-3
     # Given the larger, the smaller is a draw below it.
     assert stats.kstest(cdf(smaller) / cdf(larger[apart]), 'uniform').pvalue > 1e-3
+
+
+def test_neighbours_are_those_of_the_grid_each_as_probable():
+    grid = times.at([80.0, 3.0, 0.5, 0.1])
+    t, s = (np.asarray(v) for v in jax.jit(times.neighbours(grid), static_argnums=1)(jax.random.key(0), (8000,), 3))
+    i = np.argmin(np.abs(t[:, None] - grid), axis=1)
+    np.testing.assert_allclose(t, grid[i], rtol=1e-6)
+    np.testing.assert_allclose(s, grid[i + 1], rtol=1e-6)
+    assert stats.chisquare(np.bincount(i, minlength=4)).pvalue > 1e-3

@@ -8,11 +8,11 @@ from diffusion_jax.types import Key
 
 
 def sliced_wasserstein(
-    x: Float[np.ndarray, 'n ...'], y: Float[np.ndarray, 'n ...'], key: Key, projections: int = 200
+    x: Float[np.ndarray, 'n ...'], y: Float[np.ndarray, 'm ...'], key: Key, projections: int = 200
 ) -> float:
     """The mean over random directions of the 1-Wasserstein distance of the projections, E_u W_1(u.x, u.y).
 
-    Along a line the optimal transport pairs the sorted values. Sets of equal size n; the value of two independent sets
+    Along a line the optimal transport pairs the sorted values. Sets of equal size, m = n; the value of two independent sets
     of the same distribution falls as 1 / sqrt(n): quote it as the floor.
 
     Raises:
