@@ -21,7 +21,7 @@ def get_config(arg=''):
         'ode_step': {'name': 'heun'},
     }
     steps = 800
-    config.optim.update(lr=2e-3, warmup=50, anneal={'name': 'linear_stages', 'each': steps, 'n_0': 1, 'stretch': 1})
+    config.optim.update(lr=2e-3, warmup=50, anneal={'name': 'linear'})
     config.ema.decay = 0.99
     config.train.update(steps=steps, sample_every=steps)
     config.sample.sampler = {'name': 'renoise'}

@@ -22,7 +22,7 @@ def changed(config, path, value):
 
 def rates(spec, steps):
     """The learning rate of each step, read off the updates of SGD on gradients of one."""
-    tx = build.build_optimiser({'name': 'sgd', **spec})
+    tx = build.build_optimiser({'name': 'sgd', **spec}, steps=8)
     state, found = tx.init({'w': jnp.zeros(())}), []
     for _ in range(steps):
         updates, state = tx.update({'w': jnp.ones(())}, state)
@@ -38,7 +38,7 @@ def test_the_learning_rate_warms_up_and_stays():
 
 def test_clipping_is_of_the_global_norm():
     grads = {'a': jnp.array([3.0, 0.0]), 'b': jnp.array([4.0])}
-    tx = build.build_optimiser({'name': 'sgd', 'lr': 1.0, 'warmup': 0, 'clip': 0.5})
+    tx = build.build_optimiser({'name': 'sgd', 'lr': 1.0, 'warmup': 0, 'clip': 0.5}, steps=8)
     updates, _ = tx.update(grads, tx.init(grads))
     np.testing.assert_allclose(updates['a'], [-0.3, 0], rtol=1e-6)
     np.testing.assert_allclose(updates['b'], [-0.4], rtol=1e-6)
@@ -46,7 +46,7 @@ def test_clipping_is_of_the_global_norm():
 
 def test_adam_is_adam():
     grads, params = {'w': jnp.array([1.0, -2.0])}, {'w': jnp.zeros(2)}
-    ours = build.build_optimiser({'name': 'adam', 'lr': 0.1, 'b2': 0.99, 'warmup': 0, 'clip': None})
+    ours = build.build_optimiser({'name': 'adam', 'lr': 0.1, 'b2': 0.99, 'warmup': 0, 'clip': None}, steps=8)
     theirs = optax.adam(0.1, b2=0.99)
     a, b = ours.init(params), theirs.init(params)
     for _ in range(3):
@@ -57,7 +57,7 @@ def test_adam_is_adam():
 def test_warm_up_and_clipping_may_change_between_resumes():
     params = {'w': jnp.zeros(2)}
     states = [
-        build.build_optimiser({'name': 'adam', 'lr': 0.1, 'warmup': warmup, 'clip': clip}).init(params)
+        build.build_optimiser({'name': 'adam', 'lr': 0.1, 'warmup': warmup, 'clip': clip}, steps=8).init(params)
         for warmup in (0, 5)
         for clip in (None, 1.0)
     ]
