@@ -78,8 +78,12 @@ def test_the_loss_is_that_of_its_parts():
     eps = jax.random.normal(key_eps, x.shape)
     x_t = schedules.q_sample(schedule, x, t, eps)
     x_0 = jax.jit(lambda p: experiment.models['model'](p, None, None)(x_t, t))(params)
-    predicted = schedules.eps_from_x_0(schedule, x_t, x_0, t)
-    np.testing.assert_allclose(loss, jnp.mean((predicted - eps) ** 2), rtol=1e-3)
+    v = [
+        schedules.per_sample(schedule.alpha(t), x) * schedules.eps_from_x_0(schedule, x_t, clean, t)
+        - schedules.per_sample(schedule.sigma(t), x) * clean
+        for clean in (x_0, x)
+    ]
+    np.testing.assert_allclose(loss, jnp.mean((v[0] - v[1]) ** 2), rtol=1e-3)
 
 
 def test_labels_reach_a_conditional_model_only():
