@@ -17,7 +17,7 @@ _OPTIMISERS = SimpleNamespace(
 
 
 def build_optimiser(spec: Mapping[str, Any], steps: int) -> optax.GradientTransformation:
-    """The chain of clipping and optimiser; the learning rate rises over `warmup` of the run's `steps` and is `anneal`ed.
+    """The chain of clipping and optimiser; the rate rises over `warmup` of the run's `steps` and is `anneal`ed.
 
     Raises:
         UserError: as `make`.
