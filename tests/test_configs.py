@@ -27,29 +27,6 @@ NAMES = sorted(p.stem for p in CONFIGS.glob('*.py') if p.stem not in ('__init__'
 SHAPES = {'mnist': (28, 28, 1), 'cifar10': (32, 32, 3)}  # all others are 64x64
 # By the time that their networks take to trace.
 DATA = ('toy2d', 'digits', 'quickstart', 'mnist', 'cifar10', 'celeba64', 'imagenet64')
-SMALL = DATA[:4]
-
-
-def data_of(name):
-    return name.split('_')[0]
-
-
-def method_of(name):
-    return name.partition('_')[2]
-
-
-# One config of each method, on the smallest of its data sets: those on others differ in data and network alone.
-METHODS = [*{method_of(n): n for n in sorted(NAMES, key=lambda n: DATA.index(data_of(n)), reverse=True)}.values()]
-BUILT = sorted({(n, 'runlocal' if data_of(n) in SMALL else '') for n in NAMES} | {(n, '') for n in METHODS})
-
-
-@pytest.fixture
-def _fake_sets(monkeypatch):
-    def tfds(name, dir=None, split='train'):
-        x, classes = np.zeros((4, *SHAPES.get(name, (64, 64, 3))), np.uint8), 1000 if 'imagenet' in name else 10
-        return sources.Source(x, np.zeros(4, np.int32), 256, classes, f'{name}/{split}')
-
-    monkeypatch.setattr(sources, 'tfds', tfds)
 
 
 def config_of(name, arg=''):
@@ -59,6 +36,30 @@ def config_of(name, arg=''):
         config['objective']['distance'] = {'name': 'pseudo_huber'}
     teacher = re.search(r'--config.init_from=runs/(\w+)', module.__doc__)
     return {**config, 'teacher': config_of(teacher[1], arg)} if teacher else config
+
+
+def network_of(name):
+    config = config_of(name)
+    return json.dumps([config['data']['name'], {**config['net'], 'dropout': 0}])
+
+
+def one_of_each(kind):
+    """For each kind of config the one on the smallest data."""
+    last_wins = sorted(NAMES, key=lambda name: -DATA.index(name.split('_')[0]))
+    return {kind(name): name for name in last_wins}.values()
+
+
+METHODS = sorted(one_of_each(lambda name: name.partition('_')[2]))  # on other data they have another network alone
+BUILT = sorted({(n, 'runlocal') for n in NAMES} | {(n, '') for n in {*METHODS, *one_of_each(network_of)}})
+
+
+@pytest.fixture
+def _fake_sets(monkeypatch):
+    def tfds(name, dir=None, split='train'):
+        x, classes = np.zeros((4, *SHAPES.get(name, (64, 64, 3))), np.uint8), 1000 if 'imagenet' in name else 10
+        return sources.Source(x, np.zeros(4, np.int32), 256, classes, f'{name}/{split}')
+
+    monkeypatch.setattr(sources, 'tfds', tfds)
 
 
 @pytest.mark.parametrize('arg', ['', 'runlocal'])

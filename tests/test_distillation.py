@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from diffusion_jax import build, runs, samplers, sharding
+from diffusion_jax import build, runs, samplers
 from diffusion_jax.data import sources
 from diffusion_jax.errors import UserError
 from diffusion_jax.generate import generate
@@ -160,8 +160,8 @@ EDM = few_step.run('edm')
 V = changed(EDM, 'precond', {'name': 'v'})
 NO_TEACHER = 'config.objective distils a teacher: set --config.init_from=WORKDIR to the folder of its run'
 TEACHERS = {
-    'no checkpoint': ('cd', EDM, 'config.init_from: {} holds no checkpoint: train first, or check the path'),
-    'no config': ('cd', {}, 'config.init_from: config has no seed, data, schedule,'),
+    'no-checkpoint': ('cd', EDM, 'config.init_from: {} holds no checkpoint: train first, or check the path'),
+    'no-config': ('cd', {}, 'config.init_from: config has no seed, data, schedule,'),
     'network': (
         'cd',
         changed(changed(EDM, 'net.width', 16), 'net.depth', 2),
@@ -173,19 +173,19 @@ TEACHERS = {
         "config.init_from: the teacher has the schedule {{'betas': {{'T': 1000, 'name': 'linear_betas'}}, 'name': ",
     ),
     'v': ('cd', V, "config.init_from: the teacher's network means something else: its precond is {{'name': 'v'}}"),
-    'v on angles': ('scd', V, "config.init_from: the teacher's network means something else: its precond is {{'name'"),
+    'v-on-angles': ('scd', V, "config.init_from: the teacher's network means something else: its precond is {{'name'"),
     'scale': ('cd', changed(EDM, 'precond.sigma_data', 0.7), "config.init_from: the teacher's network means something"),
     'consistency': (
         'cd',
         few_step.run('ect'),
         'config.init_from: a teacher is a diffusion model (denoising), and that run has the objective consistency',
     ),
-    'flow map': (
+    'flow-map': (
         'pd',
         few_step.run('mean_flow'),
         'config.init_from: a teacher is a diffusion model (denoising), and that run has the objective mean_flow',
     ),
-    'for a flow map': ('mean_flow', EDM, 'config.init_from: a flow map cannot start from another run: leave it out'),
+    'for-a-flow-map': ('mean_flow', EDM, 'config.init_from: a flow map cannot start from another run: leave it out'),
 }
 
 
@@ -251,7 +251,7 @@ SAMPLING = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(('which', 'arguments', 'message'), SAMPLING, ids=[' '.join([s[0], *s[1]]) for s in SAMPLING])
+@pytest.mark.parametrize(('which', 'arguments', 'message'), SAMPLING, ids=['-'.join([s[0], *s[1]]) for s in SAMPLING])
 def test_sampling_that_is_refused(which, arguments, message, trained, cd, tmp_path, capsys):
     folder = {'teacher': trained, 'cd': cd}[which][1]
     said = tiny.refusal(capsys, 'sample', f'--workdir={folder}', f'--out={tmp_path}/x', *arguments)
@@ -270,7 +270,7 @@ TIMES = [
 ]
 
 
-@pytest.mark.parametrize(('method', 'grid', 'steps', 'message'), TIMES, ids=[f'{t[0]} {t[1]}' for t in TIMES])
+@pytest.mark.parametrize(('method', 'grid', 'steps', 'message'), TIMES, ids=[f'{t[0]}-{t[1]}' for t in TIMES])
 def test_grids_that_are_refused(method, grid, steps, message):
     config = few_step.run(method)
     experiment = build.build({**config, 'teacher': None})
@@ -314,7 +314,7 @@ def test_tuning_a_diffusion_model_comes_near_the_exact_map(tmp_path):
     def error(folder):
         run = runs.load(folder)
         draw = jax.jit(build.build_draw(run.experiment, run.config['sample']))
-        x = generate(draw, run.params, KEY, 512, 512, sharding.make_mesh(1))
+        x = generate(draw, run.params, KEY, 512, 512, run.mesh)
         keys = jax.vmap(jax.random.fold_in, (None, 0))(KEY, jnp.arange(512))
         start = 80 * np.asarray(samplers.noise(samplers.fold_in(keys, 0), jnp.zeros((512, 2))), np.float64)
         exact = Gaussian(np.float64(-0.3), np.float64(0.16)).pf_ode(start, (1, 80), (1, 0))
@@ -324,6 +324,5 @@ def test_tuning_a_diffusion_model_comes_near_the_exact_map(tmp_path):
     train(config('ect', 1, tmp_path / 'edm'), tmp_path / 'start')
     train(config('ect', 1500, tmp_path / 'edm'), tmp_path / 'ect')
     start, end = error(tmp_path / 'start'), error(tmp_path / 'ect')
-    print('ERR', start, end)
     assert start > 0.4  # the diffusion model's one step leads to the mean: off by 0.4 E||N(0, I)|| = 0.5
     assert end < 0.08

@@ -1,0 +1,76 @@
+"""Bugs in runs that start from another run, and in what belongs to the few-step methods' runs."""
+
+from tests.planted.mutant import Mutant
+
+# fmt: off
+DISTIL, SLICED = 'tests/test_distillation.py::', 'tests/evaluation/test_sliced_wasserstein.py::'
+STARTS, FOLLOW = (
+    DISTIL + 'test_starts_as_the_teachers_average', DISTIL + 'test_the_target_and_the_staged_teacher_follow_the_student'
+)
+TEACHERS, GRIDS = DISTIL + 'test_teachers_that_are_refused', DISTIL + 'test_grids_that_are_refused'
+SAMPLING = DISTIL + 'test_sampling_that_is_refused'
+RESCALED = 'tests/test_precond.py::test_rescaled_coefficients_are_the_same_function_of_what_ve_would_see[TrigFlow]'
+DIRECTIONS = SLICED + 'test_is_the_mean_of_scipys_distance_along_its_directions'
+TEACHER, SAMPLE = 'build/teacher.py', 'build/sampling.py'
+
+MUTANTS = tuple(Mutant(*row) for row in [
+    ('workflow: sliced unsorted', 'evaluation/sliced_wasserstein.py', 'np.sort(a @ u, axis=0)', '(a @ u)', DIRECTIONS),
+    ('workflow: sliced sorted along directions', 'evaluation/sliced_wasserstein.py', 'np.sort(b @ u, axis=0)',
+     'np.sort(b @ u, axis=1)', DIRECTIONS),
+    ('workflow: directions of any length', 'evaluation/sliced_wasserstein.py', 'u /= np.linalg.norm(u, axis=0)',
+     'u /= 1', DIRECTIONS),
+    ('workflow: rescaled c_in', 'precond.py', 'of.c_in(noise(t)) / schedule.alpha(t)', 'of.c_in(noise(t))', RESCALED),
+    ('workflow: rescaled c_skip', 'precond.py', 'of.c_skip(noise(t)) / schedule.alpha(t)', 'of.c_skip(noise(t))',
+     RESCALED),
+    ('workflow: rescaled c_noise', 'precond.py', 'of.c_noise(noise(t))', 'of.c_noise(t)', RESCALED),
+    ('workflow: neighbours without the last', 'times.py', 'shape, 0, len(t))', 'shape, 0, len(t) - 1)',
+     'tests/test_times.py::test_neighbours_are_those_of_the_grid_each_as_probable'),
+    ('workflow: decay of the other', 'curricula.py', 'jnp.asarray(mu)', 'jnp.asarray(1 - mu)',
+     'tests/test_curricula.py::test_constant_decay'),
+    ('workflow: annealing ignored', 'build/optimiser.py', 'rise(step) * factor(step)', 'rise(step)',
+     DISTIL + 'test_the_learning_rate_of_every_stage_falls_to_zero'),
+    ('workflow: times beyond the end', SAMPLE, 'if grid[0] > last * (1 + 1e-6):', 'if False:',
+     GRIDS + '[sct-at:times=1.6]'),
+    ('workflow: starts where there is no noise', SAMPLE, 'if schedule.alpha(t) >= schedule.sigma(t):', 'if False:',
+     GRIDS + '[sct-uniform]'),
+    ('workflow: steps of a grid that has none', 'runs.py', "if not _takes_n(spec['times']):", 'if False:',
+     GRIDS + '[sct-None]'),
+    ('workflow: bound of a consistency model', 'build/evaluation.py', "if 'model' not in experiment.models:",
+     'if False:', DISTIL + 'test_a_consistency_model_has_no_bits_per_dimension'),
+    ('workflow: any architecture', TEACHER, 'if changed:', 'if False:', TEACHERS + '[network]'),
+    ('workflow: any schedule', TEACHER, 'if not _alike(_scales(theirs), _scales(schedules.VE()), 1e-4):', 'if False:',
+     TEACHERS + '[schedule]'),
+    ('workflow: any parameterisation', TEACHER, 'if not _alike(_values(their_coefficients), _values(ours)',
+     'if False and (True', TEACHERS + '[v]'),
+    ('workflow: any kind of teacher', TEACHER, "if 'model' not in inspect", "if 'nothing' in inspect",
+     TEACHERS + '[consistency]'),
+    ('workflow: any levels', TEACHER, 'if their_levels != levels:', 'if False:',
+     DISTIL + 'test_a_teacher_of_data_with_other_levels'),
+    ('workflow: writes before it reads', 'training.py', 'start_from = None if begun else _start(',
+     'start_from = None and _start(', TEACHERS + '[no-checkpoint]'),
+    ("workflow: the teacher's schedule forgotten", TEACHER, 'of_the_schedule(theirs)', "{'schedule': theirs}",
+     DISTIL + 'test_schedules_of_the_same_scales_are_the_same'),
+    ('workflow: init_from ignored', 'training.py', 'create(key_init, start_from or',
+     'create(key_init) or (start_from or', STARTS + '[ect]'),
+    ('workflow: raw parameters for the average', 'checkpoint.py',
+     "ocp.args.Composite(ema=ocp.args.StandardRestore(abstract)))['ema'], step",
+     "ocp.args.Composite(train=ocp.args.StandardRestore()))['train']['params'], step", STARTS + '[ect]'),
+    ('workflow: average from scratch', 'state.py', 'jnp.copy, (params,', 'jnp.copy, (init(key),', STARTS + '[ect]'),
+    ('workflow: the adaptive weight lost', 'state.py', '{**init(key), **start}', 'start', STARTS + '[sct]'),
+    ('workflow: keeps a teacher that nobody asks', 'build/experiment.py',
+     "keeps_teacher = 'teacher' in wanted or bool(objective.get('ode_step'))",
+     "keeps_teacher = bool(config['teacher'])", STARTS + '[ect]'),
+    ('workflow: the teacher follows', 'frozen.py', 'frozen._replace(target=jax',
+     'frozen._replace(teacher=params, target=jax', DISTIL + 'test_the_teacher_stays_and_the_student_moves'),
+    ('workflow: the decay of the next step', 'frozen.py', 'mu = decay(step - 1)', 'mu = decay(step)', FOLLOW),
+    ('workflow: the target sees old parameters', 'step.py', 'freezing.update(state.frozen, params, step)',
+     'freezing.update(state.frozen, state.params, step)', FOLLOW),
+    ('workflow: staged a step late', 'frozen.py', 'N(step) != N(step - 1)', 'N(step - 1) != N(step - 2)', FOLLOW),
+    ('workflow: any kind of sampler', SAMPLE, 'and not _asks_for(name) <= has:', 'and False:',
+     SAMPLING + '[teacher---sampler=renoise]'),
+    ('workflow: times below sigma_min', SAMPLE, 't < least)', 't < 0)', SAMPLING + '[cd---grid=at:times=80/0.0001]'),
+    ('workflow: asks for a teacher again', TEACHER, "and saved.get('teacher'):", 'and False:',
+     DISTIL + 'test_resumes_without_its_teachers_folder_bit_for_bit[pd]'),
+    ('workflow: saves any weights', 'loop.py', 'if not _finite(params):', 'if False:',
+     DISTIL + 'test_nothing_that_is_not_finite_is_saved'),
+])
