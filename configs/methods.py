@@ -25,7 +25,7 @@ def train(config: Any, lr: float, batch_size: int, steps: int, decay: float) -> 
 
 def briefly(config: Any, steps: int) -> Any:
     """The training of the small comparisons: every method has the same number of steps of the same batch."""
-    config.optim = {'name': 'radam', 'lr': 1e-3, 'warmup': 0, 'clip': 1.0, 'anneal': {'name': 'constant'}}
+    config.optim = {'name': 'radam', 'lr': 1e-3, 'warmup': 0, 'clip': 1.0, 'anneal': {'name': 'linear'}}
     config.ema = {'name': 'warm_up', 'decay': 0.995}
     config.train.update(steps=steps, sample_every=steps)
     return config

@@ -6,7 +6,7 @@ import optax
 
 from diffusion_jax.curricula import halving_stages
 
-__all__ = ['constant', 'inverse_sqrt', 'linear_stages']
+__all__ = ['constant', 'inverse_sqrt', 'linear', 'linear_stages']
 
 
 def constant() -> optax.Schedule:
@@ -14,11 +14,16 @@ def constant() -> optax.Schedule:
     return optax.constant_schedule(1.0)
 
 
-def inverse_sqrt(steps: int) -> optax.Schedule:
-    """1 / sqrt(max(k / steps, 1)), constant for the first `steps` steps (EDM2, arXiv 2312.02696)."""
-    if steps < 1:
-        raise ValueError(f'steps must be at least 1; got {steps}')
-    return lambda step: 1 / jnp.sqrt(jnp.maximum(step / steps, 1))
+def inverse_sqrt(after: int) -> optax.Schedule:
+    """1 / sqrt(max(k / after, 1)), constant for the first `after` steps (EDM2, arXiv 2312.02696)."""
+    if after < 1:
+        raise ValueError(f'after must be at least 1; got {after}')
+    return lambda step: 1 / jnp.sqrt(jnp.maximum(step / after, 1))
+
+
+def linear(steps: int) -> optax.Schedule:
+    """From 1 to 0 over the `steps` of the run."""
+    return optax.linear_schedule(1.0, 0.0, steps)
 
 
 def linear_stages(each: int, n_0: int = 1024, n_1: int = 1, stretch: int = 2) -> optax.Schedule:

@@ -21,8 +21,12 @@ def test_constant_and_inverse_sqrt():
         anneal.inverse_sqrt(0)
 
 
+def test_linear_ends_with_the_run():
+    np.testing.assert_allclose(at(anneal.linear(4), range(6)), [1, 3 / 4, 2 / 4, 1 / 4, 0, 0], atol=1e-6)
+
+
 def test_linear_stages_start_again_when_the_number_of_steps_halves():
-    arguments = {'steps': 3, 'n_0': 4, 'n_1': 1}
+    arguments = {'each': 3, 'n_0': 4, 'n_1': 1}
     factor = at(anneal.linear_stages(**arguments), range(16))
     three, six = [1, 2 / 3, 1 / 3], [1, 5 / 6, 4 / 6, 3 / 6, 2 / 6, 1 / 6]
     np.testing.assert_allclose(factor, [*three, *six, *six, 0], atol=1e-6)

@@ -22,7 +22,7 @@ def changed(config, path, value):
 
 def rates(spec, steps):
     """The learning rate of each step, read off the updates of SGD on gradients of one."""
-    tx = build.build_optimiser({'name': 'sgd', **spec})
+    tx = build.build_optimiser({'name': 'sgd', **spec}, steps=8)
     state, found = tx.init({'w': jnp.zeros(())}), []
     for _ in range(steps):
         updates, state = tx.update({'w': jnp.ones(())}, state)
@@ -38,7 +38,7 @@ def test_the_learning_rate_warms_up_and_stays():
 
 def test_clipping_is_of_the_global_norm():
     grads = {'a': jnp.array([3.0, 0.0]), 'b': jnp.array([4.0])}
-    tx = build.build_optimiser({'name': 'sgd', 'lr': 1.0, 'warmup': 0, 'clip': 0.5})
+    tx = build.build_optimiser({'name': 'sgd', 'lr': 1.0, 'warmup': 0, 'clip': 0.5}, steps=8)
     updates, _ = tx.update(grads, tx.init(grads))
     np.testing.assert_allclose(updates['a'], [-0.3, 0], rtol=1e-6)
     np.testing.assert_allclose(updates['b'], [-0.4], rtol=1e-6)
@@ -46,7 +46,7 @@ def test_clipping_is_of_the_global_norm():
 
 def test_adam_is_adam():
     grads, params = {'w': jnp.array([1.0, -2.0])}, {'w': jnp.zeros(2)}
-    ours = build.build_optimiser({'name': 'adam', 'lr': 0.1, 'b2': 0.99, 'warmup': 0, 'clip': None})
+    ours = build.build_optimiser({'name': 'adam', 'lr': 0.1, 'b2': 0.99, 'warmup': 0, 'clip': None}, steps=8)
     theirs = optax.adam(0.1, b2=0.99)
     a, b = ours.init(params), theirs.init(params)
     for _ in range(3):
@@ -57,7 +57,7 @@ def test_adam_is_adam():
 def test_warm_up_and_clipping_may_change_between_resumes():
     params = {'w': jnp.zeros(2)}
     states = [
-        build.build_optimiser({'name': 'adam', 'lr': 0.1, 'warmup': warmup, 'clip': clip}).init(params)
+        build.build_optimiser({'name': 'adam', 'lr': 0.1, 'warmup': warmup, 'clip': clip}, steps=8).init(params)
         for warmup in (0, 5)
         for clip in (None, 1.0)
     ]
@@ -78,8 +78,12 @@ def test_the_loss_is_that_of_its_parts():
     eps = jax.random.normal(key_eps, x.shape)
     x_t = schedules.q_sample(schedule, x, t, eps)
     x_0 = jax.jit(lambda p: experiment.models['model'](p, None, None)(x_t, t))(params)
-    predicted = schedules.eps_from_x_0(schedule, x_t, x_0, t)
-    np.testing.assert_allclose(loss, jnp.mean((predicted - eps) ** 2), rtol=1e-3)
+    v = [
+        schedules.per_sample(schedule.alpha(t), x) * schedules.eps_from_x_0(schedule, x_t, clean, t)
+        - schedules.per_sample(schedule.sigma(t), x) * clean
+        for clean in (x_0, x)
+    ]
+    np.testing.assert_allclose(loss, jnp.mean((v[0] - v[1]) ** 2), rtol=1e-3)
 
 
 def test_labels_reach_a_conditional_model_only():

@@ -21,6 +21,7 @@ NUM = 100
 def call(folder):
     configs = [f'--config={CONFIGS}/quickstart.py:runlocal', f'--distil_config={CONFIGS}/quickstart_cd.py:runlocal']
     shorter = ['--config.net.multipliers=(1,)', '--config.train.steps=4', '--distil_config.train.steps=3']
+    shorter += ['--config.mesh.data=1', '--distil_config.mesh.data=1']  # eight devices compile for longer
     shorter += ['--config.train.sample_every=0', '--distil_config.train.sample_every=0', '--config.eval.bits_num=0']
     arguments = [f'--workdir={folder}', f'--num={NUM}', '--steps=2', '--few_steps=1']
     return tiny.call('experiments.quickstart', *configs, *shorter, *arguments)
@@ -34,28 +35,33 @@ def done(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pictures, 'save_rows', lambda path, rows: (shown.update(rows), save(path, rows)))
         assert call(folder) == 0
-    return SimpleNamespace(folder=folder, shown=shown, module=sys.modules['experiments.quickstart'])
+    return SimpleNamespace(
+        folder=folder,
+        shown=shown,
+        module=sys.modules['experiments.quickstart'],
+        teacher=runs.load(folder),
+        student=runs.load(folder / 'consistency'),
+    )
 
 
-def table_below(text, title):
-    head, _, *lines = re.findall(r'^\|.*$', text[text.index(title) :], re.M)
+def first_table(text):
+    head, _, *lines = re.search(r'(?:^\|.*\n)+', text, re.M)[0].splitlines()
     cells = [[c.strip() for c in line.strip('|').split('|')] for line in (head, *lines)]
     return {row[0]: dict(zip(cells[0][1:], row[1:], strict=True)) for row in cells[1:]}
 
 
 def test_every_row_starts_from_the_same_noises(done):
     assert list(done.shown) == ['DDPM 2', 'DDIM 1', 'DDIM 2', 'CM 1', 'data']
-    teacher, student = runs.load(done.folder), runs.load(done.folder / 'consistency')
     keys = [jax.random.fold_in(jax.random.fold_in(jax.random.key(0), i), 0) for i in range(16)]
     x_T = jnp.stack([jax.random.normal(key, (8, 8, 1)) for key in keys])
-    x_T *= teacher.experiment.schedule.sigma(jnp.float32(1))
-    for row, run, kind in (('DDIM 1', teacher, 'model'), ('CM 1', student, 'consistency_model')):
+    x_T *= done.teacher.experiment.schedule.sigma(jnp.float32(1))
+    for row, run, kind in (('DDIM 1', done.teacher, 'model'), ('CM 1', done.student, 'consistency_model')):
         function = guidance.clip(run.experiment.models[kind](run.params, None, None))
         np.testing.assert_allclose(done.shown[row], function(x_T, jnp.ones(16)), atol=1e-5)
 
 
 def test_the_student_has_the_teachers_network_and_starts_from_it(done):
-    teacher, student = runs.load(done.folder), runs.load(done.folder / 'consistency')
+    teacher, student = done.teacher, done.student
     assert (teacher.step, student.step) == (4, 3)
     assert student.config['net'] == teacher.config['net']
     assert list(student.config['net']['multipliers']) == [1]
@@ -66,7 +72,7 @@ def test_the_student_has_the_teachers_network_and_starts_from_it(done):
 
 def test_the_report_counts_network_evaluations(done):
     text = (done.folder / 'report.md').read_text()
-    table = table_below(text, 'samples.png')
+    table = first_table(text)
     assert [(name, row['network evaluations']) for name, row in table.items()] == [
         ('DDPM, 2 steps', '2'),
         ('DDIM, 1 steps', '1'),
@@ -98,7 +104,7 @@ def test_drifts_by_hand(done):
         ('CM', 2, x),
     ]
     nothing = report.Result({}, report.Protocol('', '', 2, '', 2, (), None))
-    table = table_below(done.module.drift_table([done.module.Row(m, n, nothing, v) for m, n, v in rows]), '|')
+    table = first_table(done.module.drift_table([done.module.Row(m, n, nothing, v) for m, n, v in rows]))
     assert {name: {k: v for k, v in row.items() if v} for name, row in table.items()} == {
         'DDPM, against DDPM 9': {'5 steps': f'{np.sqrt(10):.3f}'},
         'DDIM, against DDIM 9': {'2 steps': same},

@@ -87,7 +87,7 @@ def build(config: Mapping[str, Any]) -> Experiment:
         network_init=network_init,
         models=models,
         loss=on_raw_batch(loss, prepare, bool(num_classes)),
-        tx=build_optimiser(config['optim']),
+        tx=build_optimiser(config['optim'], config['train']['steps']),
         ema=make(emas, config['ema'], {}, 'config.ema'),
         freezing=make(frozen, config['frozen'], context, 'config.frozen'),
         keeps_teacher=keeps_teacher,

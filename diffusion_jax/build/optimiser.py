@@ -16,8 +16,8 @@ _OPTIMISERS = SimpleNamespace(
 )
 
 
-def build_optimiser(spec: Mapping[str, Any]) -> optax.GradientTransformation:
-    """The chain of clipping and optimiser; the learning rate rises over `warmup` steps, and is `anneal`ed.
+def build_optimiser(spec: Mapping[str, Any], steps: int) -> optax.GradientTransformation:
+    """The chain of clipping and optimiser; the rate rises over `warmup` of the run's `steps` and is `anneal`ed.
 
     Raises:
         UserError: as `make`.
@@ -26,7 +26,7 @@ def build_optimiser(spec: Mapping[str, Any]) -> optax.GradientTransformation:
     if 'lr' not in spec:
         raise UserError('config.optim has no lr')
     lr, warmup, clip = spec.pop('lr'), spec.pop('warmup', 0), spec.pop('clip', None)
-    factor = make(anneal, spec.pop('anneal', {'name': 'constant'}), {}, 'config.optim.anneal')
+    factor = make(anneal, spec.pop('anneal', {'name': 'constant'}), {'steps': steps}, 'config.optim.anneal')
     check_type(lr, float, 'config.optim.lr')
     check_type(warmup, int, 'config.optim.warmup')
     check_type(clip, float | None, 'config.optim.clip')

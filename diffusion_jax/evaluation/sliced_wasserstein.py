@@ -12,8 +12,8 @@ def sliced_wasserstein(
 ) -> float:
     """The mean over random directions of the 1-Wasserstein distance of the projections, E_u W_1(u.x, u.y).
 
-    Along a line the optimal transport pairs the sorted values. Sets of equal size, m = n; the value of two independent
-    sets of the same distribution falls as 1 / sqrt(n): quote it as the floor.
+    Along a line the optimal transport pairs the sorted values. The sets are of equal size, m = n. The value of two
+    independent sets of the same distribution falls as 1 / sqrt(n): quote it as the floor.
 
     Raises:
         ValueError: for sets of different sizes.
