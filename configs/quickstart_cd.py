@@ -15,13 +15,13 @@ def get_config(arg=''):
     config = quickstart.get_config()
     config.objective = {
         'name': 'consistency',
-        'pairs': {'name': 'neighbours', 'grid': {'name': 'uniform', 'n': 12}},  # with the times of 2 and of 4 steps
+        'pairs': {'name': 'neighbours', 'grid': {'name': 'uniform', 'n': 8}},  # among them those of 2 and of 4 steps
         'distance': {'name': 'l2'},
         'pair_weight': {'name': 'uniform'},
         'ode_step': {'name': 'heun'},
     }
     steps = 800
-    config.optim.update(lr=2e-3, warmup=50, anneal={'name': 'linear'})
+    config.optim.update(lr=4e-4, warmup=50, anneal={'name': 'linear'})
     config.ema.decay = 0.99
     config.train.update(steps=steps, sample_every=steps)
     config.sample.sampler = {'name': 'renoise'}
