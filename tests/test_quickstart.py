@@ -14,6 +14,8 @@ from diffusion_jax import guidance, pictures, runs
 from diffusion_jax.evaluation import report
 from tests import tiny
 
+pytestmark = pytest.mark.slow
+
 CONFIGS = Path(__file__).parents[1] / 'configs'
 NUM = 100
 
