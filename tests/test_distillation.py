@@ -46,7 +46,7 @@ def without(params, name):
 def test_starts_as_the_teachers_average(name, trained, tmp_path):
     teacher, folder = trained
     state = train(few_step.run(name, folder, steps=0), tmp_path)
-    assert not np.array_equal(teacher.params['dense_in']['kernel'], teacher.ema['dense_in']['kernel'])
+    assert not np.array_equal(teacher.params['dense_out']['kernel'], teacher.ema['dense_out']['kernel'])
     assert_same(without(state.params, 'log_weight'), teacher.ema)
     assert_same(state.ema, state.params)
     assert ('log_weight' in state.params) == (name in ('sct', 'scd'))
@@ -64,7 +64,7 @@ def test_without_a_teacher_a_run_starts_from_its_seed(trained, tmp_path):
     state = train(few_step.run('ect', steps=0), tmp_path)
     own = build.build(few_step.run('ect')).init(jax.random.split(jax.random.key(0), 3)[0])
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), state.params, own)
-    assert not np.array_equal(state.params['dense_in']['kernel'], trained[0].ema['dense_in']['kernel'])
+    assert not np.array_equal(state.params['dense_out']['kernel'], trained[0].ema['dense_out']['kernel'])
 
 
 @pytest.mark.parametrize('name', ['cd', 'ct', 'pd', 'sct'])
@@ -86,7 +86,7 @@ def test_the_teacher_stays_and_the_student_moves(trained, cd):
     teacher, (state, _) = trained[0], cd
     assert_same(state.frozen.teacher, teacher.ema)
     for moved in (state.params, state.ema):
-        assert not np.array_equal(moved['dense_in']['kernel'], teacher.ema['dense_in']['kernel'])
+        assert not np.array_equal(moved['dense_out']['kernel'], teacher.ema['dense_out']['kernel'])
 
 
 def test_sampled_and_evaluated_without_its_teachers_folder(trained, tmp_path, capsys):
@@ -116,7 +116,7 @@ def test_the_target_and_the_staged_teacher_follow_the_student(trained, tmp_path)
     one = jax.device_get(one.params)
     two = train(few_step.run('pd', folder, steps=2), tmp_path / 'pd', allow_config_change=True)
     assert_same(two.frozen.teacher, one)
-    assert not np.array_equal(two.params['dense_in']['kernel'], one['dense_in']['kernel'])
+    assert not np.array_equal(two.params['dense_out']['kernel'], one['dense_out']['kernel'])
 
 
 def test_the_learning_rate_of_every_stage_falls_to_zero():

@@ -42,6 +42,8 @@ MUTANTS = tuple(Mutant(*row) for row in [
      CURRICULA + 'test_halving_has_the_papers_stages'),
     ('anneals once', 'anneal.py', 'np.diff(ends, prepend=0)', 'ends', ANNEAL
      + 'test_linear_stages_start_again_when_the_number_of_steps_halves'),
+    ('inverse square root from the start', 'anneal.py', 'jnp.maximum(step / after, 1)', 'step / after + 1',
+     ANNEAL + 'test_constant_and_inverse_sqrt'),
     ('churn above sqrt(2)', 'samplers/edm.py', 'min(S_churn / n, math.sqrt(2) - 1)', 'S_churn / n', CHURN),
     ('churn not spread over the steps', 'samplers/edm.py', 'min(S_churn / n, math', 'min(S_churn, math', CHURN),
     ('churn at all levels', 'samplers/edm.py', '(S_min <= t) & (t <= S_max)', 't > 0', CHURN),
