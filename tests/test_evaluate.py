@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from diffusion_jax import build, runs
+from diffusion_jax import build, likelihood, runs
 from tests import tiny
 
 
@@ -42,7 +42,7 @@ def test_the_bound_counts_every_row_once(digits_run, monkeypatch, num, batch_siz
             shapes.append(x.shape)
             total = x.mean((1, 2, 3))
             kl, k = jax.numpy.zeros((len(x), 4)), jax.numpy.full((len(x), 4), 2)
-            return build.likelihood.BoundTerms(total, kl, k, 0 * total, total)
+            return likelihood.BoundTerms(total, kl, k, 0 * total, total)
 
         return bound
 
