@@ -205,7 +205,9 @@ def continuous_pairs(
         t = log_normal(P_mean, P_std)(key, shape)
         n = 1 + k * jax.nn.sigmoid(-b * t)
         a = 1 + step // every
-        return t, jnp.maximum(t * (1 - n * q ** -a.astype(t.dtype)), 0)
+        # Floored, so that t - s keeps some digits however many stages there are.
+        gap = jnp.maximum(n * q ** -a.astype(t.dtype), jnp.sqrt(jnp.finfo(t.dtype).eps))
+        return t, jnp.maximum(t * (1 - gap), 0)
 
     return pairs
 

@@ -245,3 +245,17 @@ def test_bounds_that_cannot_be_built():
     ]:
         with pytest.raises(UserError, match=message):
             build.build_bound(experiment, source, variance, terms)
+
+
+def test_churn_learns_the_number_of_steps_from_the_grid():
+    config = tiny.points()
+    config |= {'schedule': {'name': 'VE'}, 'precond': {'name': 'edm'}}
+    config['objective'] = {'name': 'denoising', 'p_t': {'name': 'log_normal'}, 'weight': {'name': 'edm'}}
+    experiment = build.build(config)
+    params, keys = jax.jit(experiment.init)(jax.random.key(0)), jax.random.split(jax.random.key(1), 4)
+    spec = {'times': {'name': 'karras', 'n': 3}, 'clip': False}
+    own, said = (
+        jax.jit(build.build_draw(experiment, {**spec, 'sampler': {'name': 'edm_churn', **n}}))(params, keys)
+        for n in ({}, {'n': 3})
+    )
+    np.testing.assert_array_equal(own, said)

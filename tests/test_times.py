@@ -205,6 +205,8 @@ def test_continuous_pairs_are_ects():
         np.testing.assert_allclose(s, want, rtol=1e-4, atol=1e-6)
         assert (s < t).all()
         assert (s == 0).any() == (a < 3)
+    t, s = pairs(jax.random.key(0), (20_000,), jnp.array(10_000))  # far beyond float32's digits
+    assert (t - s > 0).all()
 
 
 def test_logit_normal_pairs_are_the_order_statistics_of_two_draws():

@@ -41,7 +41,7 @@ def build_draw(experiment: Experiment, spec: Mapping[str, Any]) -> Draw:
     clip = guidance.clip if spec['clip'] else lambda denoise: denoise
 
     def bind(params, cond):
-        context: dict[str, Any] = dict(experiment.context)
+        context: dict[str, Any] = {**experiment.context, 'n': len(grid) - 1}
         for name, (model, _) in _BOUND.items():
             if model in experiment.models:
                 context[name] = experiment.models[model](params, cond, None)

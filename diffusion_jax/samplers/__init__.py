@@ -1,6 +1,7 @@
-"""Samplers: steps on one shared loop. `__all__` holds the samplers; the loop and its helpers are beside them."""
+"""Samplers: steps on one shared loop. `__all__` holds those that draw; the encoder, the loop and its helpers are beside them."""
 
-from diffusion_jax.samplers.ancestral import ancestral, ancestral_learned, ddim, ddim_encode
+from diffusion_jax.samplers.ancestral import ancestral, ancestral_learned, ddim
+from diffusion_jax.samplers.ancestral import ddim_encode as ddim_encode
 from diffusion_jax.samplers.consistency import jump, renoise
 from diffusion_jax.samplers.edm import edm_churn, euler, heun
 from diffusion_jax.samplers.edm import euler_step as euler_step
@@ -11,4 +12,4 @@ from diffusion_jax.samplers.loop import prior as prior
 from diffusion_jax.samplers.loop import sample as sample
 from diffusion_jax.samplers.loop import trajectory as trajectory
 
-__all__ = ['ancestral', 'ancestral_learned', 'ddim', 'ddim_encode', 'edm_churn', 'euler', 'heun', 'jump', 'renoise']
+__all__ = ['ancestral', 'ancestral_learned', 'ddim', 'edm_churn', 'euler', 'heun', 'jump', 'renoise']
