@@ -1,4 +1,4 @@
-"""Samplers: steps on one shared loop. `__all__` holds those that draw; the encoder, the loop and its helpers are beside them."""
+"""Samplers: steps on one shared loop. `__all__` holds those that draw; encoder, loop and helpers are beside them."""
 
 from diffusion_jax.samplers.ancestral import ancestral, ancestral_learned, ddim
 from diffusion_jax.samplers.ancestral import ddim_encode as ddim_encode
