@@ -70,15 +70,15 @@ def all_methods(steps: int) -> tuple[Method, ...]:
 
 
 def timed_train(config: dict[str, Any], folder: Path) -> float:
-    """Trains unless it is done; seconds of all its starts, compilation included."""
+    """Trains unless it is done; CPU seconds of all its starts, compilation included: other jobs do not count."""
     path = folder / 'seconds.json'
     saved = json.loads(path.read_text()) if path.exists() else {'seconds': 0.0, 'done': False}
     if not saved['done']:
-        start = time.perf_counter()
+        start = time.process_time()
         try:
             train(config, folder)
             saved['done'] = True
         finally:
             if folder.exists():
-                path.write_text(json.dumps({**saved, 'seconds': saved['seconds'] + time.perf_counter() - start}))
+                path.write_text(json.dumps({**saved, 'seconds': saved['seconds'] + time.process_time() - start}))
     return json.loads(path.read_text())['seconds']

@@ -81,7 +81,7 @@ def measure(folder: Path, samplings: tuple[Sampling, ...], seconds: float) -> di
 
 def table(results: dict[str, dict[str, list[dict[str, float]]]]) -> str:
     """Rows of method and sampler, mean and spread over seeds."""
-    lines = ['| method | sampler, evaluations | map error | sliced Wasserstein | training, s |', '|---' * 5 + '|']
+    lines = ['| method | sampler, evaluations | map error | sliced Wasserstein | training, CPU s |', '|---' * 5 + '|']
     for method, cells in results.items():
         for sampling, values in cells.items():
             shown = [
