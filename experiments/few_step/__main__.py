@@ -70,7 +70,8 @@ def table(cells: dict[str, Any], trained: dict[str, float], floor: report.Result
     """All rows as markdown, and the protocol."""
     name = next(iter(floor.values))
     names = [*floor.values, 'ms a sample']
-    lines = [f'| method, sampler, evaluations | {" | ".join(names)} | training, CPU min |', '|---' * (len(names) + 2) + '|']
+    header = ' | '.join(['method, sampler, evaluations', *names, 'training, CPU min'])
+    lines = [f'| {header} |', '|---' * (len(names) + 2) + '|']
     for label, cell in cells.items():
         values = {**cell['values'], 'ms a sample': cell['ms a sample']}
         minutes = trained[label.split(',')[0]] / 60
