@@ -4,7 +4,7 @@ r"""Consistency distillation of mnist_edm, on MNIST.
         --config.data.dir=DIR --config.init_from=runs/mnist_edm
 
 Cost: about 25 minutes on 2 CPU cores.
-Expected: docs/results/mnist_few_step.md has what was measured.
+Expected: not measured yet; docs/results/mnist_few_step.md has the teacher.
 """
 
 from configs import common, methods, mnist_edm

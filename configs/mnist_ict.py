@@ -4,7 +4,7 @@ r"""Improved consistency training, from scratch, on MNIST.
         --config.data.dir=DIR
 
 Cost: about 25 minutes on 2 CPU cores.
-Expected: docs/results/mnist_few_step.md has what was measured.
+Expected: not measured yet; docs/results/mnist_few_step.md has the teacher.
 """
 
 from configs import common, methods, mnist_edm
