@@ -23,9 +23,9 @@ def train(config: Any, lr: float, batch_size: int, steps: int, decay: float) -> 
     return config
 
 
-def briefly(config: Any, steps: int) -> Any:
+def briefly(config: Any, steps: int, lr: float = 1e-3) -> Any:
     """The training of the small comparisons: every method has the same number of steps of the same batch."""
-    config.optim = {'name': 'radam', 'lr': 1e-3, 'warmup': 0, 'clip': 1.0, 'anneal': {'name': 'linear'}}
+    config.optim = {'name': 'radam', 'lr': lr, 'warmup': 0, 'clip': 1.0, 'anneal': {'name': 'linear'}}
     config.ema = {'name': 'warm_up', 'decay': 0.995}
     config.train.update(steps=steps, sample_every=steps)
     return config
