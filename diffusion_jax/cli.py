@@ -67,7 +67,7 @@ def _parse(argv):
     except (flags.Error, UserError) as error:
         message = one_line(error)
     except (KeyError, AttributeError, TypeError, ValueError) as error:
-        # What ml_collections raises for an override of an unknown field, without the field's path, or of another type.
+        # What the flags raise for an override of an unknown field, without the field's path, or of another type.
         message = _explain_override(argv) or one_line(error)
     print(f'error: {message}{"" if message.endswith((".", "?")) else "."} See --help.', file=sys.stderr)
     sys.exit(2)

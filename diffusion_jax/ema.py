@@ -14,12 +14,12 @@ Ema = Callable[[Params, Params, Array], Params]  # (ema, params after the step, 
 
 def constant(decay: float = 0.9999) -> Ema:
     """Ema <- decay ema + (1 - decay) params, starting at the initial parameters, as DDPM's released code does."""
-    return lambda ema, params, step: _interpolate(ema, params, decay)
+    return lambda ema, params, step: interpolate(ema, params, decay)
 
 
 def warm_up(decay: float = 0.9999) -> Ema:
     """The same with decay min(decay, (1 + step) / (10 + step)), so that short runs forget their initial parameters."""
-    return lambda ema, params, step: _interpolate(ema, params, jnp.minimum(decay, (1.0 + step) / (10.0 + step)))
+    return lambda ema, params, step: interpolate(ema, params, jnp.minimum(decay, (1.0 + step) / (10.0 + step)))
 
 
 def none() -> Ema:
@@ -27,5 +27,6 @@ def none() -> Ema:
     return lambda ema, params, step: params
 
 
-def _interpolate(ema, params, decay):
+def interpolate(ema: Params, params: Params, decay: float | Array) -> Params:
+    """Decay ema + (1 - decay) params, leaf by leaf."""
     return jax.tree.map(lambda e, p: e + (1 - decay) * (p - e), ema, params)

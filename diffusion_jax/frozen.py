@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from diffusion_jax.curricula import Curriculum
+from diffusion_jax.ema import interpolate
 from diffusion_jax.types import Array, Frozen, Params
 
 __all__ = ['fixed', 'moving_target', 'staged_teacher']
@@ -33,7 +34,7 @@ def moving_target(decay: Callable[[Array], Array]) -> Freezing:
 
     def update(frozen, params, step):
         mu = decay(step - 1)
-        return frozen._replace(target=jax.tree.map(lambda a, b: mu * a + (1 - mu) * b, frozen.target, params))
+        return frozen._replace(target=interpolate(frozen.target, params, mu))
 
     return Freezing(lambda params, teacher: Frozen(jax.tree.map(jnp.copy, params), teacher), update)
 

@@ -34,7 +34,7 @@ def main() -> None:
     size = run.config['eval']['batch_size']
 
     def distance(grid: np.ndarray) -> float:
-        spec = {'sampler': {'name': 'renoise'}, 'times': {'name': 'at', 'times': grid}, 'clip': True}
+        spec = {**run.config['sample'], 'sampler': {'name': 'renoise'}, 'times': {'name': 'at', 'times': grid}}
         draw = jax.jit(build.build_draw(run.experiment, spec))
         x = generate(draw, run.params, jax.random.key(0), _NUM.value, size, run.mesh, run.experiment.num_classes)
         name, value = next(iter(measure.measure(x, reference, seeds=(0,)).values.items()))
