@@ -23,7 +23,7 @@ LogProb = Callable[[Array, Array], Array]  # (x_t [B, ...], t [B]) -> log p(y | 
 def classifier_free(
     bind: Callable[[Array], Denoiser], cond: Shaped[Array, 'b ...'], null, w: Weight, rescale: float = 0.0
 ) -> Denoiser:
-    """w D(x, t | cond) + (1 - w) D(x, t | null), by one call of 2 B rows (arXiv 2207.12598; this w is its w + 1).
+    """The denoiser w D(x, t | cond) + (1 - w) D(x, t | null), by one call of 2 B rows (arXiv 2207.12598, its w + 1).
 
     Args:
         bind: a condition `[2 B, ...]` -> the model's denoiser under it, without dropout.
@@ -58,7 +58,7 @@ def classifier_free_with_variance(
 
 
 def auto(denoise: Denoiser, weak: Denoiser, w: Weight, rescale: float = 0.0) -> Denoiser:
-    """Autoguidance (arXiv 2406.02507): w D + (1 - w) D_weak, away from a smaller or less trained model of the same data.
+    """Autoguidance, w D + (1 - w) D_weak: away from a smaller or less trained model of the data (arXiv 2406.02507).
 
     Args:
         denoise: the model.
@@ -117,9 +117,9 @@ def clip(denoise: Denoiser, low: float = -1.0, high: float = 1.0) -> Denoiser:
 
 
 def dynamic_threshold(denoise: Denoiser, p: float = 0.995) -> Denoiser:
-    """Keeps x_0 in [-1, 1]: clipped to [-s, s] and divided by s, its p-quantile of |x_0|, at least 1 (arXiv 2205.11487).
+    """Keeps x_0 in [-1, 1]: clipped to [-s, s] and divided by s, the p-quantile of |x_0| or 1 (arXiv 2205.11487).
 
-    The quantile is over each sample alone; p in [0, 1]. 1 would only scale, and no value be clipped.
+    The larger of the two, for each sample alone; p in [0, 1], where with 1 no value is clipped.
     """
 
     def threshold(x, t):

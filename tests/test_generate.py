@@ -33,6 +33,18 @@ def test_classes_go_round():
     np.testing.assert_array_equal(x[:, 2], [0, 1, 2, 0, 1, 2, 0])
 
 
+def test_one_class():
+    x = generate(jax.jit(echo), {}, KEY, 7, 2, sharding.make_mesh(1), num_classes=3, label=2)
+    np.testing.assert_array_equal(x[:, 2], 2)
+    for label, num_classes, message in (
+        (3, 3, 'has the classes 0 to 2'),
+        (-1, 3, 'has the'),
+        (0, 0, 'is unconditional'),
+    ):
+        with pytest.raises(UserError, match=f'label={label}: the model {message}'):
+            generate(echo, {}, KEY, 7, 2, sharding.make_mesh(1), num_classes, label=label)
+
+
 def test_progress():
     done = []
     generate(jax.jit(echo), {}, KEY, 20, 8, sharding.make_mesh(), progress=done.append)
@@ -43,8 +55,23 @@ def test_nan_is_refused():
     def diverged(params, keys, cond):
         return jnp.where(jnp.arange(len(keys))[:, None] == 3, jnp.nan, jnp.zeros((len(keys), 2)))
 
-    with pytest.raises(UserError, match='the samples from index 0 on hold NaN or infinity: the model diverged'):
+    with pytest.raises(UserError, match=r'^sample 3 holds NaN or infinity: the model diverged$'):
         generate(diverged, {}, KEY, 8, 8, sharding.make_mesh())
+    assert generate(diverged, {}, KEY, 3, 8, sharding.make_mesh()).shape == (3, 2)  # the padding may be anything
+
+
+def test_the_sample_that_diverged_is_traced_alone():
+    def diverged(params, keys, cond):
+        return jnp.where(cond[:, None] == 2, jnp.inf, jnp.zeros((len(keys), 2)))
+
+    def trace(params, keys, cond):
+        np.testing.assert_array_equal(jax.random.key_data(keys), jax.random.key_data(jax.random.fold_in(KEY, 6))[None])
+        np.testing.assert_array_equal(cond, [2])
+        return 1.0, 1 / 3
+
+    part = r'^sample 6 holds NaN or infinity that came up in the step from t = 1 to t = 0.3333: the model diverged$'
+    with pytest.raises(UserError, match=part):
+        generate(diverged, {}, jax.random.key(3), 14, 4, sharding.make_mesh(4), num_classes=4, trace=trace)
 
 
 @pytest.mark.parametrize('sampler', [{'name': 'ancestral'}, {'name': 'ddim', 'eta': 0.5}], ids=['ancestral', 'ddim'])

@@ -49,7 +49,7 @@ def test_on_x_0_leaves_the_logits_alone():
 
 @pytest.mark.parametrize('w', [0.0, 1.0, 2.5, jnp.array([0.0, 1.0, 2.0, 3.0, -1.0])], ids=['0', '1', '2.5', 'each'])
 def test_classifier_free_is_the_papers_eps_by_one_call(w, x64):
-    """arXiv 2207.12598 guides eps, by (1 + w') eps(c) - w' eps(null) with w' = w - 1: the same x_0."""
+    """The paper (arXiv 2207.12598) guides eps, by (1 + w') eps(c) - w' eps(null) with w' = w - 1: the same x_0."""
     calls = []
 
     def counted(cond):
@@ -240,7 +240,7 @@ def test_the_interval_is_of_noise_levels_open_below_and_closed_above(x64):
 
 
 def test_rescale_brings_back_the_conditional_spread(x64):
-    """arXiv 2305.08891, section 3.4, on images of two channels."""
+    """By arXiv 2305.08891, section 3.4, on images of two channels."""
     x, t = jnp.asarray(np.random.default_rng(1).normal(size=(3, 4, 2))), jnp.full(3, 0.5)
 
     def model(cond):
