@@ -1,15 +1,17 @@
 """From a config's `sample` section to samples: guidance, weak models, classes, Brownian keys, and where NaN came up."""
 
-import json
+import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from diffusion_jax import build, runs, samplers, schedules
+from diffusion_jax import build, runs, samplers, schedules, workdir
+from diffusion_jax.data.pipeline import RawBatch
 from diffusion_jax.errors import UserError
 from diffusion_jax.training import train
+from diffusion_jax.types import Frozen
 from tests import few_step, tiny
 from tests.test_build import changed
 
@@ -29,44 +31,38 @@ def random_params(experiment, seed=0):
     return jax.tree.map(lambda a: jax.random.normal(jax.random.key(seed + a.size), a.shape) / 3, shapes)
 
 
-@pytest.fixture(scope='module', params=['plain', 'with a variance'])
-def model(request):
-    """An experiment, its parameters, and x_0 of its model at the start, for the classes and for none."""
-    config = changed(CONDITIONAL, 'precond', {'name': 'v'})
-    experiment = build.build(changed(config, 'objective', HYBRID) if request.param != 'plain' else config)
+@pytest.fixture(scope='module')
+def model():
+    """An experiment with a learned variance, its parameters, and x_0 of its model at the start, for classes and none."""
+    experiment = build.build({**CONDITIONAL, 'precond': {'name': 'v'}, 'objective': HYBRID})
     params = random_params(experiment)
     x_0 = jax.jit(lambda cond: experiment.models['model'](params, cond, None)(START, jnp.ones(6)))
-    return experiment, params, x_0(CLASSES), x_0(jnp.full(6, 8))
+    return experiment, params, np.asarray(x_0(CLASSES)), np.asarray(x_0(jnp.full(6, 8)))
+
+
+def drawn_by(experiment, params, specs):
+    """What each spec draws; one compilation for all."""
+    draws = [build.build_draw(experiment, {**ONE_STEP, **spec}) for spec in specs]
+    return jax.jit(lambda params: [draw(params, KEYS, CLASSES) for draw in draws])(params)
 
 
 def test_one_step_is_the_guided_prediction(model):
-    """DDIM's step to t = 0 returns x_0 itself, as DDPM's does, where no noise is added."""
+    """DDIM's step to t = 0 returns x_0 itself, as DDPM's does, where no noise is added. Clipping comes last."""
     experiment, params, x_0, x_null = model
     assert np.abs(x_0 - x_null).min() > 1e-3
-    for guide, want in [
-        (None, x_0),
-        (FREE, 3 * x_0 - 2 * x_null),
-        ({**FREE, 'high': 10.0}, x_0),  # sigma / alpha is 157 there
-        ({**FREE, 'low': 150.0, 'high': 160.0}, 3 * x_0 - 2 * x_null),
-    ]:
-        draw = jax.jit(build.build_draw(experiment, {**ONE_STEP, 'guidance': guide}))
-        np.testing.assert_allclose(draw(params, KEYS, CLASSES), want, rtol=1e-3, atol=1e-4)
-    if 'model_with_variance' in experiment.models:
-        spec = {**ONE_STEP, 'sampler': {'name': 'ancestral_learned'}, 'guidance': FREE}
-        draw = jax.jit(build.build_draw(experiment, spec))
-        np.testing.assert_allclose(draw(params, KEYS, CLASSES), 3 * x_0 - 2 * x_null, rtol=1e-3, atol=1e-4)
-
-
-def test_clip_and_threshold_come_after_guidance(model):
-    experiment, params, x_0, x_null = model
-    raw = np.asarray(3 * x_0 - 2 * x_null)
-    assert np.abs(raw).max() > 1.2
-    for more, want in [
-        ({'clip': True, 'guidance': FREE}, np.clip(raw, -1, 1)),
-        ({'guidance': {**FREE, 'threshold': 1.0}}, raw / np.maximum(np.abs(raw).max(1, keepdims=True), 1)),
-    ]:
-        draw = jax.jit(build.build_draw(experiment, {**ONE_STEP, **more}))
-        np.testing.assert_allclose(draw(params, KEYS, CLASSES), want, rtol=1e-3, atol=1e-4)
+    guided = 3 * x_0 - 2 * x_null
+    assert np.abs(guided).max() > 1.2
+    cases = [
+        ({}, x_0),
+        ({'guidance': FREE}, guided),
+        ({'guidance': FREE, 'sampler': {'name': 'ancestral_learned'}}, guided),
+        ({'guidance': {**FREE, 'high': 150.0}}, x_0),  # sigma / alpha is 157 there
+        ({'guidance': {**FREE, 'low': 150.0, 'high': 160.0}}, guided),
+        ({'guidance': FREE, 'clip': True}, np.clip(guided, -1, 1)),
+        ({'guidance': {**FREE, 'threshold': 1.0}}, guided / np.maximum(np.abs(guided).max(1, keepdims=True), 1)),
+    ]
+    for got, (spec, want) in zip(drawn_by(experiment, params, [spec for spec, _ in cases]), cases, strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-3, atol=1e-4, err_msg=str(spec))
 
 
 def test_without_classes_a_guided_model_draws_the_null_class(model):
@@ -86,97 +82,105 @@ def test_autoguidance_by_another_network(model):
     np.testing.assert_allclose(got, 2 * x_0 - other, rtol=1e-3, atol=1e-3)
 
 
-WEAK = [
+@pytest.mark.parametrize(
+    ('theirs', 'message'),
+    [
+        ({'num_classes': 0}, 'that run has classes none, and this one 8'),
+        ({'shape': (3,)}, 'that run has samples of shape (3,), and this one (2,)'),
+        ({'schedule': schedules.CosineVP()}, 'that run has another schedule'),
+        ({'models': {'consistency_model': None}}, 'that run did not train a diffusion model'),
+    ],
+)
+def test_weak_models_that_do_not_fit(theirs, message, model):
+    with pytest.raises(UserError) as error:
+        build.check_weak(model[0], model[0]._replace(**theirs))
+    assert str(error.value) == f'config.sample.guidance.weak: {message}'
+
+
+RUNS = {
+    'classes': CONDITIONAL,
+    'none': tiny.points(),
+    'undropped': changed(CONDITIONAL, 'data.drop_label', None),
+    'ect': {**few_step.run('ect'), 'teacher': None},
+    'mean_flow': few_step.run('mean_flow'),
+}
+built = functools.cache(lambda name: build.build(RUNS[name]))
+REFUSED = [
     (
-        changed(CONDITIONAL, 'net.num_classes', 0) | {'data': tiny.points()['data']},
-        'that run has classes none, and this',
+        'classes',
+        {'name': 'classifer_free', 'w': 2.0},
+        ".name='classifer_free' is unknown; did you mean classifier_free?",
     ),
-    (tiny.digits(), 'that run has samples of shape (8, 8, 1), and this one (2,)'),
+    ('classes', {'name': 'classifier_free'}, ": classifier_free: missing a required argument: 'w'"),
+    ('classes', {**FREE, 'w': 'much'}, ".w='much' must be of type float"),
+    ('classes', {**FREE, 'w': float('nan')}, ': classifier_free: w must be a finite number; got nan'),
+    ('classes', {**FREE, 'rescal': 1.0}, '.rescal is not an argument of classifier_free; did you mean rescale?'),
+    ('classes', {**FREE, 'rescale': 2.0}, ': classifier_free: rescale must be in [0, 1]; got 2.0'),
+    ('classes', {**FREE, 'low': 2.0, 'high': 1.0}, ': classifier_free: the noise levels sigma / alpha must have 0 <='),
+    ('classes', {**FREE, 'threshold': 99.5}, ': classifier_free: threshold is a quantile in (0, 1]; got 99.5'),
+    ('classes', {'name': 'auto', 'w': 2.0}, ': auto is for sampling a finished run by --guidance=auto:weak=WORKDIR,w='),
+    ('none', FREE, ': classifier_free needs classes, and this run trained an unconditional model'),
     (
-        changed(CONDITIONAL, 'schedule', {'name': 'CosineVP'}) | {'precond': {'name': 'v'}},
-        'that run has another schedule',
+        'undropped',
+        FREE,
+        ': classifier_free needs a null class, and this run dropped no labels: train one with --config',
     ),
-    ({**few_step.run('ect'), 'teacher': None}, 'that run did not train a diffusion model'),
+    ('ect', FREE, ': classifier_free guides a diffusion model, and renoise samples a consistency model: leave it out'),
+    ('mean_flow', FREE, ': classifier_free guides a diffusion model, and jump samples a flow map: leave it out'),
 ]
 
 
-@pytest.mark.parametrize(('config', 'message'), WEAK, ids=['classes', 'shape', 'schedule', 'kind'])
-def test_weak_models_that_do_not_fit(config, message):
-    config = changed(config, 'objective.p_t.T', 10) if config['schedule']['name'] == 'CosineVP' else config
-    if config['schedule']['name'] == 'CosineVP':
-        config['objective']['weight'] = {'name': 'v'}
+@pytest.mark.parametrize(('name', 'guide', 'message'), REFUSED, ids=[r[2][:50] for r in REFUSED])
+def test_guidance_that_is_refused(name, guide, message):
     with pytest.raises(UserError) as error:
-        build.check_weak(build.build(CONDITIONAL), build.build(config))
-    assert str(error.value).startswith(f'config.sample.guidance.weak: {message}'), str(error.value)
+        build.build_draw(built(name), {**RUNS[name]['sample'], 'guidance': guide})
+    assert str(error.value).startswith(f'config.sample.guidance{message}'), str(error.value)
+    assert '\n' not in str(error.value)
 
 
-REFUSED = [
-    (CONDITIONAL, {'name': 'classifer_free', 'w': 2.0}, "name='classifer_free' is unknown; did you mean classifier_free?"),
-    (CONDITIONAL, {'name': 'classifier_free'}, "classifier_free: _classifier_free() missing 1 required positional"),
-    (CONDITIONAL, {**FREE, 'w': 'much'}, "w='much' must be of type float"),
-    (CONDITIONAL, {**FREE, 'w': float('nan')}, 'classifier_free: w must be a finite number; got nan'),
-    (CONDITIONAL, {**FREE, 'weight': 1.0}, 'weight is not an argument of classifier_free; known: high, low, rescale,'),
-    (CONDITIONAL, {**FREE, 'rescale': 2.0}, 'classifier_free: rescale must be in [0, 1]; got 2.0'),
-    (CONDITIONAL, {**FREE, 'low': 2.0, 'high': 1.0}, 'classifier_free: the noise levels sigma / alpha must have 0 <='),
-    (CONDITIONAL, {**FREE, 'threshold': 99.5}, 'classifier_free: threshold is a quantile in (0, 1]; got 99.5'),
-    (CONDITIONAL, {'name': 'auto', 'w': 2.0}, 'auto is for sampling a finished run by --guidance=auto:weak=WORKDIR,w='),
-    (tiny.points(), FREE, 'classifier_free needs classes, and this run trained an unconditional model'),
-    (changed(CONDITIONAL, 'data.drop_label', None), FREE, 'classifier_free needs a null class, and this run dropped no'),
-    ({**few_step.run('ect'), 'teacher': None}, FREE, 'classifier_free guides a diffusion model, and renoise samples a '
-     'consistency model: leave it out'),
-    (few_step.run('mean_flow'), FREE, 'classifier_free guides a diffusion model, and jump samples a flow map: leave it'),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(('config', 'guide', 'message'), REFUSED, ids=[r[2][:40] for r in REFUSED])
-def test_guidance_that_is_refused(config, guide, message):
-    with pytest.raises(UserError) as error:
-        build.build_draw(build.build(config), {**config['sample'], 'guidance': guide})
-    said = str(error.value)
-    assert said.removeprefix('config.sample.guidance').lstrip('.: ').startswith(message), said
-    assert '\n' not in said
-
-
-def test_labels_are_dropped_in_training_alone_and_only_where_asked():
-    for config, drops in [
-        (CONDITIONAL, True),
-        (changed(CONDITIONAL, 'data.drop_label', 0.0), False),
-        (changed(few_step.run('mean_flow'), 'net.num_classes', 8), False),
-        (changed(changed(few_step.run('mean_flow'), 'net.num_classes', 8), 'objective.num_classes', 8), True),
-    ]:
-        assert build.build(config).drops_labels is drops
+def test_which_runs_drop_labels():
+    flow_of_classes = changed(RUNS['mean_flow'], 'net.num_classes', 8)
+    assert built('classes').drops_labels
+    assert not built('undropped').drops_labels
+    assert build.build(changed(flow_of_classes, 'objective.num_classes', 8)).drops_labels
     for config, p, message in [
-        (CONDITIONAL, 1.5, 'config.data.drop_label=1.5 must be a probability'),
-        (CONDITIONAL, 'some', "config.data.drop_label='some' must be of type None or float"),
-        (tiny.points(), 0.1, 'config.data.drop_label=0.1, but the model has no classes: set config.net.num_classes'),
-        (few_step.run('mean_flow'), 0.1, 'config.data.drop_label=0.1, but the model has no classes'),
-        (changed(few_step.run('mean_flow'), 'net.num_classes', 8), 0.1, 'config.data.drop_label=0.1: this objective'),
+        (CONDITIONAL, 1.5, '=1.5 must be a probability'),
+        (CONDITIONAL, 'some', "='some' must be of type None or float"),
+        (tiny.points(), 0.1, '=0.1, but the model has no classes: set config.net.num_classes'),
+        (flow_of_classes, 0.1, '=0.1: this objective drops labels itself: set config.objective.drop'),
     ]:
         with pytest.raises(UserError) as error:
             build.build(changed(config, 'data.drop_label', p))
-        assert str(error.value).startswith(message), str(error.value)
+        assert str(error.value).startswith(f'config.data.drop_label{message}'), str(error.value)
+
+
+def test_training_sees_the_null_class():
+    """The loss of an untrained model with other weights for the null class differs where labels are dropped."""
+    raw = RawBatch(built('classes').source.x[np.arange(64)], built('classes').source.label[np.arange(64)])
+    params = random_params(built('classes'))
+    table = params['embedding']['classes']['embedding']
+    other = {**params, 'embedding': {**params['embedding'], 'classes': {'embedding': table.at[8].add(1.0)}}}
+    for name, changes in (('classes', True), ('undropped', False)):
+        loss = jax.jit(lambda p, name=name: built(name).loss(p, Frozen(), KEY, raw, jnp.int32(0))[0])
+        assert (float(loss(params)) != float(loss(other))) is changes
 
 
 def test_a_sampler_may_ask_for_brownian_keys(monkeypatch):
     """Of each sample alone, and neither those of its start nor of its steps."""
-    seen = {}
 
     def path(denoise, schedule, brownian):
         def step(key, state, t, s):
-            seen.update(step=jax.random.key_data(key), brownian=jax.random.key_data(brownian))
-            return state
+            draws = [jax.vmap(jax.random.normal)(keys) for keys in (brownian, key)]
+            return state._replace(x=jnp.stack(draws, 1))
 
         return samplers.ddim(denoise, schedule)._replace(step=step)
 
     monkeypatch.setattr(samplers, 'path', path, raising=False)
     monkeypatch.setattr(samplers, '__all__', [*samplers.__all__, 'path'])
-    experiment = build.build(tiny.points())
-    draw = build.build_draw(experiment, {**ONE_STEP, 'sampler': {'name': 'path'}})
-    with jax.disable_jit():
-        draw(random_params(experiment), KEYS)
-    used = [seen['brownian'], seen['step'], *(jax.random.key_data(samplers.fold_in(KEYS, i)) for i in (0, 1))]
-    assert len({tuple(map(int, key)) for keys in used for key in np.asarray(keys)}) == 4 * 6
-    np.testing.assert_array_equal(seen['brownian'], jax.random.key_data(samplers.fold_in(KEYS, 2)))
+    draw = build.build_draw(built('none'), {**ONE_STEP, 'sampler': {'name': 'path'}})
+    of_path, of_step = np.asarray(jax.jit(draw)({}, KEYS)).T
+    np.testing.assert_allclose(of_path, jax.vmap(jax.random.normal)(samplers.fold_in(KEYS, 2)), rtol=1e-6)
+    assert len({*of_path, *of_step}) == 12
 
 
 @pytest.fixture(scope='module')
@@ -226,17 +230,11 @@ def test_names_tell_the_guidance(guided_run, capsys):
     assert tiny.call('evaluate', *arguments, guide) == 0
     assert 'ddim(), uniform(n=1), classifier_free(w=2.0), step 1, 40 samples, seed 0' in capsys.readouterr().out
     for arguments, message in [
-        (
-            ['--guidance=auto:w=2.0'],
-            'config.sample.guidance: auto needs a weaker run: --guidance=auto:weak=WORKDIR,w=2.0',
-        ),
-        (
-            ['--guidance=auto:weak=/no,w=2.0'],
-            'config.sample.guidance.weak: /no holds no run (no config.json): train first',
-        ),
-        (['--label=8'], 'label=8: the model has the classes 0 to 7'),
+        ('--guidance=auto:w=2.0', 'config.sample.guidance: auto needs a weaker run: --guidance=auto:weak=WORKDIR,w='),
+        ('--guidance=auto:weak=/no,w=2.0', 'config.sample.guidance.weak: /no holds no run (no config.json): train'),
+        ('--label=8', 'label=8: the model has the classes 0 to 7'),
     ]:
-        said = tiny.refusal(capsys, 'sample', f'--workdir={guided_run}', *arguments)
+        said = tiny.refusal(capsys, 'sample', f'--workdir={guided_run}', arguments)
         assert said.startswith(message), said
 
 
@@ -246,34 +244,26 @@ def test_where_nan_came_up(guided_run, capsys, monkeypatch):
 
     def with_a_broken_model(folder):
         run = load(folder)
-        model = run.experiment.models['model']
 
         def broken(params, cond, key):
-            fails = lambda t: (t < 0.61) & (cond == 5)  # noqa: E731
-            return lambda x, t: jnp.where(fails(t)[:, None], jnp.nan, model(params, cond, key)(x, t))
+            return lambda x, t: jnp.where(((t < 0.61) & (cond == 5))[:, None], jnp.nan, x)
 
         return run._replace(experiment=run.experiment._replace(models={'model': broken}))
 
     monkeypatch.setattr(runs, 'load', with_a_broken_model)
-    for name in ('sample', 'evaluate'):
-        said = tiny.refusal(capsys, name, f'--workdir={guided_run}', '--num=8', '--steps=5')
-        assert said == (
-            'sample 5 holds NaN or infinity that came up in the step from t = 0.6 to t = 0.4: the model diverged'
-        )
+    said = tiny.refusal(capsys, 'sample', f'--workdir={guided_run}', '--num=8', '--steps=5')
+    assert said == 'sample 5 holds NaN or infinity that came up in the step from t = 0.6 to t = 0.4: the model diverged'
 
 
-def test_runs_of_before_there_was_guidance_still_load_and_resume(guided_run, tmp_path):
-    config = changed(tiny.points(steps=1), 'train.save_every', 1)
-    train(config, tmp_path)
-    path = tmp_path / 'config.json'
-    saved = json.loads(path.read_text())
-    del saved['data']['drop_label'], saved['sample']['guidance']
-    path.write_text(json.dumps(saved))
-    assert runs.load(tmp_path).step == 1
-    train(config, tmp_path)
-
-
-def test_the_schedule_of_the_tests():
-    """START stands for the prior of the table, alpha(1) for a level of 157."""
-    table = schedules.DiscreteVP(schedules.linear_betas(1000))
-    np.testing.assert_allclose(table.sigma(jnp.ones(())) / table.alpha(jnp.ones(())), 157, rtol=0.01)
+def test_runs_of_before_there_was_guidance_are_the_same_runs(tmp_path):
+    config = tiny.points()
+    saved = {**config}
+    for section, field in (('data', 'drop_label'), ('sample', 'guidance')):
+        saved[section] = {k: v for k, v in config[section].items() if k != field}
+    assert build.check(saved) == config
+    workdir.record(tmp_path, saved)
+    workdir.check(tmp_path, config, allow_change=False)
+    with pytest.raises(UserError, match=r'data.drop_label: \(none\) -> 0.25'):
+        workdir.check(tmp_path, changed(config, 'data.drop_label', 0.25), allow_change=False)
+    with pytest.raises(UserError, match=r"^config.sample.guidance='no' must be None or a spec"):
+        build.check(changed(config, 'sample.guidance', 'no'))
