@@ -37,7 +37,7 @@ def main() -> None:
     settings = run.config['eval']
     num = _NUM.value or settings['num']
     spec = runs.sample_spec(run.config['sample'], _SAMPLER.value, _STEPS.value, _GRID.value, _GUIDANCE.value)
-    draw, params, trace = runs.sampling(run, spec)
+    draw, params, trace, _ = runs.sampling(run, spec)
     data = run.config['data']
     train = build.build_source(data, settings['reference'])
     held_out = build.build_source(data, settings['held_out']) if settings['held_out'] else None

@@ -1,6 +1,6 @@
 """Any number of samples, in batches of one size. A sample depends on (key, its index) alone."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,55 @@ from diffusion_jax.sharding import over_batch
 from diffusion_jax.types import Array, Key, Params
 
 Draw = Callable[[Params, Key, Array | None], Array]  # (params, keys [B], cond [B] or None) -> samples [B, ...]
-Trace = Callable[[Params, Key, Array | None], tuple[float, float] | None]  # the same arguments -> times of a step
+Trace = Callable[[Params, Key, Array | None], tuple[float, float] | None]  # the same arguments -> the times of a step
+
+
+def _untraced(params, keys, cond):
+    return None
+
+
+def batches(
+    draw: Draw,
+    params: Params,
+    key: Key,
+    num: int,
+    batch_size: int,
+    mesh: Mesh,
+    num_classes: int = 0,
+    first: int = 0,
+    trace: Trace = _untraced,
+) -> Iterator[np.ndarray]:
+    """Yields samples first .. num - 1, in order, in float32; class i % num_classes for sample i of a conditional model.
+
+    Args:
+        draw: from `build.build_draw`, jitted by the caller, so that a second call compiles nothing.
+        params: of the model.
+        key: sample i is drawn with fold_in(key, i).
+        num: how many there are in all.
+        batch_size: evaluated at once, rounded up to a multiple of the devices; padding of the last batch is dropped.
+        mesh: devices to spread a batch over.
+        num_classes: of a conditional model, else 0.
+        first: index of the first to draw.
+        trace: from `build.build_trace`, to say where a sample stopped being finite.
+
+    Raises:
+        UserError: if the model yields NaN.
+    """
+    devices = mesh.shape['data']
+    batch_size = -(-min(batch_size, num) // devices) * devices
+    sharding = over_batch(mesh)
+    for start in range(first, num, batch_size):
+        index = jax.device_put(jnp.arange(start, start + batch_size), sharding)
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(key, index)
+        cond = index % num_classes if num_classes else None
+        part = np.asarray(draw(params, keys, cond))[: num - start]
+        bad = np.flatnonzero(~np.isfinite(part).reshape(len(part), -1).all(1))
+        if len(bad):
+            row = slice(bad[0], bad[0] + 1)
+            step = trace(params, keys[row], None if cond is None else cond[row])
+            came_up = '' if step is None else f' that came up in the step from t = {step[0]:.4g} to t = {step[1]:.4g}'
+            raise UserError(f'sample {start + bad[0]} holds NaN or infinity{came_up}: the model diverged')
+        yield part
 
 
 def generate(
@@ -24,49 +72,11 @@ def generate(
     mesh: Mesh,
     num_classes: int = 0,
     progress: Callable[[int], None] = lambda done: None,
-    label: int | None = None,
-    trace: Trace = lambda params, keys, cond: None,
+    trace: Trace = _untraced,
 ) -> np.ndarray:
-    """`num` samples `[num, ...]` in float32; class i % num_classes for sample i of a conditional model, or `label`.
-
-    Args:
-        draw: from `build.build_draw`, jitted by the caller, so that a second call compiles nothing.
-        params: of the model.
-        key: sample i is drawn with fold_in(key, i).
-        num: how many.
-        batch_size: evaluated at once, rounded up to a multiple of the devices; padding of the last batch is dropped.
-        mesh: devices to spread a batch over.
-        num_classes: of a conditional model, else 0.
-        progress: called after each batch with the number of samples done.
-        label: the class of every sample; None lets the classes go round.
-        trace: from `build.build_trace`, to say where a sample stopped being finite.
-
-    Raises:
-        UserError: if the model yields NaN, or has no such class.
-    """
-    if label is not None and not 0 <= label < num_classes:
-        has = f'has the classes 0 to {num_classes - 1}' if num_classes else 'is unconditional'
-        raise UserError(f'label={label}: the model {has}')
-    devices = mesh.shape['data']
-    batch_size = -(-min(batch_size, num) // devices) * devices
-    sharding = over_batch(mesh)
+    """All of `batches` as one array `[num, ...]`; `progress` is called after each with the number of samples done."""
     parts = []
-    for start in range(0, num, batch_size):
-        index = jax.device_put(jnp.arange(start, start + batch_size), sharding)
-        keys = jax.vmap(jax.random.fold_in, (None, 0))(key, index)
-        classes = jnp.full_like(index, label) if label is not None else index % max(num_classes, 1)
-        cond = classes if num_classes else None
-        part = np.asarray(draw(params, keys, cond))[: num - start]
-        bad = np.flatnonzero(~np.isfinite(part).reshape(len(part), -1).all(1))
-        if len(bad):
-            row = slice(bad[0], bad[0] + 1)
-            raise UserError(_diverged(start + bad[0], row, trace, params, keys, cond))
+    for part in batches(draw, params, key, num, batch_size, mesh, num_classes, trace=trace):
         parts.append(part)
-        progress(min(start + batch_size, num))
+        progress(sum(map(len, parts)))
     return np.concatenate(parts)
-
-
-def _diverged(i, row, trace, params, keys, cond):
-    step = trace(params, keys[row], None if cond is None else cond[row])
-    came_up = '' if step is None else f' that came up in the step from t = {step[0]:.4g} to t = {step[1]:.4g}'
-    return f'sample {i} holds NaN or infinity{came_up}: the model diverged'

@@ -52,15 +52,28 @@ class Sampling(NamedTuple):
     draw: build.Draw  # jitted
     params: Params | build.WithWeak
     trace: build.Trace
+    weak_step: int | None  # of the weak model of an autoguidance
 
 
-def sampling(run: Run, spec: Mapping[str, Any]) -> Sampling:
+def sampling(run: Run, spec: Mapping[str, Any], label: int | None = None) -> Sampling:
     """A run's model under a `sample` section, with the weak model of an autoguidance from its own run.
 
+    With a label every sample is of that class, whatever classes are asked for.
+
     Raises:
-        UserError: as `build.build_draw`; if the weak run cannot be opened, or does not fit.
+        UserError: as `build.build_draw`; if the weak run cannot be opened, or does not fit; for an unknown label.
     """
-    guide, weak, params = spec.get('guidance') or {}, None, run.params
+    num_classes = run.experiment.num_classes
+    if label is not None and not 0 <= label < num_classes:
+        has = f'has the classes 0 to {num_classes - 1}' if num_classes else 'is unconditional'
+        raise UserError(f'label={label}: the model {has}')
+
+    def labelled(draw):
+        if label is None:
+            return draw
+        return lambda params, keys, cond: draw(params, keys, jnp.full_like(cond, label))
+
+    guide, weak, params, weak_step = spec.get('guidance') or {}, None, run.params, None
     if guide.get('name') == 'auto':
         if 'weak' not in guide:
             raise UserError('config.sample.guidance: auto needs a weaker run: --guidance=auto:weak=WORKDIR,w=2.0')
@@ -69,8 +82,9 @@ def sampling(run: Run, spec: Mapping[str, Any]) -> Sampling:
         except UserError as error:
             raise UserError(f'config.sample.guidance.weak: {error}') from error
         weak, params = build.check_weak(run.experiment, weaker.experiment), build.WithWeak(params, weaker.params)
-    draw = jax.jit(build.build_draw(run.experiment, spec, weak))
-    return Sampling(draw, params, build.build_trace(run.experiment, spec, weak))
+        weak_step = weaker.step
+    draw = jax.jit(labelled(build.build_draw(run.experiment, spec, weak)))
+    return Sampling(draw, params, labelled(build.build_trace(run.experiment, spec, weak)), weak_step)
 
 
 def sample_spec(

@@ -7,7 +7,7 @@ import pytest
 
 from diffusion_jax import build, sharding
 from diffusion_jax.errors import UserError
-from diffusion_jax.generate import generate
+from diffusion_jax.generate import batches, generate
 from tests import tiny
 
 KEY = jax.random.key(3)
@@ -28,21 +28,16 @@ def test_every_batch_gives_the_same_samples(devices, batch_size):
     assert len(np.unique(x)) == 26
 
 
+@pytest.mark.parametrize('first', [4, 9])
+def test_going_on_from_any_index(first):
+    rest = batches(jax.jit(echo), {}, KEY, 13, 3, sharding.make_mesh(1), num_classes=5, first=first)
+    whole = generate(jax.jit(echo), {}, KEY, 13, 100, sharding.make_mesh(1), num_classes=5)
+    np.testing.assert_array_equal(np.concatenate(list(rest)), whole[first:])
+
+
 def test_classes_go_round():
     x = generate(jax.jit(echo), {}, KEY, 7, 2, sharding.make_mesh(1), num_classes=3)
     np.testing.assert_array_equal(x[:, 2], [0, 1, 2, 0, 1, 2, 0])
-
-
-def test_one_class():
-    x = generate(jax.jit(echo), {}, KEY, 7, 2, sharding.make_mesh(1), num_classes=3, label=2)
-    np.testing.assert_array_equal(x[:, 2], 2)
-    for label, num_classes, message in (
-        (3, 3, 'has the classes 0 to 2'),
-        (-1, 3, 'has the'),
-        (0, 0, 'is unconditional'),
-    ):
-        with pytest.raises(UserError, match=f'label={label}: the model {message}'):
-            generate(echo, {}, KEY, 7, 2, sharding.make_mesh(1), num_classes, label=label)
 
 
 def test_progress():

@@ -182,6 +182,20 @@ def test_a_sampler_may_ask_for_brownian_keys(monkeypatch):
     assert len({*of_path, *of_step}) == 12
 
 
+def test_a_grid_of_too_few_steps(monkeypatch):
+    def third(denoise, schedule):
+        return samplers.ddim(denoise, schedule)._replace(order=3, least_steps=3)
+
+    monkeypatch.setattr(samplers, 'third', third, raising=False)
+    monkeypatch.setattr(samplers, '__all__', [*samplers.__all__, 'third'])
+    spec = {**ONE_STEP, 'sampler': {'name': 'third'}, 'times': {'name': 'uniform', 'n': 3}}
+    build.build_draw(built('none'), spec)
+    with pytest.raises(
+        UserError, match=r'^config.sample.sampler: third has order 3 from 3 steps on, and the grid has 2$'
+    ):
+        build.build_draw(built('none'), {**spec, 'times': {'name': 'uniform', 'n': 2}})
+
+
 @pytest.fixture(scope='module')
 def guided_run(tmp_path_factory):
     """The folder of a run of classes with dropped labels, only to be read."""

@@ -103,7 +103,12 @@ def _prepare(experiment, spec, weak):
         return make_sampler(params, keys, cond), samplers.fold_in(keys, 1), start
 
     # So that a wrong spec fails before anything is restored or compiled.
-    make_sampler({} if weak is None else WithWeak({}, {}), jax.random.key(0)[None], None)
+    sampler = make_sampler({} if weak is None else WithWeak({}, {}), jax.random.key(0)[None], None)
+    if len(grid) - 1 < sampler.least_steps:
+        raise UserError(
+            f'config.sample.sampler: {spec["sampler"]["name"]} has order {sampler.order} from {sampler.least_steps} '
+            f'steps on, and the grid has {len(grid) - 1}'
+        )
     return grid, bind
 
 
