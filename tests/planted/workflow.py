@@ -38,7 +38,7 @@ MUTANTS = tuple(Mutant(*row) for row in [
     ('workflow: bound of a consistency model', 'build/evaluation.py', "if 'model' not in experiment.models:",
      'if False:', DISTIL + 'test_a_consistency_model_has_no_bits_per_dimension'),
     ('workflow: any architecture', TEACHER, 'if changed:', 'if False:', TEACHERS + '[network]'),
-    ('workflow: any schedule', TEACHER, 'if not _alike(_scales(theirs), _scales(schedules.VE()), 1e-4):', 'if False:',
+    ('workflow: any schedule', TEACHER, 'if not same_scales(theirs, schedules.VE()):', 'if False:',
      TEACHERS + '[schedule]'),
     ('workflow: any parameterisation', TEACHER, 'if not _alike(_values(their_coefficients), _values(ours)',
      'if False and (True', TEACHERS + '[v]'),
