@@ -42,6 +42,8 @@ TRAIN = [
     ),
     ([DIGITS, '--config.mesh.data=9'], 'mesh.data=9, but there are 8 devices'),
     ([DIGITS, '--config.net.multipliers=(1,1,1,1,1)'], 'config.net: an image of 8x8 cannot be halved evenly 4 times'),
+    ([DIGITS, '--config.data.drop_label=0.1'], 'config.data.drop_label=0.1, but the model has no classes: set config'),
+    ([DIGITS, '--config.data.drop_labels=0.1'], 'config.data.drop_labels is not a field; did you mean drop_label?'),
     ([DIGITS, '--config.net.num_classes=9'], 'config.net.num_classes=9, but digits/train has 10 classes'),
     (
         [DIGITS, '--config.data.name=digit', '--config.data.dir=/nowhere'],
@@ -82,6 +84,17 @@ SAMPLE = [
         ['--grid=quadratic', '--steps=1001'],
         'config.sample.times: quadratic: a grid needs at least 1 step and at most T =',
     ),
+    (
+        ['--guidance=classifier_free:w=2.0'],
+        'config.sample.guidance: classifier_free needs classes, and this run trained',
+    ),
+    (
+        ['--guidance=classifer:w=2.0'],
+        "config.sample.guidance.name='classifer' is unknown; did you mean classifier_free?",
+    ),
+    (['--guidance=classifier_free:2.0'], "cannot read 'classifier_free:2.0': the form is name:key=value,key=value"),
+    (['--guidance=auto:weak=/nowhere,w=2.0'], 'config.sample.guidance.weak: /nowhere holds no run (no config.json)'),
+    (['--label=3'], 'label=3: the model is unconditional'),
     (['--steps=0'], 'flag --steps=0: 0 is not a positive integer. See --help.'),
     (['--num=many'], "flag --num=many: invalid literal for int() with base 10: 'many'. See --help."),
 ]

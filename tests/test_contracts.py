@@ -11,6 +11,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from diffusion_jax import (
     curricula,
     distances,
+    guidance,
     objectives,
     pair_weights,
     precond,
@@ -62,6 +63,19 @@ SAMPLERS = {
     'ddim encode': (samplers.ddim_encode(denoise, TABLE), times.uniform(5)[::-1], False),
     'euler': (samplers.euler(denoise, TABLE), times.uniform(5), False),
     'heun': (samplers.heun(denoise, TABLE), times.uniform(5), False),
+    'guided': (
+        samplers.ddim(guidance.classifier_free(lambda c: model(PARAMS, c, None), COND, 2, 3.0), TABLE),
+        times.uniform(5), False,
+    ),
+    'guided in an interval': (
+        samplers.ddim(
+            guidance.interval(
+                guidance.classifier_free(lambda c: model(PARAMS, c, None), COND, 2, 3.0), denoise, TABLE, 0.2, 1.0
+            ),
+            TABLE,
+        ),
+        times.uniform(5), False,
+    ),
     'edm churn': (samplers.edm_churn(edm(PARAMS, None, None), VE, 5), times.karras(5), True),
     'renoise': (samplers.renoise(denoise, TABLE), times.uniform(5), True),
     'jump': (samplers.jump(precond.flow_map(average)(PARAMS, None, None)), times.uniform(5), False),

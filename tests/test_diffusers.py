@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from diffusion_jax import precond, reverse, samplers, schedules, times
+from diffusion_jax import guidance, precond, reverse, samplers, schedules, times
 
 torch = pytest.importorskip('torch')
 diffusers = pytest.importorskip('diffusers')
@@ -124,3 +124,19 @@ def test_ddim_inverse_is_our_encoder():
         want = scheduler.step(torch.tensor(OUT), t, torch.tensor(X)).prev_sample
         got = sampler.step(key, sampler.init(x), jnp.float32((t - 99) / 1000), jnp.float32((t + 1) / 1000)).x
         np.testing.assert_allclose(got, want.numpy(), rtol=1e-3, atol=1e-4)
+
+
+def test_guidance_rescaled_and_thresholded_as_diffusers_does():
+    """Its functions on x_0, for they do not mind what a tensor means; its pipelines rescale eps or v, as predicted."""
+    from diffusers.guiders.guider_utils import rescale_noise_cfg
+
+    cond, null = (np.random.default_rng(i).normal(size=(3, 4, 4, 2)).astype(np.float32) for i in (0, 1))
+    guided = torch.tensor(null) + 5.0 * (torch.tensor(cond) - torch.tensor(null))
+    want = rescale_noise_cfg(guided, torch.tensor(cond), guidance_rescale=0.7).numpy()
+    model = guidance.auto(lambda x, t: jnp.asarray(cond), lambda x, t: jnp.asarray(null), 5.0, 0.7)
+    got = model(jnp.asarray(cond), jnp.ones(3))
+    np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
+    # sample_max_value bounds s: with its default, 1, nothing is left of the method
+    scheduler = diffusers.DDIMScheduler(thresholding=True, dynamic_thresholding_ratio=0.9, sample_max_value=1e9)
+    got = guidance.dynamic_threshold(lambda x, t: jnp.asarray(want), 0.9)(jnp.asarray(want), jnp.ones(3))
+    np.testing.assert_allclose(got, scheduler._threshold_sample(torch.tensor(want)).numpy(), rtol=1e-4, atol=1e-5)

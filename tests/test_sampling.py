@@ -90,6 +90,7 @@ def test_autoguidance_by_another_network(model):
         ({'schedule': schedules.CosineVP()}, 'that run has another schedule'),
         ({'models': {'consistency_model': None}}, 'that run did not train a diffusion model'),
     ],
+    ids=['classes', 'shape', 'schedule', 'kind'],
 )
 def test_weak_models_that_do_not_fit(theirs, message, model):
     with pytest.raises(UserError) as error:
@@ -130,7 +131,7 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(('name', 'guide', 'message'), REFUSED, ids=[r[2][:50] for r in REFUSED])
+@pytest.mark.parametrize(('name', 'guide', 'message'), REFUSED, ids=[f'{r[0]}-{i}' for i, r in enumerate(REFUSED)])
 def test_guidance_that_is_refused(name, guide, message):
     with pytest.raises(UserError) as error:
         build.build_draw(built(name), {**RUNS[name]['sample'], 'guidance': guide})
