@@ -10,7 +10,7 @@ INTERVAL, RESCALE = (
     TESTS + 'rescale_brings_back_the_conditional_spread',
 )
 CLASSIFIER, ENDS = (
-    TESTS + 'the_exact_classifier_makes_the_exact_conditional_denoiser[table cosine]',
+    TESTS + 'the_exact_classifier_makes_the_exact_conditional_denoiser[RectifiedFlow]',
     TESTS + 'the_classifier_at_the_ends_of_the_path',
 )
 ONE_STEP = WIRED + 'one_step_is_the_guided_prediction'
