@@ -62,11 +62,8 @@ def no_points(x: Float[Array, 'b ...'], k: int) -> Points:
 
 def push(points: Points, value: Float[Array, 'b ...'], lam: Float[Array, '']) -> Points:
     """The same room with a new first point; the last one is dropped."""
-    k = len(points.lam)
-    return Points(
-        jnp.concatenate([value[None], points.values])[:k],
-        jnp.concatenate([lam[None].astype(points.lam.dtype), points.lam])[:k],
-    )
+    values, lams = jnp.concatenate([value[None], points.values]), jnp.concatenate([lam[None], points.lam])
+    return Points(values[:-1], lams[:-1])
 
 
 def half_log_snr(schedule: Schedule, t: Float[Array, '']) -> Float[Array, '']:

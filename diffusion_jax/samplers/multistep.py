@@ -36,8 +36,9 @@ def dpm_solver_pp(denoise: Denoiser, schedule: Schedule, order: int = 2) -> Samp
 def deis(denoise: Denoiser, schedule: Schedule, order: int = 3) -> Sampler:
     """DEIS (arXiv 2204.13902): a polynomial in eps, integrated exactly; `order=1` is DDIM.
 
-    The paper's AB-DEIS takes polynomials in t or in rho = sigma / alpha. These are in log rho, as in diffusers: the
-    weights do not depend on how a schedule counts its time, as those in t do, and there is no rho to grow without bound.
+    The paper's AB-DEIS takes polynomials in t or in rho = sigma / alpha. These are in log rho, as in diffusers: unlike
+    in t, the weights do not depend on how a schedule counts its time; unlike rho, log rho moves by similar steps at
+    all noise levels.
 
     Raises:
         ValueError: order is not 1, 2, 3 or 4.
