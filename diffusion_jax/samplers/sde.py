@@ -1,5 +1,8 @@
 """SDE-DPM-Solver++(2M), driven by one Brownian path per sample whatever the number of steps."""
 
+from collections.abc import Callable
+from functools import partial
+
 import diffrax
 import jax
 import jax.numpy as jnp
@@ -25,6 +28,11 @@ def sde_dpm_solver_pp(denoise: Denoiser, schedule: Schedule, brownian: Key) -> S
         schedule: its schedule.
         brownian: one key `[]`, or one per sample `[B]`: then a sample does not depend on the batch it is drawn in.
     """
+    return driven_by(partial(path_noise, brownian, schedule), denoise, schedule)
+
+
+def driven_by(noise: Callable[[Array, Array, Array], Array], denoise: Denoiser, schedule: Schedule) -> Sampler:
+    """The same with the noise of every step from `noise(x, t, s)`."""
 
     def step(key, state, t, s):
         del key
@@ -32,7 +40,7 @@ def sde_dpm_solver_pp(denoise: Denoiser, schedule: Schedule, brownian: Key) -> S
         x_0 = denoise(x, per_batch(t, x))
         p = newton(schedule, x_0, past, t, s)
         mean = posterior_mean(schedule, x, p.f[0] + p.f[1] / 2, t, s)
-        return Multistep(mean + path_noise(brownian, schedule, x, t, s), push(past, x_0, half_log_snr(schedule, t)))
+        return Multistep(mean + noise(x, t, s), push(past, x_0, half_log_snr(schedule, t)))
 
     return Sampler(lambda x: Multistep(x, no_points(x, 1)), step, order=2, least_steps=2)
 
@@ -51,11 +59,11 @@ def path_noise(
     a_2, s_2 = (jnp.square(f(jnp.stack([t, s]))) for f in (schedule.alpha, schedule.sigma))
     u = a_2 / (a_2 + s_2)
 
-    @jax.vmap
+    @partial(jax.vmap, out_axes=1)
     def bridge(key):
         path = diffrax.VirtualBrownianTree(0.0, 1.0, _TOLERANCE, shape, key)
-        end = path.evaluate(jnp.ones_like(t))
-        return jnp.stack([path.evaluate(u_i) - u_i * end for u_i in u])
+        at_t, at_s, at_1 = jax.vmap(path.evaluate)(jnp.append(u, 1.0))
+        return jnp.stack([at_t - u[0] * at_1, at_s - u[1] * at_1])
 
-    at_t, at_s = jnp.moveaxis(bridge(keys), 1, 0)
+    at_t, at_s = bridge(keys)
     return ((a_2 + s_2)[1] * at_s - s_2[1] / s_2[0] * (a_2 + s_2)[0] * at_t) / schedule.alpha(s)
