@@ -159,3 +159,11 @@ def test_path_noise_has_the_posteriors_variance_and_steps_do_not_share_it():
         np.testing.assert_allclose(noise.std(), std, rtol=5 / np.sqrt(2 * 4096), atol=1e-9)
         assert abs(noise.mean()) <= 5 * std / 64
         assert s == 0 or abs(np.corrcoef(noise, draw(s, s / 2))[0, 1]) < 5 / 64
+
+
+def test_pndm_on_too_few_steps_stays_finite():
+    """Two steps are Runge-Kutta ones; the one to clean data has nothing to evaluate there."""
+    schedule = schedules.VE()
+    sampler = samplers.pndm(lambda x, t: x * jnp.log(t)[:, None], schedule)
+    assert jnp.isfinite(samplers.sample(sampler, KEY, jnp.ones((2, 1)), jnp.array([1.0, 0.5, 0.0]))).all()
+    assert sampler.least_steps == 4
