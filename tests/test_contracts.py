@@ -78,6 +78,14 @@ SAMPLERS = {
     ),
     'edm churn': (samplers.edm_churn(edm(PARAMS, None, None), VE, 5), times.karras(5), True),
     'renoise': (samplers.renoise(denoise, TABLE), times.uniform(5), True),
+    'dpm_solver': (samplers.dpm_solver(denoise, TABLE, 3), times.uniform(5), False),
+    'dpm_solver_pp_single': (samplers.dpm_solver_pp_single(denoise, TABLE), times.uniform(5), False),
+    'dpm_solver_pp': (samplers.dpm_solver_pp(denoise, TABLE, 3), times.uniform(5), False),
+    # noise, but none of the loop's key
+    'sde_dpm_solver_pp': (samplers.sde_dpm_solver_pp(denoise, TABLE, jax.random.key(2)), times.uniform(5), False),
+    'unipc': (samplers.unipc(denoise, TABLE), times.uniform(5), False),
+    'deis': (samplers.deis(denoise, TABLE), times.uniform(5), False),
+    'pndm': (samplers.pndm(denoise, TABLE), times.uniform(5), False),
     'jump': (samplers.jump(precond.flow_map(average)(PARAMS, None, None)), times.uniform(5), False),
 }  # fmt: skip
 uniform = times.discrete_uniform(20)

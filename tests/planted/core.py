@@ -16,6 +16,7 @@ MOMENTS = ANCESTRAL + 'test_every_step_and_its_moments_are_exact[0.5-LinearVP]'
 TARGETS = PRECOND + 'test_exact_target_gives_x_0_and_weights_give_its_error'
 
 EDM, RENOISE = 'tests/samplers/test_edm.py::', 'tests/samplers/test_consistency.py::'
+ORDERS = 'tests/samplers/test_orders.py::'
 CURRICULA, CONSISTENCY = 'tests/test_curricula.py::', 'tests/objectives/test_consistency.py::'
 
 MUTANTS = tuple(Mutant(*row) for row in [
@@ -200,14 +201,13 @@ MUTANTS = tuple(Mutant(*row) for row in [
      'd_sigma, d_alpha = rates(schedule, t)\n    sigma', 'tests/test_drift.py::test_score_and_sde[LinearVP]'),
     # Euler, Heun and consistency sampling
     ('Heun at the old point', 'samplers/edm.py', 'x_0_new = denoise(euler, u)', 'x_0_new = denoise(x, u)',
-     EDM + 'test_order_of_convergence[heun-RectifiedFlow]'),
+     ORDERS + 'test_order_of_convergence[heun-LinearVP]'),
     ('Heun at the old time', 'samplers/edm.py', 'u = jnp.where(last, t, s)', 'u = t',
      EDM + 'test_heun_is_the_papers_algorithm[VE]'),
     ('Heun without its mean', 'samplers/edm.py', 'eps_from_x_0(schedule, euler, x_0_new, u)) / 2',
-     'eps_from_x_0(schedule, x, x_0, t)) / 2', EDM + 'test_order_of_convergence[heun-VE]'),
+     'eps_from_x_0(schedule, x, x_0, t)) / 2', ORDERS + 'test_order_of_convergence[heun-LinearVP]'),
     ('Heun divides by alpha', 'samplers/edm.py', 'jnp.sqrt(jnp.finfo(t.dtype).eps) * schedule.sigma(t)', '0',
-     EDM + 'test_order_of_convergence[heun-CosineVP] '
-     + EDM + 'test_starts_without_signal_stay_finite_and_so_do_gradients[3-heun]'),
+     EDM + 'test_starts_without_signal_stay_finite_and_so_do_gradients[3-heun]'),
     ('Heun to clean data', 'samplers/edm.py', 'per_sample(last, x), euler, heun', 'per_sample(last, x), heun, heun',
      EDM + 'test_times_may_differ_between_samples'),
     ('second evaluation in the last step', 'samplers/edm.py', 'jax.lax.cond(schedule.sigma(s) == 0, one, two,',
