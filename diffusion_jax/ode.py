@@ -20,11 +20,12 @@ from diffusion_jax.types import Denoiser, Schedule
 Field = Callable[[Any, Array], Any]  # (y, a pytree of [B, ...], th [B]) -> dy/dth
 
 _MAX_STEPS = 4096
+_FIRST_STEP = 0.01  # of the way; found by the solver itself it would cost two more compiled copies of the network
 _BISECTIONS = 60  # more than float64 has digits
 
 
 def angle(schedule: Schedule, t: Float[Array, '*t']) -> Float[Array, '*t']:
-    """th = arctan(sigma / alpha) in [0, pi / 2], increasing in t."""
+    """The angle th = arctan(sigma / alpha) in [0, pi / 2], increasing in t."""
     return jnp.arctan2(schedule.sigma(t), schedule.alpha(t))
 
 
@@ -84,10 +85,12 @@ def solve(
     values, rest = eqx.partition(closed, eqx.is_array)
     term = diffrax.ODETerm(_one_of_a_batch(lambda values, y, th: eqx.combine(values, rest)(y, th)))
 
+    first = _FIRST_STEP * (end - th)
+
     @jax.vmap
     def one(y):
         solution = diffrax.diffeqsolve(
-            term, diffrax.Tsit5(), th, end, None, y, values, stepsize_controller=controller, max_steps=_MAX_STEPS
+            term, diffrax.Tsit5(), th, end, first, y, values, stepsize_controller=controller, max_steps=_MAX_STEPS
         )
         return jax.tree.map(lambda a: a[0], solution.ys), solution.stats['num_steps']
 

@@ -2,6 +2,7 @@
 
 from diffusion_jax.likelihood.dequantise import dequantised as dequantised
 from diffusion_jax.likelihood.dequantise import elbo as elbo
+from diffusion_jax.likelihood.dequantise import truncated_normal as truncated_normal
 from diffusion_jax.likelihood.dequantise import uniform as uniform
 from diffusion_jax.likelihood.dequantise import variational as variational
 from diffusion_jax.likelihood.ode import OdeTerms as OdeTerms

@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 from scipy.integrate import quad
-from scipy.stats import logistic
+from scipy.stats import kstest, logistic, truncnorm
 
 from diffusion_jax import likelihood
 from tests import oracles
@@ -55,6 +55,16 @@ def test_variational_density_integrates_to_one_and_is_that_of_its_draws(x64):
     np.testing.assert_allclose(np.exp(log_q), want, rtol=1e-6)
 
 
+@pytest.mark.parametrize('sigma', [0.01, 0.2])
+def test_truncated_normal_is_scipys(sigma, x64):
+    """Noise much smaller than the bin, and larger."""
+    y, log_q = likelihood.truncated_normal(sigma, LEVELS)(KEY, jnp.full((3000, 2), X[3]))
+    edge = WIDTH / 2 / sigma
+    want = truncnorm(-edge, edge, X[3], sigma)
+    np.testing.assert_allclose(log_q, want.logpdf(y).sum(1), rtol=1e-9)
+    assert kstest(np.asarray(y)[:, 0], want.cdf).pvalue > 0.01
+
+
 def test_trained_dequantiser_closes_the_gap(x64):
     """With a mean and a scale for each level: the bound is then within 0.01 bits of the exact sum."""
     x, index, exact = rows(4000)
@@ -94,3 +104,5 @@ def test_bits_of_many_dimensions_are_a_mean(x64):
 def test_one_level_is_refused():
     with pytest.raises(ValueError, match='levels must be at least 2; got 1'):
         likelihood.uniform(1)
+    with pytest.raises(ValueError, match='sigma must be above 0; got 0'):
+        likelihood.truncated_normal(0.0)

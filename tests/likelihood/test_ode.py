@@ -46,7 +46,7 @@ def test_hutchinson_is_unbiased(x64):
 
 
 def test_a_sample_does_not_depend_on_its_batch_and_has_its_own_condition(x64):
-    """The denoiser holds one condition per sample, the variance of its data, and the solver's steps are each sample's own."""
+    """The denoiser holds one condition per sample, the variance of its data; every sample has its own steps."""
     schedule = schedules.RectifiedFlow()
 
     @jax.jit
