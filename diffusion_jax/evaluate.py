@@ -11,7 +11,7 @@ from pathlib import Path
 import jax
 from absl import flags
 
-from diffusion_jax import build, cli, runs, workdir
+from diffusion_jax import build, cli, runs, specs, workdir
 from diffusion_jax.errors import UserError
 from diffusion_jax.evaluation import measure, report
 from diffusion_jax.generate import generate
@@ -27,6 +27,12 @@ _GUIDANCE = flags.DEFINE_string(
 _SEED = flags.DEFINE_integer('seed', 0, 'Seed of the noise.')
 _BITS = flags.DEFINE_integer(
     'bits_num', None, "Held-out rows for bits/dim; 0 for none. Default: the run's own.", lower_bound=0
+)
+_METHOD = flags.DEFINE_string(
+    'bits',
+    None,
+    'How bits/dim are computed: vlb (the variational bound; needs a table of steps) or ode (any schedule), e.g. '
+    'ode:dequantise=truncated_normal,sigma_min=0.002. Default: vlb where it can be.',
 )
 
 
@@ -44,8 +50,9 @@ def main() -> None:
     bits_num = settings['bits_num'] if _BITS.value is None else _BITS.value
     if bits_num and held_out is None:
         raise UserError('bits/dim needs held-out data: set eval.held_out, or --bits_num=0')
+    method = specs.parse_spec(_METHOD.value) if _METHOD.value else None
     if bits_num and held_out is not None:  # before hours of sampling
-        build.build_bound(run.experiment, held_out, settings['variance'], settings['bits_terms'])
+        build.build_bits(run.experiment, held_out, settings, method)
     features = build.build_features(settings['features'], measure.values_of(train))
     reference = measure.make_reference(train, features, held_out)
 
@@ -60,8 +67,8 @@ def main() -> None:
     _keep(folder, name, json.loads(report.to_json(result)))
 
     if bits_num and held_out is not None:
-        bits = runs.bits_per_dim(run, held_out, bits_num)
-        name = f'bits/dim on {held_out.name}, step {run.step}'
+        bits = runs.bits_per_dim(run, held_out, bits_num, method=method)
+        name = f'bits/dim on {held_out.name}, step {run.step}' + (f', {_name(method)}' if method else '')
         print(f'{name}: ' + ', '.join(f'{k} {v:.4g}' for k, v in bits.items() if isinstance(v, float | int)))
         _keep(folder, name, bits)
 

@@ -125,19 +125,22 @@ def _unknown(n):
     """Stands for a grid that does not exist: building it tells of it."""
 
 
-def bits_per_dim(run: Run, source: Source, num: int, seed: int = 0) -> dict[str, Any]:
-    """The variational bound on the first `num` rows of a source, with its terms, in bits/dim.
+def bits_per_dim(
+    run: Run, source: Source, num: int, seed: int = 0, method: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Bits/dim of the first `num` rows of a source: the variational bound, or the ODE's (see `build.build_bits`).
 
     Returns:
-        `bits/dim` with its standard error over rows, its parts `prior`, `kl` and `decoder`, the number of rows, and
-        `kl_by_step`: the mean term KL_k in each of ten equal ranges of k, from k = 2 to T (None where none was drawn).
+        `bits/dim` with its standard error over rows, the method's parts of it, and the number of rows. The parts of the
+        bound are `prior`, `kl`, `decoder` and `kl_by_step`: the mean term KL_k in each of ten equal ranges of k, from
+        k = 2 to T (None where none was drawn).
 
     Raises:
-        UserError: if the model or the data have no such bound.
+        UserError: if the model or the data have no such bits/dim.
     """
     settings = run.config['eval']
-    evaluate = build.build_bound(run.experiment, source, settings['variance'], settings['bits_terms'])
-    bound = jax.jit(evaluate)
+    bits = build.build_bits(run.experiment, source, settings, method)
+    evaluate = jax.jit(bits.evaluate)
     x = measure.values_of(source)[:num]
     labels = None
     if run.experiment.num_classes and source.label is not None:
@@ -145,26 +148,21 @@ def bits_per_dim(run: Run, source: Source, num: int, seed: int = 0) -> dict[str,
 
     key = jax.random.key(seed)
     size = min(settings['batch_size'], len(x))
-    parts = []
+    batches = []
     with progress_bar('bits/dim', len(x)) as progress:
         for i in range(0, len(x), size):
             # The last batch is filled up with its last row, so that one executable does for all.
             rows = np.minimum(np.arange(i, i + size), len(x) - 1)
             cond = None if labels is None else jnp.asarray(labels[rows])
-            part = jax.device_get(bound(run.params, jax.random.fold_in(key, i), x[rows], cond))
-            parts.append(jax.tree.map(lambda a, i=i: a[: len(x) - i], part))
+            batch = jax.device_get(evaluate(run.params, jax.random.fold_in(key, i), x[rows], cond))
+            batches.append(jax.tree.map(lambda a, i=i: a[: len(x) - i], batch))
             progress(min(i + size, len(x)))
-    terms = jax.tree.map(lambda *a: np.concatenate(a), *parts)
-    kl = terms.total - terms.prior - terms.decoder
-    bins = (terms.k - 2) * 10 // (run.experiment.context['T'] - 1)
+    terms = jax.tree.map(lambda *a: np.concatenate(a), *batches)
     return {
         'bits/dim': float(terms.total.mean()),
         'standard error': float(terms.total.std(ddof=1) / np.sqrt(len(x))) if len(x) > 1 else None,
-        'prior': float(terms.prior.mean()),
-        'kl': float(kl.mean()),
-        'decoder': float(terms.decoder.mean()),
+        **bits.parts(terms),
         'rows': len(x),
-        'kl_by_step': [float(terms.kl[bins == b].mean()) if (bins == b).any() else None for b in range(10)],
     }
 
 

@@ -28,7 +28,7 @@ import pytest
 
 from diffusion_jax import samplers, schedules, times
 from diffusion_jax.samplers import exponential
-from diffusion_jax.samplers.sde import driven_by
+from diffusion_jax.samplers.sde_dpm_solver import driven_by
 from tests.oracles import MIXTURE
 from tests.samplers.test_ancestral import bind
 

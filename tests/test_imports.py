@@ -15,6 +15,7 @@ TIERS = [
     {
         'precond',
         'drift',
+        'ode',
         'times',
         'curricula',
         'weights',

@@ -1,69 +1,70 @@
-"""SDE-DPM-Solver++(2M), driven by one Brownian path per sample whatever the number of steps."""
+"""Samplers of the reverse SDE dx = (f x - g^2 score) dt + g dw (arXiv 2011.13456, eq. 6), on any schedule."""
 
-from collections.abc import Callable
-from functools import partial
-
-import diffrax
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
-from diffusion_jax.samplers.ancestral import per_batch
-from diffusion_jax.samplers.exponential import half_log_snr, newton, no_points, push
-from diffusion_jax.samplers.multistep import Multistep
-from diffusion_jax.schedules import posterior_mean
-from diffusion_jax.types import Denoiser, Key, Sampler, Schedule
-
-_TOLERANCE = 2**-20
+from diffusion_jax.drift import score, sde_coefficients
+from diffusion_jax.samplers.ancestral import OneStep, ancestral, per_batch
+from diffusion_jax.samplers.edm import without_signal
+from diffusion_jax.samplers.loop import fold_in, noise
+from diffusion_jax.schedules import eps_from_x_0, posterior_mean, posterior_variance, transition
+from diffusion_jax.types import Denoiser, Sampler, Schedule
 
 
-def sde_dpm_solver_pp(denoise: Denoiser, schedule: Schedule, brownian: Key) -> Sampler:
-    """SDE-DPM-Solver++(2M) (arXiv 2211.01095): DDPM's posterior with x_0 extrapolated to the middle of the step.
+def euler_maruyama(denoise: Denoiser, schedule: Schedule) -> Sampler:
+    """Euler-Maruyama on the reverse SDE: weak order 1, one evaluation per step.
 
-    Runs with the same key `brownian` and more and more steps converge to one sample each, and in distribution with
-    order 2. The key of a step is not used.
+    The two steps that the SDE does not have are DDPM's, from the same evaluation: where alpha(t) = 0, as there f and g
+    are infinite, and the one to clean data, whose result is x_0.
+    """
+
+    def step(key, state, t, s):
+        x, z = state.x, noise(key, state.x)
+        x_0 = denoise(x, per_batch(t, x))
+        start = without_signal(schedule, t)
+        inside = jnp.where(start, s, t)  # any time with a signal: what comes of it is not used
+        f, g2 = sde_coefficients(schedule, inside)
+        grad_log_p = -eps_from_x_0(schedule, x, x_0, inside) / schedule.sigma(inside)
+        x_s = x - (t - s) * (f * x - g2 * grad_log_p) + jnp.sqrt(g2 * (t - s)) * z
+        ddpm = posterior_mean(schedule, x, x_0, t, s) + jnp.sqrt(posterior_variance(schedule, t, s)) * z
+        return OneStep(jnp.where(start | (schedule.sigma(s) == 0), ddpm, x_s))
+
+    return Sampler(OneStep, step)
+
+
+def predictor_corrector(denoise: Denoiser, schedule: Schedule, snr: float = 0.16, corrector_steps: int = 1) -> Sampler:
+    """An ancestral step, then Langevin steps at the new time (arXiv 2011.13456, algorithms 2 to 5 and appendix F).
+
+    A Langevin step is x + epsilon score + sqrt(2 epsilon) z, epsilon = 2 (alpha_t / alpha_s)^2 (snr |z| / |score|)^2,
+    whose first factor is the paper's alpha_i = 1 - beta_i, 1 on VE. The norms are each sample's own, where the released
+    code takes their mean over the batch: a sample depends on no other. No Langevin step is taken on clean data.
 
     Args:
         denoise: the model.
         schedule: its schedule.
-        brownian: one key `[]`, or one per sample `[B]`: then a sample does not depend on the batch it is drawn in.
+        snr: the paper's r; 0.16 is what it uses for CIFAR-10 on VE.
+        corrector_steps: Langevin steps, each an evaluation more.
     """
-    return driven_by(partial(path_noise, brownian, schedule), denoise, schedule)
-
-
-def driven_by(noise: Callable[[Array, Array, Array], Array], denoise: Denoiser, schedule: Schedule) -> Sampler:
-    """The same with the noise of every step from `noise(x, t, s)`."""
+    if snr < 0 or corrector_steps < 0:
+        raise ValueError(f'snr and corrector_steps must not be negative; got {snr} and {corrector_steps}')
+    predictor, grad_log_p = ancestral(denoise, schedule), score(denoise, schedule)
 
     def step(key, state, t, s):
-        del key
-        x, past = state.x, state.past
-        x_0 = denoise(x, per_batch(t, x))
-        p = newton(schedule, x_0, past, t, s)
-        mean = posterior_mean(schedule, x, p.f[0] + p.f[1] / 2, t, s)
-        return Multistep(mean + noise(x, t, s), push(past, x_0, half_log_snr(schedule, t)))
+        scale = transition(schedule, t, s)[0] ** 2
 
-    return Sampler(lambda x: Multistep(x, no_points(x, 1)), step, order=2, least_steps=2)
+        def correct(x):
+            for i in range(corrector_steps):
+                z, g = noise(fold_in(key, 1 + i), x), grad_log_p(x, per_batch(s, x))
+                epsilon = 2 * scale * (snr * _norm(z) / _norm(g)) ** 2
+                x = x + epsilon * g + jnp.sqrt(2 * epsilon) * z
+            return x
+
+        x = predictor.step(fold_in(key, 0), state, t, s).x
+        return OneStep(jax.lax.cond(schedule.sigma(s) == 0, lambda x: x, correct, x))
+
+    return Sampler(OneStep, step)
 
 
-def path_noise(
-    brownian: Key, schedule: Schedule, x: Float[Array, 'b ...'], t: Float[Array, ''], s: Float[Array, '']
-) -> Float[Array, 'b ...']:
-    """What the reverse SDE adds from t to s, standard deviation included: DDPM's sqrt(posterior_variance) z.
-
-    Its noise is a Brownian motion W in the clock c = alpha^2 / sigma^2, scaled: sigma_s^2 / alpha_s (W(c_s) - W(c_t)).
-    That clock never ends, so W(c) = (1 + c) bridge(u) is read off a Brownian bridge in u = c / (1 + c), from 0 for
-    noise to 1 for clean data.
-    """
-    keys = brownian if brownian.ndim else jax.random.split(brownian, len(x))
-    shape = jax.ShapeDtypeStruct(x.shape[1:], x.dtype)
-    a_2, s_2 = (jnp.square(f(jnp.stack([t, s]))) for f in (schedule.alpha, schedule.sigma))
-    u = a_2 / (a_2 + s_2)
-
-    @partial(jax.vmap, out_axes=1)
-    def bridge(key):
-        path = diffrax.VirtualBrownianTree(0.0, 1.0, _TOLERANCE, shape, key)
-        at_t, at_s, at_1 = jax.vmap(path.evaluate)(jnp.append(u, 1.0))
-        return jnp.stack([at_t - u[0] * at_1, at_s - u[1] * at_1])
-
-    at_t, at_s = bridge(keys)
-    return ((a_2 + s_2)[1] * at_s - s_2[1] / s_2[0] * (a_2 + s_2)[0] * at_t) / schedule.alpha(s)
+def _norm(x):
+    """Of each sample, [B, 1, ...]."""
+    return jnp.sqrt(jnp.sum(x**2, axis=tuple(range(1, x.ndim)), keepdims=True))

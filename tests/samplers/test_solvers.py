@@ -10,7 +10,7 @@ import pytest
 
 from diffusion_jax import samplers, schedules, times
 from diffusion_jax.samplers import exponential
-from diffusion_jax.samplers.sde import driven_by, path_noise
+from diffusion_jax.samplers.sde_dpm_solver import driven_by, path_noise
 from tests import oracles
 from tests.oracles import GAUSSIAN as DATA
 from tests.samplers.test_ancestral import PATHS, bind, scales
