@@ -11,6 +11,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from diffusion_jax import (
     curricula,
     distances,
+    editing,
     objectives,
     pair_weights,
     precond,
@@ -64,6 +65,13 @@ SAMPLERS = {
     'heun': (samplers.heun(denoise, TABLE), times.uniform(5), False),
     'edm churn': (samplers.edm_churn(edm(PARAMS, None, None), VE, 5), times.karras(5), True),
     'renoise': (samplers.renoise(denoise, TABLE), times.uniform(5), True),
+    'projected, with time travel': (
+        editing.time_travel(
+            samplers.ddim(editing.project(denoise, editing.inpaint(jnp.arange(4) < 2), jnp.full((8, 4), 0.3)), TABLE),
+            TABLE,
+        ),
+        editing.travels(times.uniform(4), 2, 2), True,
+    ),
     'jump': (samplers.jump(precond.flow_map(average)(PARAMS, None, None)), times.uniform(5), False),
 }  # fmt: skip
 uniform = times.discrete_uniform(20)
