@@ -6,6 +6,9 @@ passed by name to every factory that has a parameter of that name, unless the sp
 """
 
 from diffusion_jax.build.data import build_source as build_source
+from diffusion_jax.build.editing import Given as Given
+from diffusion_jax.build.editing import Images as Images
+from diffusion_jax.build.editing import build_edit as build_edit
 from diffusion_jax.build.evaluation import build_bound as build_bound
 from diffusion_jax.build.evaluation import build_features as build_features
 from diffusion_jax.build.evaluation import build_reverse as build_reverse

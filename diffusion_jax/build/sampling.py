@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -27,8 +27,28 @@ _BOUND = {
 }
 
 
+class Sampling(NamedTuple):
+    """A config's `sample` section, checked."""
+
+    grid: np.ndarray  # [S + 1]
+    bind: Callable[..., Sampler]  # (params, cond [B] or None, edit: Denoiser -> Denoiser = none) -> Sampler
+
+
 def build_draw(experiment: Experiment, spec: Mapping[str, Any]) -> Draw:
-    """The pure function that draws samples, from a config's `sample` section (`sampler`, `times`, `clip`).
+    """The pure function that draws samples; `spec` and errors are those of `build_sampling`."""
+    grid, bind = build_sampling(experiment, spec)
+
+    def draw(params, keys, cond=None):
+        start = samplers.prior(
+            samplers.fold_in(keys, 0), experiment.schedule, (*keys.shape, *experiment.shape), grid[0]
+        )
+        return samplers.sample(bind(params, cond), samplers.fold_in(keys, 1), start, grid)
+
+    return draw
+
+
+def build_sampling(experiment: Experiment, spec: Mapping[str, Any]) -> Sampling:
+    """Grid and sampler of a config's `sample` section (`sampler`, `times`, `clip`).
 
     Raises:
         UserError: as `make`; for a sampler of another kind of model, or times that a consistency model has not seen.
@@ -40,38 +60,34 @@ def build_draw(experiment: Experiment, spec: Mapping[str, Any]) -> Draw:
     _check_times(experiment, grid)
     clip = guidance.clip if spec['clip'] else lambda denoise: denoise
 
-    def bind(params, cond):
+    def bind(params, cond, edit=lambda denoise: denoise):
         context: dict[str, Any] = {**experiment.context, 'n': len(grid) - 1}
         for name, (model, _) in _BOUND.items():
             if model in experiment.models:
                 context[name] = experiment.models[model](params, cond, None)
         for name in context.keys() & {'denoise', 'consistency'}:
-            context[name] = clip(context[name])
+            context[name] = edit(clip(context[name]))
         if 'denoise_with_variance' in context:
-            context['denoise_with_variance'] = guidance.on_x_0(clip, context['denoise_with_variance'])
+            context['denoise_with_variance'] = guidance.on_x_0(
+                lambda denoise: edit(clip(denoise)), context['denoise_with_variance']
+            )
         return make(samplers, spec['sampler'], context, 'config.sample.sampler')
 
-    def draw(params, keys, cond=None):
-        sampler: Sampler = bind(params, cond)
-        start = samplers.prior(
-            samplers.fold_in(keys, 0), experiment.schedule, (*keys.shape, *experiment.shape), grid[0]
-        )
-        return samplers.sample(sampler, samplers.fold_in(keys, 1), start, grid)
-
     bind({}, None)  # so that a wrong spec fails before anything is restored or compiled
-    return draw
+    return Sampling(grid, bind)
 
 
-def _asks_for(name):
+def asks_for(name: str) -> set[str]:
+    """The kinds of models that a sampler is made from."""
     return inspect.signature(getattr(samplers, name)).parameters.keys() & _BOUND.keys()
 
 
 def _check_kind(experiment, spec):
     name = spec.get('name')
     has = {asked for asked, (model, _) in _BOUND.items() if model in experiment.models}
-    if name in samplers.__all__ and not _asks_for(name) <= has:
-        wanted = ' and '.join(_BOUND[asked][1] for asked in sorted(_asks_for(name) - has))
-        fit = ', '.join(other for other in samplers.__all__ if _asks_for(other) <= has)
+    if name in samplers.__all__ and not asks_for(name) <= has:
+        wanted = ' and '.join(_BOUND[asked][1] for asked in sorted(asks_for(name) - has))
+        fit = ', '.join(other for other in samplers.__all__ if asks_for(other) <= has)
         trained = ' and '.join(_BOUND[asked][1] for asked in sorted(has))
         raise UserError(f'config.sample.sampler: {name} needs {wanted}, and this run trained {trained}: use {fit}')
 

@@ -16,14 +16,14 @@ class Operator(NamedTuple):
     pinv: Callable[[Array], Array]  # y [B, ...] -> x [B, ...], with A(pinv(A(x))) = A(x)
 
 
-def inpaint(mask: Bool[Array, '...']) -> Operator:
-    """The values where the mask is True are known; `mask` has the axes of one sample, some may have size one.
+def inpaint(known: Bool[Array, '...']) -> Operator:
+    """The values where `known` is True are known; it has the axes of one sample, some may have size one.
 
     A+ A is exact: a known value passes it bit for bit.
     """
 
     def A(x):
-        return jnp.where(mask[None], x, 0)
+        return jnp.where(known[None], x, 0)
 
     return Operator(A, A)
 
@@ -32,12 +32,14 @@ def colourise(weights: Sequence[float] = CM_LUMA) -> Operator:
     """The weighted sum over the last axis is known, `[..., 1]`; equal weights are DDNM's (arXiv 2212.00490).
 
     Raises:
-        ValueError: for weights that are all 0.
+        ValueError: for weights that are all 0, and in use for samples with another number of channels.
     """
     if not any(weights):
         raise ValueError(f'one weight at least must not be 0; got {weights}')
 
     def A(x):
+        if x.shape[-1] != len(weights):
+            raise ValueError(f'there are weights for {len(weights)} channels, samples have {x.shape[-1]}')
         w = jnp.asarray(weights, x.dtype)
         return jnp.sum(x * _along_last(w, x), -1, keepdims=True)
 

@@ -54,3 +54,5 @@ def test_refusals():
         editing.super_resolve(2).A(jnp.zeros((1, 4)))
     with pytest.raises(ValueError, match='one weight at least'):
         editing.colourise((0.0, 0.0))
+    with pytest.raises(ValueError, match='weights for 3 channels, samples have 1'):
+        editing.colourise().A(jnp.zeros((1, 4, 4, 1)))
