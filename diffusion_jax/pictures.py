@@ -18,12 +18,12 @@ def is_image(shape: tuple[int, ...]) -> bool:
 
 
 def storable(x: np.ndarray) -> np.ndarray:
-    """Images in [-1, 1] as uint8 `[n, H, W, C]`; anything else as it is."""
-    return np.asarray(to_uint8(x)) if is_image(x.shape[1:]) else x
+    """Images in [-1, 1] as uint8 `[n, H, W, C]`; anything else, uint8 images included, as it is."""
+    return np.asarray(to_uint8(x)) if is_image(x.shape[1:]) and x.dtype != np.uint8 else x
 
 
 def save(path: Path, x: np.ndarray) -> None:
-    """Writes samples `[n, ...]` in [-1, 1] as one PNG; points `[n, D]` by their first two coordinates."""
+    """Writes samples `[n, ...]` in [-1, 1] or uint8 images as one PNG; points `[n, D]` by their first coordinates."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if is_image(x.shape[1:]):
         save_png(path, image_grid(_framed(x), columns=int(np.ceil(np.sqrt(len(x))))))

@@ -4,18 +4,18 @@ r"""Draws samples from a trained model.
         --seed=0 --out=runs/mnist/ddim50
 
 writes OUT.npz (uint8 images, or float32 points) and OUT.png. Samplers and grids take arguments as name:key=value, for
-example --sampler=ddim:eta=0.5 --grid=quadratic.
+example --sampler=ddim:eta=0.5 --grid=quadratic. An interrupted command goes on where it was when it is given again.
 """
 
 import time
 from pathlib import Path
 
 import jax
-import numpy as np
 from absl import flags
 
 from diffusion_jax import build, cli, pictures, runs
-from diffusion_jax.generate import generate
+from diffusion_jax.generate import batches
+from diffusion_jax.sample_file import fill
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a trained run.', required=True)
 _NUM = flags.DEFINE_integer('num', 64, 'How many samples.', lower_bound=1)
@@ -35,17 +35,21 @@ def main() -> None:
     spec = runs.sample_spec(run.config['sample'], _SAMPLER.value, _STEPS.value, _GRID.value)
     draw = jax.jit(build.build_draw(run.experiment, spec))
     size = _BATCH.value or spec['batch_size']
-    start = time.perf_counter()
-    with runs.progress_bar('sampling', _NUM.value) as progress:
-        key = jax.random.key(_SEED.value)
-        x = generate(draw, run.params, key, _NUM.value, size, run.mesh, run.experiment.num_classes, progress)
-    seconds = time.perf_counter() - start
+    key = jax.random.key(_SEED.value)
     name = '_'.join([_name(spec['sampler']), _name(spec['times']), f'seed{_SEED.value}'])
     out = Path(_OUT.value) if _OUT.value else Path(_WORKDIR.value) / 'samples' / name
-    out.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(out.with_name(f'{out.name}.npz'), samples=pictures.storable(x))
+    file = out.with_name(f'{out.name}.npz')
+
+    def draw_from(first):
+        return batches(draw, run.params, key, _NUM.value, size, run.mesh, run.experiment.num_classes, first)
+
+    start = time.perf_counter()
+    request = {'run': str(Path(_WORKDIR.value).resolve()), 'step': run.step, 'sample': spec, 'seed': _SEED.value}
+    with runs.progress_bar('sampling', _NUM.value) as progress:
+        x = fill(file, request, _NUM.value, draw_from, progress)
+    seconds = time.perf_counter() - start
     pictures.save(out.with_name(f'{out.name}.png'), x[:256])
-    print(f'{_NUM.value} samples of step {run.step} in {seconds:.1f} s (compilation included): {out}.npz, {out}.png')
+    print(f'{_NUM.value} samples of step {run.step} in {seconds:.1f} s (compilation included): {file}, {out}.png')
 
 
 def _name(spec):

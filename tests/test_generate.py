@@ -7,7 +7,7 @@ import pytest
 
 from diffusion_jax import build, sharding
 from diffusion_jax.errors import UserError
-from diffusion_jax.generate import generate
+from diffusion_jax.generate import batches, generate
 from tests import tiny
 
 KEY = jax.random.key(3)
@@ -26,6 +26,13 @@ def test_every_batch_gives_the_same_samples(devices, batch_size):
     keys = jax.vmap(jax.random.fold_in, (None, 0))(KEY, jnp.arange(13))
     np.testing.assert_array_equal(x, echo({}, keys, None))
     assert len(np.unique(x)) == 26
+
+
+@pytest.mark.parametrize('first', [4, 9])
+def test_going_on_from_any_index(first):
+    rest = batches(jax.jit(echo), {}, KEY, 13, 3, sharding.make_mesh(1), num_classes=5, first=first)
+    whole = generate(jax.jit(echo), {}, KEY, 13, 100, sharding.make_mesh(1), num_classes=5)
+    np.testing.assert_array_equal(np.concatenate(list(rest)), whole[first:])
 
 
 def test_classes_go_round():

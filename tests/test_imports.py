@@ -27,7 +27,7 @@ TIERS = [
         'search',
     },
     {'samplers', 'guidance', 'objectives', 'likelihood', 'editing'},
-    {'step', 'evaluation', 'state', 'checkpoint', 'workdir', 'logs', 'generate', 'pictures'},
+    {'step', 'evaluation', 'state', 'checkpoint', 'workdir', 'logs', 'generate', 'pictures', 'sample_file'},
     {'specs'},
     {'build'},
     {'loop', 'runs'},

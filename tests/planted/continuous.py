@@ -9,7 +9,7 @@ GRADIENT = TESTS + 'test_gradient_in_closed_form'
 ALGORITHM = TESTS + 'test_tangent_is_the_algorithms_with_a_finite_difference_for_dF_dt'
 WEIGHT = TESTS + 'test_the_adaptive_weight_and_its_optimum'
 INFINITE = TESTS + 'test_a_tangent_that_is_not_finite_shows_in_its_metric'
-LOG_WEIGHT, TIMES = 'tests/nets/test_log_weight.py::', 'tests/test_times.py::'
+LOG_WEIGHT, DISTRIBUTIONS = 'tests/nets/test_log_weight.py::', 'tests/times/test_distributions.py::'
 
 MUTANTS = tuple(Mutant(*row) for row in [
     ('sCM tangent uphill', FILE, 'stop_gradient(F) - g)', 'stop_gradient(F) + g)', GRADIENT + '[0.8-False]'),
@@ -66,10 +66,10 @@ MUTANTS = tuple(Mutant(*row) for row in [
     ('sCM weight of another noise level', FILE, 'jnp.abs(jnp.tan(t))', 'jnp.sin(t)', WEIGHT),
     ('sCM weight of NaN at pi/2', FILE, 'jnp.abs(jnp.tan(t))', 'jnp.tan(t)',
      TESTS + 'test_finite_at_both_ends'),
-    ('sCM angles without sigma_data', 'times.py', '(key, shape) / sigma_data)', '(key, shape))',
-     TIMES + 'test_angles_are_scms'),
-    ('sCM angles by another mean', 'times.py', 'def arctan_log_normal(P_mean: float = -1.0',
-     'def arctan_log_normal(P_mean: float = 1.0', TIMES + 'test_angles_are_scms'),
+    ('sCM angles without sigma_data', 'times/distributions.py', '(key, shape) / sigma_data)', '(key, shape))',
+     DISTRIBUTIONS + 'test_angles_are_scms'),
+    ('sCM angles by another mean', 'times/distributions.py', 'def arctan_log_normal(P_mean: float = -1.0',
+     'def arctan_log_normal(P_mean: float = 1.0', DISTRIBUTIONS + 'test_angles_are_scms'),
     ('TrigFlow weight without sigma_data', 'weights.py', '1 / schedule.sigma(t) ** 2',
      '1 / schedule.alpha(t) ** 2', 'tests/test_weights.py::test_values'),
     ('log-weight not zero at first', 'nets/log_weight.py', 'kernel_init=nn.initializers.zeros, ', '',

@@ -4,7 +4,7 @@ from tests.planted.mutant import Mutant
 
 # fmt: off
 MEAN_FLOW, SHORTCUT = 'tests/objectives/test_mean_flow.py::', 'tests/objectives/test_shortcut.py::'
-FLOW_MAP, TIMES, MLP = 'tests/test_flow_map.py::', 'tests/test_times.py::', 'tests/nets/test_mlp.py::'
+FLOW_MAP, PAIRS, MLP = 'tests/test_flow_map.py::', 'tests/times/test_pairs.py::', 'tests/nets/test_mlp.py::'
 IDENTITY = MEAN_FLOW + 'test_the_identity_holds_at_the_exact_average_velocity_and_only_there[0.0]'
 FIXED = MEAN_FLOW + 'test_training_has_the_exact_function_as_its_fixed_point'
 GUIDED = MEAN_FLOW + 'test_guided_target'
@@ -51,11 +51,12 @@ MUTANTS = tuple(Mutant(*row) for row in [
      MEAN_FLOW + 'test_every_draw_has_its_own_key'),
     ('mean flow dropout shares a key', 'objectives/mean_flow.py', 'flow_model(params, cond, key_dropout)',
      'flow_model(params, cond, key_pairs)', MEAN_FLOW + 'test_every_draw_has_its_own_key'),
-    ('mean flow pairs unordered', 'times.py', 'return t, jnp.where(jax.random.bernoulli(key_share, share, shape), '
-     'jnp.minimum(a, b), t)', 'return t, jnp.where(jax.random.bernoulli(key_share, share, shape), b, t)',
-     TIMES + 'test_logit_normal_pairs_are_the_order_statistics_of_two_draws'),
-    ('mean flow share upside down', 'times.py', 'jnp.minimum(a, b), t)', 't, jnp.minimum(a, b))',
-     TIMES + 'test_logit_normal_pairs_are_the_order_statistics_of_two_draws'),
+    ('mean flow pairs unordered', 'times/pairs.py',
+     'return t, jnp.where(jax.random.bernoulli(key_share, share, shape), jnp.minimum(a, b), t)',
+     'return t, jnp.where(jax.random.bernoulli(key_share, share, shape), b, t)',
+     PAIRS + 'test_logit_normal_pairs_are_the_order_statistics_of_two_draws'),
+    ('mean flow share upside down', 'times/pairs.py', 'jnp.minimum(a, b), t)', 't, jnp.minimum(a, b))',
+     PAIRS + 'test_logit_normal_pairs_are_the_order_statistics_of_two_draws'),
     ('average velocity sees s', 'precond.py', 'jnp.stack([t, t - s], axis=-1)', 'jnp.stack([t, s], axis=-1)',
      FLOW_MAP + 'test_what_the_network_sees'),
     ('average velocity sees an unscaled gap', 'precond.py', 'scale * jnp.stack([t, t - s], axis=-1)',
@@ -78,9 +79,9 @@ MUTANTS = tuple(Mutant(*row) for row in [
     ('shortcut target learns', 'objectives/shortcut.py',
      'jax.lax.stop_gradient(jnp.where(per_sample(s < t, v), halves, v))', 'jnp.where(per_sample(s < t, v), halves, v)',
      SHORTCUT + 'test_the_target_is_frozen_and_none_is_the_current_parameters'),
-    ('shortcut steps out of line', 'times.py', 'jax.random.randint(key_t, shape, 1, n + 1)',
+    ('shortcut steps out of line', 'times/pairs.py', 'jax.random.randint(key_t, shape, 1, n + 1)',
      'jax.random.randint(key_t, shape, 1, M + 1)', SHORTCUT + 'test_dyadic_pairs_are_aligned_steps_of_every_size'),
-    ('shortcut least step drawn', 'times.py', 'M.bit_length() - 1)', 'M.bit_length())',
+    ('shortcut least step drawn', 'times/pairs.py', 'M.bit_length() - 1)', 'M.bit_length())',
      SHORTCUT + 'test_dyadic_pairs_are_aligned_steps_of_every_size'),
 ])
 # fmt: on

@@ -10,7 +10,7 @@ TARGET, ZERO = (
 )
 ROLES = PROGRESSIVE + 'test_the_student_has_dropout_and_the_weight_and_the_teacher_its_own_parameters_and_no_gradient'
 CHURN = EDM + 'test_every_step_with_churn_is_the_papers_and_so_are_the_moments'
-TIMES, CURRICULA = 'tests/test_times.py::', 'tests/test_curricula.py::'
+GRIDS, CURRICULA = 'tests/times/test_grids.py::', 'tests/test_curricula.py::'
 ANNEAL, SEARCH = 'tests/test_anneal.py::', 'tests/test_search.py::'
 LOSS = 'objectives/progressive.py'
 
@@ -52,14 +52,15 @@ MUTANTS = tuple(Mutant(*row) for row in [
     ('S_noise forgotten', 'samplers/edm.py', 'std * S_noise * noise', 'std * noise', CHURN),
     ('root of a rounded difference', 'samplers/edm.py', 't * jnp.sqrt(gamma * (2 + gamma))',
      'jnp.sqrt((t + gamma * t) ** 2 - t**2)', EDM + 'test_no_churn_is_heun_and_the_defaults_are_the_papers'),
-    ('multistep ends at sigma_min', 'times.py', 'karras(_steps(n) + 1, sigma_min, sigma_max, rho)[:n]',
-     'karras(_steps(n), sigma_min, sigma_max, rho)[:n]', TIMES + 'test_multistep_levels_end_above_sigma_min'),
-    ('at repeats 0', 'times.py', 't if t[-1] == 0 else np.append(t, 0.0)', 'np.append(t, 0.0)',
-     TIMES + 'test_at_is_the_times_given'),
-    ('at takes equal times', 'times.py', '(np.diff(t) < 0).all() and (t >= 0)', '(np.diff(t) <= 0).all() and (t >= 0)',
-     TIMES + 'test_at_refuses_times_that_are_no_grid'),
-    ('at takes negative times', 'times.py', 'and (t >= 0).all() and', 'and',
-     TIMES + 'test_at_refuses_times_that_are_no_grid'),
+    ('multistep ends at sigma_min', 'times/grids.py', 'karras(_steps(n) + 1, sigma_min, sigma_max, rho)[:n]',
+     'karras(_steps(n), sigma_min, sigma_max, rho)[:n]', GRIDS + 'test_multistep_levels_end_above_sigma_min'),
+    ('at repeats 0', 'times/grids.py', 't if t[-1] == 0 else np.append(t, 0.0)', 'np.append(t, 0.0)',
+     GRIDS + 'test_at_is_the_times_given'),
+    ('at takes equal times', 'times/grids.py', '(np.diff(t) < 0).all() and (t >= 0)',
+     '(np.diff(t) <= 0).all() and (t >= 0)',
+     GRIDS + 'test_at_refuses_times_that_are_no_grid'),
+    ('at takes negative times', 'times/grids.py', 'and (t >= 0).all() and', 'and',
+     GRIDS + 'test_at_refuses_times_that_are_no_grid'),
     ('search keeps the worse side', 'search.py', 'if values[0] < values[1]', 'if values[0] > values[1]',
      SEARCH + 'test_ternary_search_closes_in_on_the_minimum'),
     ('search returns the last point', 'search.py', 'if value < least:', 'if True:',

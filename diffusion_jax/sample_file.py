@@ -1,0 +1,64 @@
+"""A file of samples that is filled batch by batch: what is drawn survives an interruption."""
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from diffusion_jax import workdir
+from diffusion_jax.errors import Interrupted
+from diffusion_jax.pictures import storable
+
+
+def fill(
+    path: Path,
+    request: Mapping[str, Any],
+    num: int,
+    draw_from: Callable[[int], Iterator[np.ndarray]],
+    progress: Callable[[int], None] = lambda done: None,
+) -> np.ndarray:
+    """Draws `num` samples into `path`, an .npz with the one array `samples`, and returns it.
+
+    Until they are all there they lie in two files beside it, with a dot before their names. The same request finds
+    them and goes on after the last batch that was written; another request begins anew.
+
+    Args:
+        path: of the .npz.
+        request: all that the samples depend on, as JSON has it.
+        num: how many.
+        draw_from: yields batches `[b, ...]` of the samples from an index on, in order.
+        progress: called with the number of samples done.
+
+    Raises:
+        Interrupted: on Ctrl-C, with what is saved.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows_file = path.with_name(f'.{path.stem}.unfinished.npy')
+    done_file = path.with_name(f'.{path.stem}.unfinished.json')
+    request = {**request, 'num': num}
+    found = workdir.read_json(done_file, {})
+    done = found['done'] if found.get('request') == request and rows_file.exists() else 0
+    rows = np.lib.format.open_memmap(rows_file, mode='r+') if done else None
+    progress(done)
+    try:
+        for part in draw_from(done):
+            part = storable(part)
+            if rows is None:
+                done_file.unlink(missing_ok=True)  # it may tell of another request's rows
+                rows = np.lib.format.open_memmap(rows_file, 'w+', part.dtype, (num, *part.shape[1:]))
+            rows[done : done + len(part)] = part
+            rows.flush()
+            done += len(part)
+            workdir.write_json(done_file, {'request': request, 'done': done})
+            progress(done)
+    except KeyboardInterrupt as error:
+        message = f'stopped after {done} of {num} samples. Run the same command again to go on.'
+        raise Interrupted(message) from error
+    assert rows is not None
+    unfinished = path.with_name(f'.{path.stem}.unfinished.npz')
+    np.savez_compressed(unfinished, samples=rows)
+    unfinished.replace(path)
+    rows_file.unlink()
+    done_file.unlink()
+    return np.asarray(rows)

@@ -1,0 +1,43 @@
+"""Time grids (decreasing, ending at clean data, t = 0), distributions of training times p(t), and pairs of them."""
+
+from diffusion_jax.times.distributions import TimeDistribution as TimeDistribution
+from diffusion_jax.times.distributions import (
+    arctan_log_normal,
+    continuous_uniform,
+    discrete_uniform,
+    log_normal,
+    logit_normal,
+)
+from diffusion_jax.times.grids import Grid as Grid
+from diffusion_jax.times.grids import at, karras, leading, log_snr, multistep, quadratic, trailing, uniform
+from diffusion_jax.times.pairs import Pairs as Pairs
+from diffusion_jax.times.pairs import (
+    continuous_pairs,
+    dyadic_pairs,
+    log_normal_pairs,
+    logit_normal_pairs,
+    neighbours,
+    uniform_pairs,
+)
+
+__all__ = [
+    'arctan_log_normal',
+    'at',
+    'continuous_pairs',
+    'continuous_uniform',
+    'discrete_uniform',
+    'dyadic_pairs',
+    'karras',
+    'leading',
+    'log_normal',
+    'log_normal_pairs',
+    'log_snr',
+    'logit_normal',
+    'logit_normal_pairs',
+    'multistep',
+    'neighbours',
+    'quadratic',
+    'trailing',
+    'uniform',
+    'uniform_pairs',
+]

@@ -1,0 +1,98 @@
+"""Time grids: float64 NumPy vectors `[n + 1]`, n steps from the noisiest time to 0, clean data.
+
+Those that take `T` lie on the points k / T of DDPM's table.
+"""
+
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from diffusion_jax import schedules
+from diffusion_jax.types import Schedule
+
+Grid = Float[np.ndarray, ' n_plus_1']
+
+
+def uniform(n: int, t_max: float = 1.0) -> Grid:
+    """Equal steps from t_max to 0; for T divisible by n and t_max = 1, the DDIM sub-sequence that starts at T."""
+    return t_max * np.arange(_steps(n), -1, -1) / n
+
+
+def trailing(n: int, T: int = 1000) -> Grid:
+    """Equal steps of T / n rounded to the table, from k = T down (diffusers' `trailing`; arXiv 2305.08891, table 2)."""
+    return np.round(np.arange(_steps(n, T), -1, -1) * (T / n)) / T
+
+
+def leading(n: int, T: int = 1000) -> Grid:
+    """DDIM's released uniform sub-sequence: k = 1 + i floor(T / n), so that n = 10 starts at k = 901 of 1000."""
+    return _to_zero(1 + np.arange(_steps(n, T)) * (T // n), T)
+
+
+def quadratic(n: int, T: int = 1000, t_max: float = 0.8) -> Grid:
+    """DDIM's quadratic sub-sequence, k = 1 + floor(i^2 t_max T / (n - 1)^2) (arXiv 2010.02502, appendix D.2).
+
+    As released it ends at 0.8 T. There it also repeats small indices from about n = 50 on, each a wasted evaluation;
+    here a repeated index moves up to the next free one.
+    """
+    i = np.arange(_steps(n, T))
+    root = np.linspace(0, np.sqrt(t_max * T), n) if n > 1 else np.sqrt([t_max * T])
+    k = 1 + np.floor(root**2 + 1e-9)
+    # With t_max = 1 the formula's last index is T, one beyond the table.
+    return _to_zero(np.minimum(np.maximum.accumulate(k - i) + i, T - n + 1 + i), T)
+
+
+def karras(n: int, sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = 7.0) -> Grid:
+    """EDM's grid for the VE schedule: n levels equally spaced in sigma^(1/rho), then 0 (arXiv 2206.00364, eq. 5)."""
+    i = np.arange(_steps(n)) / max(n - 1, 1)
+    return np.append((sigma_max ** (1 / rho) + i * (sigma_min ** (1 / rho) - sigma_max ** (1 / rho))) ** rho, 0.0)
+
+
+def multistep(n: int, sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = 7.0) -> Grid:
+    """`n` levels for multistep consistency sampling: Karras' grid of n + 1 levels, whose last, sigma_min, is left out.
+
+    A consistency function is the identity at sigma_min: an evaluation there would be wasted.
+    """
+    return np.append(karras(_steps(n) + 1, sigma_min, sigma_max, rho)[:n], 0.0)
+
+
+def at(times: str | float | int | Sequence[float | int]) -> Grid:
+    """The given times, then 0 if it is not the last of them: `[80, 0.821]`, or '80/0.821' as on a command line.
+
+    Raises:
+        ValueError: for times that do not decrease, are negative or not finite, or make no step.
+    """
+    parts = times.split('/') if isinstance(times, str) else np.atleast_1d(times)
+    t = np.array([float(part) for part in parts])
+    if not (np.isfinite(t).all() and (np.diff(t) < 0).all() and (t >= 0).all() and (t > 0).any()):
+        raise ValueError(f'times must be finite, decrease and not be negative, and the first be above 0; got {times!r}')
+    return t if t[-1] == 0 else np.append(t, 0.0)
+
+
+def log_snr(n: int, schedule: Schedule, t_min: float = 1e-3, t_max: float = 1.0) -> Grid:
+    """`n` times from t_max to t_min equally spaced in log-SNR, then 0 (DPM-Solver, arXiv 2206.00927).
+
+    Raises:
+        ValueError: where the log-SNR is not finite, as at a t_max with alpha = 0.
+    """
+    lam_min, lam_max = (float(schedules.log_snr(schedule, jnp.asarray(t))) for t in (t_max, t_min))
+    if not np.isfinite([lam_min, lam_max]).all():
+        raise ValueError(f'log-SNR must be finite at t_max = {t_max} and t_min = {t_min}; got {lam_min} and {lam_max}')
+    targets = np.linspace(lam_min, lam_max, _steps(n))
+    lo, hi = np.full(n, t_min), np.full(n, t_max)
+    for _ in range(60):
+        mid = (lo + hi) / 2
+        noisier = np.asarray(schedules.log_snr(schedule, jnp.asarray(mid))) < targets
+        lo, hi = np.where(noisier, lo, mid), np.where(noisier, mid, hi)
+    return np.concatenate([[t_max], ((lo + hi) / 2)[1:], [0.0]])
+
+
+def _steps(n, T=None):
+    if n < 1 or (T is not None and n > T):
+        raise ValueError(f'a grid needs at least 1 step{"" if T is None else f" and at most T = {T}"}; got {n}')
+    return n
+
+
+def _to_zero(increasing_k, T):
+    return np.append(increasing_k[::-1] / T, 0.0)

@@ -1,0 +1,129 @@
+"""Pairs of training times: functions `(key, shape, step) -> (t, s)`, t > s; those of flow maps have t = s as well."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from diffusion_jax.curricula import Curriculum
+from diffusion_jax.times.distributions import log_normal, logit_normal
+from diffusion_jax.times.grids import Grid
+from diffusion_jax.types import Array, Key
+
+Pairs = Callable[[Key, tuple[int, ...], Array], tuple[Array, Array]]
+
+
+def neighbours(grid: Grid) -> Pairs:
+    """Neighbours t, s of any of the grids above, each pair as probable, the one that ends at clean data included.
+
+    For consistency functions that are the identity at t = 0 (see `precond.v`).
+    """
+    t, s = grid[:-1], grid[1:]
+
+    def pairs(key, shape, step):
+        n = jax.random.randint(key, shape, 0, len(t))
+        return jnp.asarray(t, float)[n], jnp.asarray(s, float)[n]
+
+    return pairs
+
+
+def uniform_pairs(N: Curriculum, sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = 7.0) -> Pairs:
+    """CD's and CT's neighbours t_{n+1}, t_n, n uniform on 1 .. N - 1, of Karras' grid (arXiv 2303.01469, section 4)."""
+
+    def pairs(key, shape, step):
+        n = jax.random.randint(key, shape, 1, N(step))
+        return _neighbours(n, N(step), sigma_min, sigma_max, rho)
+
+    return pairs
+
+
+def log_normal_pairs(
+    N: Curriculum,
+    P_mean: float = -1.1,
+    P_std: float = 2.0,
+    sigma_min: float = 0.002,
+    sigma_max: float = 80.0,
+    rho: float = 7.0,
+) -> Pairs:
+    """ICT's: the same neighbours, an interval as probable as ln sigma ~ N(P_mean, P_std^2) falls into it.
+
+    Source: arXiv 2310.14189. A difference of normal distribution functions per interval, normalised, is
+    what a truncated normal variable gives: so no table is needed that would change its size with N.
+    """
+    lo, hi = ((np.log(sigma) - P_mean) / P_std for sigma in (sigma_min, sigma_max))
+
+    def pairs(key, shape, step):
+        sigma = jnp.exp(P_mean + P_std * jax.random.truncated_normal(key, lo, hi, shape))
+        u = (sigma ** (1 / rho) - sigma_min ** (1 / rho)) / (sigma_max ** (1 / rho) - sigma_min ** (1 / rho))
+        n = 1 + jnp.clip(jnp.floor(u * (N(step) - 1)), 0, N(step) - 2)
+        return _neighbours(n, N(step), sigma_min, sigma_max, rho)
+
+    return pairs
+
+
+def continuous_pairs(
+    every: int, P_mean: float = -1.1, P_std: float = 2.0, q: float = 2.0, k: float = 8.0, b: float = 1.0
+) -> Pairs:
+    """ECT's: ln t ~ N(P_mean, P_std^2), s = max(0, t (1 - n(t) / q^a)), n(t) = 1 + k sigmoid(-b t).
+
+    Source: arXiv 2406.14548, with a = 1 + floor(step / every) as in the released code; where s = 0 the loss is the
+    denoising one, as at the start for most t.
+    """
+
+    def pairs(key, shape, step):
+        t = log_normal(P_mean, P_std)(key, shape)
+        n = 1 + k * jax.nn.sigmoid(-b * t)
+        a = 1 + step // every
+        # Floored, so that t - s keeps some digits however many stages there are.
+        gap = jnp.maximum(n * q ** -a.astype(t.dtype), jnp.sqrt(jnp.finfo(t.dtype).eps))
+        return t, jnp.maximum(t * (1 - gap), 0)
+
+    return pairs
+
+
+def logit_normal_pairs(mean: float = -0.4, std: float = 1.0, share: float = 0.25) -> Pairs:
+    """MeanFlow's: the larger and the smaller of two logit-normal draws (arXiv 2505.13447, section 4.3).
+
+    With probability 1 - share the smaller is set to t, exactly; the released code counts off that part of a batch.
+    """
+
+    def pairs(key, shape, step):
+        key_times, key_share = jax.random.split(key)
+        a, b = logit_normal(mean, std)(key_times, (2, *shape))
+        t = jnp.maximum(a, b)
+        return t, jnp.where(jax.random.bernoulli(key_share, share, shape), jnp.minimum(a, b), t)
+
+    return pairs
+
+
+def dyadic_pairs(M: int = 128, share: float = 0.25) -> Pairs:
+    """Shortcut models': steps d = 1, 1/2, .. 2/M, equally probable, from a multiple of d (arXiv 2410.12557, section 3).
+
+    With probability 1 - share s = t, a multiple of 1 / M. The share is each pair's own probability, as above.
+
+    Raises:
+        ValueError: M is no power of two above 1.
+    """
+    if M < 2 or M & (M - 1):
+        raise ValueError(f'M must be a power of two above 1; got {M}')
+
+    def pairs(key, shape, step):
+        key_d, key_t, key_share = jax.random.split(key, 3)
+        apart = jax.random.bernoulli(key_share, share, shape)
+        n = jnp.where(apart, 2 ** jax.random.randint(key_d, shape, 0, M.bit_length() - 1), M)  # steps of size d in all
+        k = jax.random.randint(key_t, shape, 1, n + 1)
+        return k / n, jnp.where(apart, k - 1, k) / n
+
+    return pairs
+
+
+def _neighbours(n, N, sigma_min, sigma_max, rho):
+    """t_{n+1} and t_n of Karras' grid t_1 < .. < t_N; t_1 is sigma_min exactly, where consistency models are bound."""
+
+    def point(i):
+        u = (i - 1) / (N - 1)
+        t = (sigma_min ** (1 / rho) + u * (sigma_max ** (1 / rho) - sigma_min ** (1 / rho))) ** rho
+        return jnp.where(i == 1, sigma_min, t)
+
+    return point(n + 1), point(n)

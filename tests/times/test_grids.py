@@ -1,0 +1,120 @@
+import numpy as np
+import pytest
+
+from diffusion_jax import schedules, specs, times
+
+NS = (1, 2, 10, 50, 1000)
+# name: grid of n steps, largest time, n to try
+GRIDS = {
+    'uniform': (times.uniform, 1.0, NS),
+    'trailing': (times.trailing, 1.0, (*NS, 7, 333)),
+    'leading': (times.leading, 1.0, (*NS, 7, 333)),
+    'quadratic': (times.quadratic, 1.0, (*NS, 7, 333, 999)),
+    'quadratic to T': (lambda n: times.quadratic(n, t_max=1.0), 1.0, NS),
+    'karras': (times.karras, 80.0, NS),
+    'multistep': (times.multistep, 80.0, NS),
+    'log_snr': (lambda n: times.log_snr(n, schedules.LinearVP()), 1.0, (1, 2, 10, 50)),
+    'log_snr table': (lambda n: times.log_snr(n, schedules.DiscreteVP(schedules.linear_betas())), 1.0, (1, 10)),
+}
+
+
+@pytest.mark.parametrize('name', GRIDS)
+def test_grids_decrease_to_clean_data(name):
+    grid, largest, ns = GRIDS[name]
+    for n in ns:
+        t = grid(n)
+        assert t.shape == (n + 1,)
+        assert (np.diff(t) < 0).all()
+        assert t[-1] == 0
+        assert t[0] <= largest * (1 + 1e-12)
+        if name in ('trailing', 'leading', 'quadratic', 'quadratic to T'):
+            np.testing.assert_array_equal(t, np.round(t * 1000) / 1000)
+
+
+def test_paper_values():
+    def k(t):
+        return np.round(t * 1000).astype(int).tolist()
+
+    assert k(times.uniform(10)) == [*range(1000, -1, -100)]
+    assert k(times.trailing(10)) == [*range(1000, -1, -100)]
+    assert k(times.trailing(7)) == [1000, 857, 714, 571, 429, 286, 143, 0]
+    assert k(times.leading(10)) == [*range(901, 0, -100), 0]
+    assert k(times.leading(1000)) == [*range(1000, -1, -1)]
+    # The released `np.linspace(0, np.sqrt(T * 0.8), S) ** 2` cut to integers; the table's k is that index plus one.
+    index = [0, 9, 39, 88, 158, 246, 355, 483, 632, 800]
+    assert k(times.quadratic(10))[::-1] == [0, *(i + 1 for i in index)]
+    # At S = 50 it repeats an index, which pushes two on; all other points are the released ones.
+    released = (np.linspace(0, np.sqrt(800), 50) ** 2 + 1e-9).astype(int)
+    assert released[:3].tolist() == [0, 0, 1]
+    ours = k(times.quadratic(50))[::-1]
+    assert ours[:5] == [0, 1, 2, 3, 4]
+    assert ours[5:] == (released[4:] + 1).tolist()
+
+
+def test_karras_and_uniform_values():
+    np.testing.assert_allclose(times.karras(2), [80.0, 0.002, 0.0])
+    rho = [80 ** (1 / 7), (80 ** (1 / 7) + 0.002 ** (1 / 7)) / 2]
+    np.testing.assert_allclose(times.karras(3)[:2], [rho[0] ** 7, rho[1] ** 7])
+    np.testing.assert_allclose(times.uniform(4, t_max=2.0), [2, 1.5, 1, 0.5, 0])
+
+
+def test_multistep_levels_end_above_sigma_min():
+    np.testing.assert_array_equal(times.multistep(1), [80, 0])
+    middle = ((80 ** (1 / 7) + 0.002 ** (1 / 7)) / 2) ** 7
+    np.testing.assert_allclose(times.multistep(2), [80, middle, 0])
+    np.testing.assert_allclose(times.multistep(3, 0.1, 10.0, 1.0), [10, 6.7, 3.4, 0])
+
+
+@pytest.mark.parametrize(
+    ('given', 'want'),
+    [
+        ('80/0.821/0', [80, 0.821, 0]),
+        ('80/0.821', [80, 0.821, 0]),
+        ('1e1', [10, 0]),
+        (80, [80, 0]),  # what a command line makes of `at:times=80`
+        (1.5, [1.5, 0]),
+        ((80, 2.5), [80, 2.5, 0]),
+        ([3.0, 2.0, 1.0, 0.0], [3, 2, 1, 0]),
+    ],
+)
+def test_at_is_the_times_given(given, want):
+    grid = times.at(given)
+    np.testing.assert_array_equal(grid, want)
+    assert grid.dtype == np.float64
+
+
+def test_at_can_be_given_on_a_command_line():
+    for text in ('at:times=80/0.821', 'at:times=80', 'at:times=1.5'):
+        grid = specs.make(times, specs.parse_spec(text), {}, 'grid')
+        np.testing.assert_array_equal(grid, times.at(text.removeprefix('at:times=')))
+
+
+@pytest.mark.parametrize('given', ['', '80/x', '1/2', '2/2/0', '2/-1', '0', 'nan', 'inf/1', '1/nan', '2/0/0', (), -1.0])
+def test_at_refuses_times_that_are_no_grid(given):
+    with pytest.raises(ValueError, match=r'decrease|could not convert'):
+        times.at(given)
+
+
+def test_log_snr_is_equally_spaced():
+    t = times.log_snr(20, schedules.LinearVP())
+    integral = 0.1 * t[:-1] + 19.9 * t[:-1] ** 2 / 2
+    lam = -integral - np.log(-np.expm1(-integral))
+    np.testing.assert_allclose(np.diff(lam), np.diff(lam).mean(), rtol=1e-3)
+    np.testing.assert_allclose([t[0], t[-2]], [1.0, 1e-3], rtol=1e-3)
+
+
+def test_log_snr_refuses_a_start_without_signal():
+    for schedule in (schedules.CosineVP(), schedules.RectifiedFlow()):
+        with pytest.raises(ValueError, match='t_max'):
+            times.log_snr(10, schedule)
+
+
+@pytest.mark.parametrize('n', [0, -1, 1001])
+@pytest.mark.parametrize(
+    'grid', [times.uniform, times.trailing, times.leading, times.quadratic, times.karras, times.multistep]
+)
+def test_impossible_step_counts_are_refused(grid, n):
+    if n > 0 and grid in (times.uniform, times.karras, times.multistep):
+        pytest.skip('not bound to a table')
+    with pytest.raises(ValueError, match='at least 1 step'):
+        grid(n)
