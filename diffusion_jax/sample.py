@@ -5,16 +5,25 @@ r"""Draws samples from a trained model.
 
 writes OUT.npz (uint8 images, or float32 points) and OUT.png. Samplers and grids take arguments as name:key=value, for
 example --sampler=ddim:eta=0.5 --grid=quadratic. An interrupted command goes on where it was when it is given again.
+
+    python -m diffusion_jax.sample --workdir=runs/mnist --edit=inpaint --image=digit.png --mask=hidden.png --num=8
+
+writes 8 variants of an image, filled in where the mask is white, and in OUT.npz also what was given. Edits: inpaint,
+colourise, super_resolve:factor=2 (each takes repeats=5, time travel), sdedit:t0=0.5, interpolate (with --image2),
+transfer:source=3,target=5 (classes). Images are pictures, or .npy with one or several.
 """
 
 import time
 from pathlib import Path
 
 import jax
+import numpy as np
 from absl import flags
 
-from diffusion_jax import build, cli, pictures, runs
-from diffusion_jax.generate import batches
+from diffusion_jax import build, cli, pictures, runs, specs
+from diffusion_jax.data.files import read_images
+from diffusion_jax.errors import UserError
+from diffusion_jax.generate import batches, generate
 from diffusion_jax.sample_file import fill
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a trained run.', required=True)
@@ -26,6 +35,10 @@ _SEED = flags.DEFINE_integer('seed', 0, 'Seed of the noise.')
 _BATCH = flags.DEFINE_integer(
     'batch_size', None, "Samples at once; does not change them. Default: the run's own.", lower_bound=1
 )
+_EDIT = flags.DEFINE_string('edit', None, 'e.g. inpaint, super_resolve:factor=2, sdedit:t0=0.5. Default: none.')
+_IMAGE = flags.DEFINE_string('image', None, 'What to edit; --num counts variants of each image.')
+_IMAGE2 = flags.DEFINE_string('image2', None, 'Where interpolate leads.')
+_MASK = flags.DEFINE_string('mask', None, 'White where inpaint shall fill in.')
 _OUT = flags.DEFINE_string('out', None, 'Output path without suffix. Default: WORKDIR/samples/SAMPLER_GRID_SEED.')
 
 
@@ -33,11 +46,18 @@ def main() -> None:
     """The entry point."""
     run = runs.load(Path(_WORKDIR.value))
     spec = runs.sample_spec(run.config['sample'], _SAMPLER.value, _STEPS.value, _GRID.value)
-    draw = jax.jit(build.build_draw(run.experiment, spec))
     size = _BATCH.value or spec['batch_size']
     key = jax.random.key(_SEED.value)
-    name = '_'.join([_name(spec['sampler']), _name(spec['times']), f'seed{_SEED.value}'])
+    edit = [_name(specs.parse_spec(_EDIT.value))] if _EDIT.value else []
+    name = '_'.join([*edit, _name(spec['sampler']), _name(spec['times']), f'seed{_SEED.value}'])
     out = Path(_OUT.value) if _OUT.value else Path(_WORKDIR.value) / 'samples' / name
+    if _EDIT.value:
+        _write_edit(run, spec, key, size, out)
+        return
+    for flag in (_IMAGE, _IMAGE2, _MASK):
+        if flag.value:
+            raise UserError(f'--{flag.name} is for an edit: set --edit')
+    draw = jax.jit(build.build_draw(run.experiment, spec))
     file = out.with_name(f'{out.name}.npz')
 
     def draw_from(first):
@@ -50,6 +70,23 @@ def main() -> None:
     seconds = time.perf_counter() - start
     pictures.save(out.with_name(f'{out.name}.png'), x[:256])
     print(f'{_NUM.value} samples of step {run.step} in {seconds:.1f} s (compilation included): {file}, {out}.png')
+
+
+def _write_edit(run, spec, key, size, out):
+    given = (read_images(Path(flag.value)) if flag.value else None for flag in (_IMAGE, _IMAGE2, _MASK))
+    edit = build.build_edit(run.experiment, spec, specs.parse_spec(_EDIT.value), build.Images(*given), _NUM.value)
+    total = len(edit.rows[0])
+    start = time.perf_counter()
+    with runs.progress_bar('editing', total) as progress:
+        # Each sample is told its index, by which it finds its image, in the place of a class.
+        params = build.Given(run.params, edit.rows)
+        x = generate(jax.jit(edit.draw), params, key, total, size, run.mesh, total, progress)
+    seconds = time.perf_counter() - start
+    out.parent.mkdir(parents=True, exist_ok=True)
+    arrays = {'samples': x, **edit.beside}
+    np.savez_compressed(out.with_name(f'{out.name}.npz'), **{k: pictures.storable(v) for k, v in arrays.items()})
+    pictures.save_edits(out.with_name(f'{out.name}.png'), edit.beside, x)
+    print(f'{total} edits with step {run.step} in {seconds:.1f} s (compilation included): {out}.npz, {out}.png')
 
 
 def _name(spec):
