@@ -1,5 +1,6 @@
 """The edits of the sampling command: from a spec and the images given to a function that draws."""
 
+import inspect
 from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -10,7 +11,7 @@ import numpy as np
 
 from diffusion_jax import editing, samplers
 from diffusion_jax.build.experiment import Experiment
-from diffusion_jax.build.sampling import asks_for, build_sampling
+from diffusion_jax.build.sampling import build_sampling
 from diffusion_jax.editing import Operator
 from diffusion_jax.errors import UserError
 from diffusion_jax.specs import make
@@ -81,8 +82,8 @@ def super_resolve(job: _Job, factor: int, length: int = 1, repeats: int = 1) -> 
 def _restoration(job: _Job, operator: Operator, length: int, repeats: int) -> Edit:
     experiment = job.experiment
     sampler = str(job.spec['sampler'].get('name'))
-    if sampler in samplers.__all__ and 'flow_map' in asks_for(sampler):
-        others = ', '.join(name for name in samplers.__all__ if asks_for(name) == {'denoise'})
+    if sampler in samplers.__all__ and 'flow_map' in _parameters(sampler):
+        others = ', '.join(name for name in samplers.__all__ if 'denoise' in _parameters(name))
         raise UserError(
             f'--edit: {sampler} makes no x_0 predictions that could be projected: set --sampler to one of {others}'
         )
@@ -170,6 +171,10 @@ _EDITS = SimpleNamespace(
     super_resolve=super_resolve,
     transfer=transfer,
 )
+
+
+def _parameters(sampler):
+    return inspect.signature(getattr(samplers, sampler)).parameters
 
 
 def _needed(image, name):

@@ -77,17 +77,16 @@ def build_sampling(experiment: Experiment, spec: Mapping[str, Any]) -> Sampling:
     return Sampling(grid, bind)
 
 
-def asks_for(name: str) -> set[str]:
-    """The kinds of models that a sampler is made from."""
+def _asks_for(name):
     return inspect.signature(getattr(samplers, name)).parameters.keys() & _BOUND.keys()
 
 
 def _check_kind(experiment, spec):
     name = spec.get('name')
     has = {asked for asked, (model, _) in _BOUND.items() if model in experiment.models}
-    if name in samplers.__all__ and not asks_for(name) <= has:
-        wanted = ' and '.join(_BOUND[asked][1] for asked in sorted(asks_for(name) - has))
-        fit = ', '.join(other for other in samplers.__all__ if asks_for(other) <= has)
+    if name in samplers.__all__ and not _asks_for(name) <= has:
+        wanted = ' and '.join(_BOUND[asked][1] for asked in sorted(_asks_for(name) - has))
+        fit = ', '.join(other for other in samplers.__all__ if _asks_for(other) <= has)
         trained = ' and '.join(_BOUND[asked][1] for asked in sorted(has))
         raise UserError(f'config.sample.sampler: {name} needs {wanted}, and this run trained {trained}: use {fit}')
 
