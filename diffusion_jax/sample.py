@@ -4,7 +4,9 @@ r"""Draws samples from a trained model.
         --seed=0 --out=runs/mnist/ddim50
 
 writes OUT.npz (uint8 images, or float32 points) and OUT.png. Samplers and grids take arguments as name:key=value, for
-example --sampler=ddim:eta=0.5 --grid=quadratic. An interrupted command goes on where it was when it is given again.
+example --sampler=ddim:eta=0.5 --grid=quadratic. A model of classes whose labels were dropped (data.drop_label) takes
+--guidance=classifier_free:w=2.0, also with rescale=0.7, low=0.3,high=5 (noise levels) and threshold=0.995.
+An interrupted command goes on where it was when it is given again.
 
     python -m diffusion_jax.sample --workdir=runs/mnist --edit=inpaint --image=digit.png --mask=hidden.png --num=8
 
@@ -31,6 +33,10 @@ _NUM = flags.DEFINE_integer('num', 64, 'How many samples.', lower_bound=1)
 _SAMPLER = flags.DEFINE_string('sampler', None, "e.g. ancestral, ddim, ddim:eta=0.5. Default: the run's own.")
 _STEPS = flags.DEFINE_integer('steps', None, "Steps of the time grid. Default: the run's own.", lower_bound=1)
 _GRID = flags.DEFINE_string('grid', None, "e.g. uniform, quadratic, trailing, leading. Default: the run's own.")
+_GUIDANCE = flags.DEFINE_string(
+    'guidance', None, "e.g. classifier_free:w=2.0, auto:weak=WORKDIR,w=2.0, none. Default: the run's own."
+)
+_LABEL = flags.DEFINE_integer('label', None, 'The class of every sample. Default: the classes go round.')
 _SEED = flags.DEFINE_integer('seed', 0, 'Seed of the noise.')
 _BATCH = flags.DEFINE_integer(
     'batch_size', None, "Samples at once; does not change them. Default: the run's own.", lower_bound=1
@@ -39,32 +45,36 @@ _EDIT = flags.DEFINE_string('edit', None, 'e.g. inpaint, super_resolve:factor=2,
 _IMAGE = flags.DEFINE_string('image', None, 'What to edit; --num counts variants of each image.')
 _IMAGE2 = flags.DEFINE_string('image2', None, 'Where interpolate leads.')
 _MASK = flags.DEFINE_string('mask', None, 'White where inpaint shall fill in.')
-_OUT = flags.DEFINE_string('out', None, 'Output path without suffix. Default: WORKDIR/samples/SAMPLER_GRID_SEED.')
+_OUT = flags.DEFINE_string('out', None, 'Output path without suffix. Default: WORKDIR/samples/SAMPLER_GRID_..._SEED.')
 
 
 def main() -> None:
     """The entry point."""
     run = runs.load(Path(_WORKDIR.value))
-    spec = runs.sample_spec(run.config['sample'], _SAMPLER.value, _STEPS.value, _GRID.value)
+    spec = runs.sample_spec(run.config['sample'], _SAMPLER.value, _STEPS.value, _GRID.value, _GUIDANCE.value)
     size = _BATCH.value or spec['batch_size']
     key = jax.random.key(_SEED.value)
-    edit = [_name(specs.parse_spec(_EDIT.value))] if _EDIT.value else []
-    name = '_'.join([*edit, _name(spec['sampler']), _name(spec['times']), f'seed{_SEED.value}'])
+    edit = specs.parse_spec(_EDIT.value) if _EDIT.value else None
+    choices = [runs.name_of(edit)] if edit else []
+    choices += [runs.name_of(spec[name]) for name in ('sampler', 'times', 'guidance') if spec.get(name)]
+    choices += [] if _LABEL.value is None else [f'label{_LABEL.value}']
+    name = '_'.join([*choices, f'seed{_SEED.value}'])
     out = Path(_OUT.value) if _OUT.value else Path(_WORKDIR.value) / 'samples' / name
-    if _EDIT.value:
-        _write_edit(run, spec, key, size, out)
+    file = out.with_name(f'{out.name}.npz')
+    if edit:
+        _write_edits(run, spec, edit, key, size, out)
         return
     for flag in (_IMAGE, _IMAGE2, _MASK):
         if flag.value:
             raise UserError(f'--{flag.name} is for an edit: set --edit')
-    draw = jax.jit(build.build_draw(run.experiment, spec))
-    file = out.with_name(f'{out.name}.npz')
+    draw, params, trace, weak_step = runs.sampling(run, spec, _LABEL.value)
 
     def draw_from(first):
-        return batches(draw, run.params, key, _NUM.value, size, run.mesh, run.experiment.num_classes, first)
+        return batches(draw, params, key, _NUM.value, size, run.mesh, run.experiment.num_classes, first, trace)
 
     start = time.perf_counter()
     request = {'run': str(Path(_WORKDIR.value).resolve()), 'step': run.step, 'sample': spec, 'seed': _SEED.value}
+    request |= {'label': _LABEL.value, 'weak step': weak_step}
     with runs.progress_bar('sampling', _NUM.value) as progress:
         x = fill(file, request, _NUM.value, draw_from, progress)
     seconds = time.perf_counter() - start
@@ -72,25 +82,19 @@ def main() -> None:
     print(f'{_NUM.value} samples of step {run.step} in {seconds:.1f} s (compilation included): {file}, {out}.png')
 
 
-def _write_edit(run, spec, key, size, out):
+def _write_edits(run, spec, edit, key, size, out):
     given = (read_images(Path(flag.value)) if flag.value else None for flag in (_IMAGE, _IMAGE2, _MASK))
-    edit = build.build_edit(run.experiment, spec, specs.parse_spec(_EDIT.value), build.Images(*given), _NUM.value)
-    total = len(edit.rows[0])
+    draw, params, num, beside = runs.editing(run, spec, edit, build.Images(*given), _NUM.value, _LABEL.value)
     start = time.perf_counter()
-    with runs.progress_bar('editing', total) as progress:
+    with runs.progress_bar('editing', num) as progress:
         # Each sample is told its index, by which it finds its image, in the place of a class.
-        params = build.Given(run.params, edit.rows)
-        x = generate(jax.jit(edit.draw), params, key, total, size, run.mesh, total, progress)
+        x = generate(draw, params, key, num, size, run.mesh, num, progress)
     seconds = time.perf_counter() - start
     out.parent.mkdir(parents=True, exist_ok=True)
-    arrays = {'samples': x, **edit.beside}
+    arrays = {'samples': x, **beside}
     np.savez_compressed(out.with_name(f'{out.name}.npz'), **{k: pictures.storable(v) for k, v in arrays.items()})
-    pictures.save_edits(out.with_name(f'{out.name}.png'), edit.beside, x)
-    print(f'{total} edits with step {run.step} in {seconds:.1f} s (compilation included): {out}.npz, {out}.png')
-
-
-def _name(spec):
-    return '-'.join([spec['name'], *(f'{k}={v}' for k, v in spec.items() if k != 'name')])
+    pictures.save_edits(out.with_name(f'{out.name}.png'), beside, x)
+    print(f'{num} edits with step {run.step} in {seconds:.1f} s (compilation included): {out}.npz, {out}.png')
 
 
 if __name__ == '__main__':

@@ -15,7 +15,7 @@ from diffusion_jax.build.sampling import build_sampling
 from diffusion_jax.editing import Operator
 from diffusion_jax.errors import UserError
 from diffusion_jax.specs import make
-from diffusion_jax.types import Array, Key, Params
+from diffusion_jax.types import Array, Key, Model, Params
 
 
 class Images(NamedTuple):
@@ -46,18 +46,29 @@ class _Job(NamedTuple):
     spec: Mapping[str, Any]
     images: Images
     num: int
+    label: int | None
+    weak: Model | None
 
 
 def build_edit(
-    experiment: Experiment, spec: Mapping[str, Any], edit: Mapping[str, Any], images: Images, num: int
+    experiment: Experiment,
+    spec: Mapping[str, Any],
+    edit: Mapping[str, Any],
+    images: Images,
+    num: int,
+    label: int | None = None,
+    weak: Model | None = None,
 ) -> Edit:
     """`num` variants of each image, from a config's `sample` section and the edit's own spec.
+
+    Of a conditional model all are of class `label`, or else sample i of class i % num_classes; `weak` is the weak model
+    of an autoguidance, as for `build_draw`.
 
     Raises:
         UserError: as `build_sampling` and `make`; for images that are missing or of another shape, an edit that is not
             for this kind of model, and a t0 outside of the grid.
     """
-    return make(_EDITS, edit, {'job': _Job(experiment, spec, images, num)}, '--edit')
+    return make(_EDITS, edit, {'job': _Job(experiment, spec, images, num, label, weak)}, '--edit')
 
 
 def inpaint(job: _Job, length: int = 1, repeats: int = 1) -> Edit:
@@ -93,12 +104,12 @@ def _restoration(job: _Job, operator: Operator, length: int, repeats: int) -> Ed
     original = {'original': image} if image.shape[1:] == experiment.shape else {}
     y = np.asarray(operator.A(jnp.asarray(image))) if original else image
 
-    grid, bind = build_sampling(experiment, job.spec)
+    grid, bind = build_sampling(experiment, job.spec, job.weak)
     grid = editing.travels(grid, length, repeats)
 
     def draw(given, keys, index):
         y = given.rows[0][index]
-        sampler = bind(given.params, _cond(experiment, index), lambda denoise: editing.project(denoise, operator, y))
+        sampler = bind(given.params, keys, _cond(job, index), lambda denoise: editing.project(denoise, operator, y))
         sampler = editing.time_travel(sampler, experiment.schedule)
         return editing.restore(sampler, experiment.schedule, operator, keys, y, grid)
 
@@ -110,25 +121,25 @@ def sdedit(job: _Job, t0: float) -> Edit:
     """Noises the image up to t0 and denoises it again."""
     experiment = job.experiment
     image = _batch(job, 'image', (experiment.shape,))
-    grid, bind = build_sampling(experiment, job.spec)
+    grid, bind = build_sampling(experiment, job.spec, job.weak)
     grid = editing.part_below(grid, t0)
     least = experiment.context.get('sigma_min')
     if 'consistency_model' in experiment.models and least is not None and t0 < least:
         raise UserError(f'--edit: t0 = {t0:g} lies below sigma_min = {least:g} of the consistency model')
 
     def draw(given, keys, index):
-        sampler = bind(given.params, _cond(experiment, index))
+        sampler = bind(given.params, keys, _cond(job, index))
         return editing.sdedit(sampler, experiment.schedule, keys, given.rows[0][index], grid)
 
     return Edit(draw, (image.repeat(job.num, 0),), {'given': image})
 
 
-def interpolate(job: _Job, label: int | None = None) -> Edit:
-    """Between two images through DDIM's latents; `label` is the class of both, of a conditional model."""
+def interpolate(job: _Job) -> Edit:
+    """Between two images through DDIM's latents, without guidance; of a conditional model by its class `label`."""
     experiment = job.experiment
-    model = _diffusion_model(experiment)
-    if label is not None or experiment.num_classes:
-        _check_label(experiment, 'label', label)
+    model = _diffusion_model(job)
+    if experiment.num_classes and job.label is None:
+        raise UserError('--edit: interpolate needs the class of both images: set --label')
     pair = [_batch(job, name, (experiment.shape,)) for name in ('image', 'image2')]
     if len(pair[0]) != len(pair[1]):
         raise UserError(f'--image holds {len(pair[0])} images and --image2 {len(pair[1])}')
@@ -138,7 +149,7 @@ def interpolate(job: _Job, label: int | None = None) -> Edit:
     def draw(given, keys, index):
         del keys
         x, y, w = (rows[index] for rows in given.rows)
-        denoise = model(given.params, _all(label, index), None)
+        denoise = model(given.params, None if job.label is None else jnp.full_like(index, job.label), None)
         return editing.interpolate(denoise, experiment.schedule, x, y, w, grid)
 
     rows = (*(image.repeat(job.num, 0) for image in pair), w)
@@ -148,15 +159,17 @@ def interpolate(job: _Job, label: int | None = None) -> Edit:
 def transfer(job: _Job, source: int, target: int) -> Edit:
     """Encodes the image by DDIM as one class and decodes it as another: a conditional model's."""
     experiment = job.experiment
-    model = _diffusion_model(experiment)
-    _check_label(experiment, 'source', source)
-    _check_label(experiment, 'target', target)
+    model = _diffusion_model(job)
+    for name, label in (('source', source), ('target', target)):
+        if not 0 <= label < experiment.num_classes:
+            has = f'has the classes 0 to {experiment.num_classes - 1}' if experiment.num_classes else 'is unconditional'
+            raise UserError(f'--edit: {name}={label}: the model {has}')
     image = _batch(job, 'image', (experiment.shape,))
     grid, _ = build_sampling(experiment, job.spec)
 
     def draw(given, keys, index):
         del keys
-        denoise = (model(given.params, _all(label, index), None) for label in (source, target))
+        denoise = (model(given.params, jnp.full_like(index, label), None) for label in (source, target))
         return editing.transfer(*denoise, experiment.schedule, given.rows[0][index], grid)
 
     return Edit(draw, (image.repeat(job.num, 0),), {'given': image})
@@ -197,22 +210,16 @@ def _shown(shape):
     return 'x'.join(str(size) for size in shape)
 
 
-def _cond(experiment, index):
-    """Classes go round over the samples, as without an edit."""
-    return index % experiment.num_classes if experiment.num_classes else None
+def _cond(job, index):
+    classes = job.experiment.num_classes
+    if job.label is not None:
+        return jnp.full_like(index, job.label)
+    return index % classes if classes else None
 
 
-def _all(label, index):
-    return None if label is None else jnp.full_like(index, label)
-
-
-def _diffusion_model(experiment):
-    if 'model' not in experiment.models:
+def _diffusion_model(job):
+    if 'model' not in job.experiment.models:
         raise UserError('--edit: encoding an image needs a diffusion model, and this run trained a consistency model')
-    return experiment.models['model']
-
-
-def _check_label(experiment, name, label):
-    if label is None or not 0 <= label < experiment.num_classes:
-        classes = f'a class in 0 .. {experiment.num_classes - 1}' if experiment.num_classes else 'a conditional model'
-        raise UserError(f'--edit: {name}={label} needs {classes}')
+    if job.weak is not None:
+        raise UserError('--edit: encoding an image takes no guidance: set --guidance=none')
+    return job.experiment.models['model']

@@ -24,7 +24,7 @@ def time_travel(sampler: Sampler, schedule: Schedule) -> Sampler:
     def step(key, state, t, s):
         return jax.lax.cond(s > t, up, sampler.step, key, state, t, s)
 
-    return Sampler(sampler.init, step)
+    return sampler._replace(step=step)
 
 
 def travels(grid: Float[np.ndarray, ' n_plus_1'], length: int = 1, repeats: int = 10) -> Float[np.ndarray, ' m_plus_1']:

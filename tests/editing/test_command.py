@@ -92,7 +92,7 @@ def test_interpolation_and_transfer():
     assert np.abs(out[1] - IMAGES[0]).mean() > 0.1
     moved = of_images('transfer:source=2,target=5', build.Images(image=IMAGES), num_classes=10, **fine)
     np.testing.assert_allclose(moved, IMAGES.repeat(2, 0) + 0.3, atol=0.1)
-    with pytest.raises(UserError, match='--edit: target=10 needs a class in 0'):
+    with pytest.raises(UserError, match='--edit: target=10: the model has the classes 0 to 9'):
         of_images('transfer:source=2,target=10', build.Images(image=IMAGES), num_classes=10)
 
 
@@ -123,7 +123,7 @@ REFUSED = [
         'interpolate',
         '--edit: encoding an image needs a diffusion model, and this run trained a consistency model',
     ),
-    ('edm', 'transfer:source=1,target=2', '--edit: source=1 needs a conditional model'),
+    ('edm', 'transfer:source=1,target=2', '--edit: source=1: the model is unconditional'),
     ('ct', 'sdedit:t0=0.001', r'--edit: t0 = 0.001 lies below sigma_min = 0.002 of the consistency model'),
     ('edm', 'super_resolve:factor=2', r'--edit: super_resolve: blocks of 2 do not divide samples of shape \(2,\)'),
 ]
