@@ -17,6 +17,7 @@ transfer:source=3,target=5 (classes). Images are pictures, or .npy with one or s
 
 import time
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -91,8 +92,8 @@ def _write_edits(run, spec, edit, key, size, out):
         x = generate(draw, params, key, num, size, run.mesh, num, progress)
     seconds = time.perf_counter() - start
     out.parent.mkdir(parents=True, exist_ok=True)
-    arrays = {'samples': x, **beside}
-    np.savez_compressed(out.with_name(f'{out.name}.npz'), **{k: pictures.storable(v) for k, v in arrays.items()})
+    arrays: dict[str, Any] = {name: pictures.storable(v) for name, v in {'samples': x, **beside}.items()}
+    np.savez_compressed(out.with_name(f'{out.name}.npz'), **arrays)
     pictures.save_edits(out.with_name(f'{out.name}.png'), beside, x)
     print(f'{num} edits with step {run.step} in {seconds:.1f} s (compilation included): {out}.npz, {out}.png')
 

@@ -169,8 +169,8 @@ def transfer(job: _Job, source: int, target: int) -> Edit:
 
     def draw(given, keys, index):
         del keys
-        denoise = (model(given.params, jnp.full_like(index, label), None) for label in (source, target))
-        return editing.transfer(*denoise, experiment.schedule, given.rows[0][index], grid)
+        before, after = (model(given.params, jnp.full_like(index, label), None) for label in (source, target))
+        return editing.transfer(before, after, experiment.schedule, given.rows[0][index], grid)
 
     return Edit(draw, (image.repeat(job.num, 0),), {'given': image})
 
