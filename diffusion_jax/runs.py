@@ -63,16 +63,50 @@ def sampling(run: Run, spec: Mapping[str, Any], label: int | None = None) -> Sam
     Raises:
         UserError: as `build.build_draw`; if the weak run cannot be opened, or does not fit; for an unknown label.
     """
-    num_classes = run.experiment.num_classes
-    if label is not None and not 0 <= label < num_classes:
-        has = f'has the classes 0 to {num_classes - 1}' if num_classes else 'is unconditional'
-        raise UserError(f'label={label}: the model {has}')
+    _check_label(run, label)
 
     def labelled(draw):
         if label is None:
             return draw
         return lambda params, keys, cond: draw(params, keys, jnp.full_like(cond, label))
 
+    weak, params, weak_step = _with_weak(run, spec)
+    draw = jax.jit(labelled(build.build_draw(run.experiment, spec, weak)))
+    return Sampling(draw, params, labelled(build.build_trace(run.experiment, spec, weak)), weak_step)
+
+
+class Editing(NamedTuple):
+    """How to draw edits from a run: what `generate` takes, with `num` for the number of classes."""
+
+    draw: build.Draw  # jitted
+    params: build.Given
+    num: int
+    beside: dict[str, np.ndarray]  # what was given, [n, ...] each
+
+
+def editing(
+    run: Run, spec: Mapping[str, Any], edit: Mapping[str, Any], images: build.Images, num: int, label: int | None = None
+) -> Editing:
+    """`num` edits of each image by a run's model under a `sample` section; `label` as in `sampling`.
+
+    Raises:
+        UserError: as `sampling` and `build.build_edit`.
+    """
+    _check_label(run, label)
+    weak, params, _ = _with_weak(run, spec)
+    job = build.build_edit(run.experiment, spec, edit, images, num, label, weak)
+    return Editing(jax.jit(job.draw), build.Given(params, job.rows), len(job.rows[0]), job.beside)
+
+
+def _check_label(run, label):
+    num_classes = run.experiment.num_classes
+    if label is not None and not 0 <= label < num_classes:
+        has = f'has the classes 0 to {num_classes - 1}' if num_classes else 'is unconditional'
+        raise UserError(f'label={label}: the model {has}')
+
+
+def _with_weak(run, spec):
+    """The weak model of an autoguidance, or None, the parameters with its own, and its step."""
     guide, weak, params, weak_step = spec.get('guidance') or {}, None, run.params, None
     if guide.get('name') == 'auto':
         if 'weak' not in guide:
@@ -83,8 +117,7 @@ def sampling(run: Run, spec: Mapping[str, Any], label: int | None = None) -> Sam
             raise UserError(f'config.sample.guidance.weak: {error}') from error
         weak, params = build.check_weak(run.experiment, weaker.experiment), build.WithWeak(params, weaker.params)
         weak_step = weaker.step
-    draw = jax.jit(labelled(build.build_draw(run.experiment, spec, weak)))
-    return Sampling(draw, params, labelled(build.build_trace(run.experiment, spec, weak)), weak_step)
+    return weak, params, weak_step
 
 
 def sample_spec(

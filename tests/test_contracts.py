@@ -11,6 +11,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from diffusion_jax import (
     curricula,
     distances,
+    editing,
     guidance,
     objectives,
     pair_weights,
@@ -89,6 +90,13 @@ SAMPLERS = {
     'unipc': (samplers.unipc(denoise, TABLE), times.uniform(5), False),
     'deis': (samplers.deis(denoise, TABLE), times.uniform(5), False),
     'pndm': (samplers.pndm(denoise, TABLE), times.uniform(5), False),
+    'projected, with time travel': (
+        editing.time_travel(
+            samplers.ddim(editing.project(denoise, editing.inpaint(jnp.arange(4) < 2), jnp.full((8, 4), 0.3)), TABLE),
+            TABLE,
+        ),
+        editing.travels(times.uniform(4), 2, 2), True,
+    ),
     'jump': (samplers.jump(precond.flow_map(average)(PARAMS, None, None)), times.uniform(5), False),
 }  # fmt: skip
 uniform = times.discrete_uniform(20)

@@ -10,6 +10,9 @@ from diffusion_jax.build.bits import build_bits as build_bits
 from diffusion_jax.build.bits import build_bound as build_bound
 from diffusion_jax.build.bits import build_reverse as build_reverse
 from diffusion_jax.build.data import build_source as build_source
+from diffusion_jax.build.editing import Given as Given
+from diffusion_jax.build.editing import Images as Images
+from diffusion_jax.build.editing import build_edit as build_edit
 from diffusion_jax.build.evaluation import build_features as build_features
 from diffusion_jax.build.experiment import Experiment as Experiment
 from diffusion_jax.build.experiment import build as build

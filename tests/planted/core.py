@@ -135,8 +135,8 @@ MUTANTS = tuple(Mutant(*row) for row in [
     ('prior with std for variance', 'likelihood/vlb.py', '2 * jnp.log(schedule.sigma(one))',
      'jnp.log(schedule.sigma(one))', LIKELIHOOD + 'test_prior_by_quadrature'),
     ('clip to [0, 1]', 'guidance.py', 'low: float = -1.0', 'low: float = 0.0', 'tests/test_guidance.py'),
-    ('slerp to the wrong end', 'editing.py', 'jnp.sin((1 - w) * theta)', 'jnp.sin(w * theta)',
-     'tests/test_editing.py'),
+    ('slerp to the wrong end', 'editing/interpolate.py', 'jnp.sin((1 - w) * theta)', 'jnp.sin(w * theta)',
+     'tests/editing/test_interpolate.py'),
     ('library in the wrong place', 'guidance.py', 'import jax.numpy as jnp',
      'import absl.flags\nimport jax.numpy as jnp', 'tests/test_imports.py'),
     # training

@@ -47,7 +47,8 @@ MUTANTS = tuple(Mutant(*row) for row in [
     ('PNDM evaluates clean data', 'samplers/pndm.py', ' | ~warm & (schedule.sigma(s) == 0)', '',
      SOLVERS + 'test_pndm_on_too_few_steps_stays_finite'),
     ('noise doubled', 'samplers/sde_dpm_solver.py', 'mean + noise(x, t, s)', 'mean + 2 * noise(x, t, s)', WEAK),
-    ('SDE solver silently of first order', 'samplers/sde_dpm_solver.py', 'p.f[0] + p.f[1] / 2', 'p.f[0] + 0 * p.f[1]', WEAK),
+    ('SDE solver silently of first order', 'samplers/sde_dpm_solver.py', 'p.f[0] + p.f[1] / 2', 'p.f[0] + 0 * p.f[1]',
+     WEAK),
     ('bridge left open', 'samplers/sde_dpm_solver.py', 'at_s - u[1] * at_1', 'at_s', PATH),
     ('path without its clock', 'samplers/sde_dpm_solver.py', 's_2[1] / s_2[0] * (a_2', '(a_2', PATH),
 ])
