@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from diffusion_jax import precond, reverse, samplers, schedules, times
+from diffusion_jax.times import levels
 
 torch = pytest.importorskip('torch')
 diffusers = pytest.importorskip('diffusers')
@@ -23,6 +24,8 @@ RNG = np.random.default_rng(0)
 X, OUT, LOGITS, Z = (RNG.normal(size=(4, 3)).astype(np.float32) for _ in range(4))
 LOGITS = np.tanh(LOGITS)
 GRIDS = {'leading': times.leading, 'trailing': times.trailing}
+MULTISTEP = {'prediction_type': 'epsilon', 'final_sigmas_type': 'zero', **KWARGS}
+MULTISTEP.pop('clip_sample')
 
 
 def denoise(prediction):
@@ -124,3 +127,24 @@ def test_ddim_inverse_is_our_encoder():
         want = scheduler.step(torch.tensor(OUT), t, torch.tensor(X)).prev_sample
         got = sampler.step(key, sampler.init(x), jnp.float32((t - 99) / 1000), jnp.float32((t + 1) / 1000)).x
         np.testing.assert_allclose(got, want.numpy(), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize('n', [7, 10])
+def test_grids_are_its_timesteps(n):
+    for spacing, grid in {**GRIDS, 'linspace': times.linspace}.items():
+        scheduler = diffusers.DDIMScheduler(timestep_spacing=spacing, **KWARGS)
+        scheduler.set_timesteps(n)
+        assert [k - 1 for k, _ in pairs(grid(n))] == scheduler.timesteps.tolist()
+    scheduler = diffusers.DPMSolverMultistepScheduler(timestep_spacing='linspace', **MULTISTEP)
+    scheduler.set_timesteps(n)
+    assert [k - 1 for k, _ in pairs(np.delete(times.linspace(n + 1), -2))] == scheduler.timesteps.tolist()
+
+
+def test_karras_levels_are_its_sigmas():
+    """Between the ends of the table; its timesteps are those levels' rounded to the table."""
+    scheduler = diffusers.DPMSolverMultistepScheduler(use_karras_sigmas=True, **MULTISTEP)
+    scheduler.set_timesteps(10)
+    least, most = levels.of(TABLE, np.array([0.001, 1.0])).tolist()
+    grid = times.karras(10, least, most, schedule=TABLE)
+    np.testing.assert_allclose(levels.of(TABLE, grid), scheduler.sigmas.numpy(), rtol=1e-4)
+    np.testing.assert_allclose(grid[:-1] * 1000 - 1, scheduler.timesteps.numpy(), atol=0.51)
