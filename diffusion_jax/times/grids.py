@@ -35,7 +35,7 @@ def linspace(n: int, T: int = 1000) -> Grid:
     Its DDIM steps from there to t - T / n instead of to the next point; its multistep solvers take n + 1 points and
     leave k = 1 out, which is the grid of n + 1 steps without its last but one.
     """
-    return _to_zero(np.round(np.linspace(T, 1, _steps(n, T))[::-1]), T)
+    return _to_zero(1 + np.round(np.linspace(T - 1, 0, _steps(n, T))[::-1]), T)
 
 
 def quadratic(n: int, T: int = 1000, t_max: float = 0.8) -> Grid:

@@ -41,7 +41,7 @@ def test_paper_values():
     assert k(times.trailing(10)) == [*range(1000, -1, -100)]
     assert k(times.trailing(7)) == [1000, 857, 714, 571, 429, 286, 143, 0]
     assert k(times.leading(10)) == [*range(901, 0, -100), 0]
-    assert k(times.linspace(5)) == [1000, 750, 500, 251, 1, 0]  # np.linspace(0, 999, 5).round() + 1
+    assert k(times.linspace(5)) == [1000, 750, 501, 251, 1, 0]  # np.linspace(0, 999, 5).round() + 1
     assert k(times.linspace(1)) == [1000, 0]
     assert k(times.leading(1000)) == [*range(1000, -1, -1)]
     # The released `np.linspace(0, np.sqrt(T * 0.8), S) ** 2` cut to integers; the table's k is that index plus one.
