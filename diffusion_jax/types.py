@@ -63,10 +63,12 @@ class State(Protocol):
 
 
 class Sampler(NamedTuple):
-    """A pair of pure functions; `samplers.sample` owns the loop."""
+    """A pair of pure functions, and what they promise; `samplers.sample` owns the loop."""
 
     init: Callable[[Array], Any]  # x_T [B, ...] -> State
     step: Callable[[Key, Any, Array, Array], Any]  # (key [] or [B], State, t [], s []) -> State
+    order: int = 1  # of convergence between two finite log-SNRs; of a stochastic sampler the weak order
+    least_steps: int = 1  # a grid with fewer never reaches that order: multistep solvers need a history
 
 
 class Batch(NamedTuple):

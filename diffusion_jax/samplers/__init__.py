@@ -11,5 +11,26 @@ from diffusion_jax.samplers.loop import noise as noise
 from diffusion_jax.samplers.loop import prior as prior
 from diffusion_jax.samplers.loop import sample as sample
 from diffusion_jax.samplers.loop import trajectory as trajectory
+from diffusion_jax.samplers.multistep import deis, dpm_solver_pp
+from diffusion_jax.samplers.pndm import pndm
+from diffusion_jax.samplers.sde import sde_dpm_solver_pp
+from diffusion_jax.samplers.singlestep import dpm_solver, dpm_solver_pp_single
+from diffusion_jax.samplers.unipc import unipc
 
-__all__ = ['ancestral', 'ancestral_learned', 'ddim', 'edm_churn', 'euler', 'heun', 'jump', 'renoise']
+__all__ = [
+    'ancestral',
+    'ancestral_learned',
+    'ddim',
+    'deis',
+    'dpm_solver',
+    'dpm_solver_pp',
+    'dpm_solver_pp_single',
+    'edm_churn',
+    'euler',
+    'heun',
+    'jump',
+    'pndm',
+    'renoise',
+    'sde_dpm_solver_pp',
+    'unipc',
+]

@@ -32,7 +32,7 @@ def heun(denoise: Denoiser, schedule: Schedule) -> Sampler:
         ts = per_batch(t, state.x), per_batch(s, state.x)
         return OneStep(jax.lax.cond(schedule.sigma(s) == 0, one, two, state.x, *ts))
 
-    return Sampler(OneStep, step)
+    return Sampler(OneStep, step, order=2)
 
 
 def edm_churn(
@@ -68,7 +68,7 @@ def edm_churn(
         x_hat = state.x + std * S_noise * noise(key, state.x)
         return solver.step(key, OneStep(x_hat), t + gamma * t, s)
 
-    return Sampler(OneStep, step)
+    return Sampler(OneStep, step, solver.order)
 
 
 def euler_step(denoise: Denoiser, schedule: Schedule) -> FlowMap:
