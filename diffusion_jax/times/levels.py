@@ -51,5 +51,9 @@ def times_at(schedule: Schedule, level: Float[np.ndarray, '*level']) -> Float[np
 
 def _scales(schedule, t):
     with jax.enable_x64(True):
-        t = jnp.asarray(t, jnp.float64)
-        return np.asarray(schedule.alpha(t)), np.asarray(schedule.sigma(t))
+        return [np.asarray(v) for v in _jitted(schedule, jnp.asarray(t, jnp.float64))]
+
+
+@jax.jit
+def _jitted(schedule, t):
+    return schedule.alpha(t), schedule.sigma(t)

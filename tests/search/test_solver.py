@@ -49,7 +49,7 @@ def test_no_time_can_be_moved_to_a_smaller_error(x64):
     np.testing.assert_allclose(found.times[0], 80, rtol=1e-12)
     assert found.error < 0.5 * min(found.errors_before)
     for i in range(1, 5):
-        for factor in (0.98, 1.02):
+        for factor in (0.9, 1.1):
             moved = found.times.copy()
             moved[i] *= factor
             assert mean_error(moved, TARGET) > found.error
@@ -57,9 +57,8 @@ def test_no_time_can_be_moved_to_a_smaller_error(x64):
 
 def test_far_samples_count_once(x64):
     """One sample has another target, out of reach: least squares would move the grid for it, the mean does not."""
-    rng, shift = np.random.default_rng(1), np.zeros_like(TARGET)
-    x = rng.normal(size=(16, 1))
-    shift[0] = 0.5
+    x = np.random.default_rng(1).normal(size=(16, 1))
+    shift = 2.0 * (np.abs(x) == np.abs(x).max())
     target = DATA.pf_ode(80 * x, (1.0, 80.0), (1.0, 0.0))
     found = search.fit_grid(
         lambda grid: euler(80 * x, grid), jnp.asarray(target + shift), VE, [times.karras(2)], tolerance=1e-8
@@ -67,7 +66,7 @@ def test_far_samples_count_once(x64):
     distances = [np.abs(euler(80 * x, [80.0, t, 0.0]) - target - shift) for t in np.geomspace(1e-2, 79, 4001)]
     np.testing.assert_allclose(found.error, np.mean(distances, axis=(1, 2)).min(), rtol=1e-3)
     by_squares = distances[np.argmin(np.mean(np.square(distances), axis=(1, 2)))]
-    assert found.error < 0.97 * by_squares.mean()
+    assert found.error < 0.9 * by_squares.mean()
 
 
 def test_starts_without_signal_and_jitted_samplers_in_float32():
