@@ -68,6 +68,8 @@ def sample_spec(spec: Mapping[str, Any], sampler: str | None, steps: int | None,
 
 
 def _takes_n(spec):
+    if spec['name'] == 'saved':
+        return False
     return 'n' in inspect.signature(getattr(times, str(spec['name']), _unknown)).parameters
 
 

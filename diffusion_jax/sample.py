@@ -14,14 +14,14 @@ import jax
 import numpy as np
 from absl import flags
 
-from diffusion_jax import build, cli, pictures, runs
+from diffusion_jax import build, cli, pictures, runs, saved_grids
 from diffusion_jax.generate import generate
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a trained run.', required=True)
 _NUM = flags.DEFINE_integer('num', 64, 'How many samples.', lower_bound=1)
 _SAMPLER = flags.DEFINE_string('sampler', None, "e.g. ancestral, ddim, ddim:eta=0.5. Default: the run's own.")
 _STEPS = flags.DEFINE_integer('steps', None, "Steps of the time grid. Default: the run's own.", lower_bound=1)
-_GRID = flags.DEFINE_string('grid', None, "e.g. uniform, quadratic, trailing, leading. Default: the run's own.")
+_GRID = flags.DEFINE_string('grid', None, "e.g. uniform, quadratic, karras, saved:grid=NAME. Default: the run's own.")
 _SEED = flags.DEFINE_integer('seed', 0, 'Seed of the noise.')
 _BATCH = flags.DEFINE_integer(
     'batch_size', None, "Samples at once; does not change them. Default: the run's own.", lower_bound=1
@@ -33,7 +33,7 @@ def main() -> None:
     """The entry point."""
     run = runs.load(Path(_WORKDIR.value))
     spec = runs.sample_spec(run.config['sample'], _SAMPLER.value, _STEPS.value, _GRID.value)
-    draw = jax.jit(build.build_draw(run.experiment, spec))
+    draw = jax.jit(build.build_draw(run.experiment, saved_grids.resolved(Path(_WORKDIR.value), spec)))
     size = _BATCH.value or spec['batch_size']
     start = time.perf_counter()
     with runs.progress_bar('sampling', _NUM.value) as progress:

@@ -27,7 +27,7 @@ TIERS = [
         'search',
     },
     {'samplers', 'guidance', 'objectives', 'likelihood', 'editing'},
-    {'step', 'evaluation', 'state', 'checkpoint', 'workdir', 'logs', 'generate', 'pictures'},
+    {'step', 'evaluation', 'state', 'checkpoint', 'workdir', 'logs', 'generate', 'pictures', 'saved_grids'},
     {'specs'},
     {'build'},
     {'loop', 'runs'},

@@ -1,8 +1,8 @@
-r"""Error against evaluations: this project's solvers, by hand and on searched grids, beside diffusers' and k-diffusion's.
+r"""Error against evaluations: our solvers, by hand and on searched grids, beside diffusers' and k-diffusion's.
 
-    python -m experiments.solvers --workdir=runs/solvers [--only=64]
+    python -m experiments.solvers --workdir=runs/solvers [--only='64, EDM']
 
-measures each problem into WORKDIR/PROBLEM.json; a second run goes on. `experiments.solvers.report` makes table and plot.
+measures each problem into WORKDIR/PROBLEM.json; a second run goes on. `experiments.solvers.report` writes table, plot.
 """
 
 from pathlib import Path
@@ -15,9 +15,9 @@ from experiments.solvers import ours, peers
 from experiments.solvers.problems import Problem, end_points, problems, start
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the results.', required=True)
-_ONLY = flags.DEFINE_string('only', '', 'Problems whose name contains this.')
+_ONLY = flags.DEFINE_string('only', '', 'One problem, by its name.')
 _EVALUATIONS = (4, 6, 8, 12, 20, 40)
-_SEARCHED = (6, 8, 12)
+_SEARCHED = (8,)
 _SEARCHED_SOLVERS = ('dpm_solver_pp 3', 'deis 3')
 
 
@@ -28,7 +28,7 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for problem in problems():
         path = folder / f'{problem.name.replace(", ", "_")}.json'
-        if _ONLY.value in problem.name and not path.exists():
+        if _ONLY.value in ('', problem.name) and not path.exists():
             workdir.write_json(path, measured(problem))
 
 

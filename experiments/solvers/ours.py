@@ -1,7 +1,8 @@
-"""This project's solvers, on grids by hand and on searched ones."""
+"""Our solvers, on grids by hand and on searched ones."""
 
 import functools
 from collections.abc import Callable
+from itertools import pairwise
 
 import jax
 import jax.numpy as jnp
@@ -54,7 +55,7 @@ def runner(problem: Problem, name: str) -> Callable[[Array, Grid], Array]:
 
     def run(x, grid):
         state = sampler.init(x)
-        for t, s in zip(grid[:-1], grid[1:], strict=True):
+        for t, s in pairwise(grid):
             state = step(KEY, state, jnp.asarray(t), jnp.asarray(s))
         return state.x
 

@@ -4,6 +4,7 @@ Both optional: `pip install diffusers torch k-diffusion torchdiffeq torchsde`. O
 is imported: the package itself also wants CLIP and Inception, and its helpers torchvision for images.
 """
 
+import functools
 import importlib.util
 import sys
 from collections.abc import Callable, Iterator
@@ -76,10 +77,12 @@ def _k_diffusion(problem, model, n):
         twice = solver in ('sample_heun', 'sample_dpm_2')
         for (name, steps), sigmas in grids.items():
             if steps == ((n + 1) // 2 if twice else n):
-                solve = lambda x, sample=getattr(sampling, solver), sigmas=sigmas: sample(
-                    model, x, sigmas, disable=True
-                )
+                solve = functools.partial(_k_solve, getattr(sampling, solver), model, sigmas)
                 yield f'k-diffusion {solver[7:]} {name}', _counting(model, solve, 1 / alpha)
+
+
+def _k_solve(sample, model, sigmas, x):
+    return sample(model, x, sigmas, disable=True)
 
 
 def _diffusers_edm(problem, model, n):
