@@ -11,7 +11,7 @@ from pathlib import Path
 import jax
 from absl import flags
 
-from diffusion_jax import build, cli, runs, specs, workdir
+from diffusion_jax import build, cli, runs, saved_grids, specs, workdir
 from diffusion_jax.errors import UserError
 from diffusion_jax.evaluation import measure, report
 from diffusion_jax.generate import generate
@@ -20,7 +20,7 @@ _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a trained run.', requ
 _NUM = flags.DEFINE_integer('num', None, "How many samples. Default: the run's own eval.num.", lower_bound=2)
 _SAMPLER = flags.DEFINE_string('sampler', None, "e.g. ancestral, ddim, ddim:eta=0.5. Default: the run's own.")
 _STEPS = flags.DEFINE_integer('steps', None, "Steps of the time grid. Default: the run's own.", lower_bound=1)
-_GRID = flags.DEFINE_string('grid', None, "e.g. uniform, quadratic, trailing, leading. Default: the run's own.")
+_GRID = flags.DEFINE_string('grid', None, "e.g. uniform, quadratic, karras, saved:grid=NAME. Default: the run's own.")
 _GUIDANCE = flags.DEFINE_string(
     'guidance', None, "e.g. classifier_free:w=2.0, auto:weak=WORKDIR,w=2.0, none. Default: the run's own."
 )
@@ -43,7 +43,7 @@ def main() -> None:
     settings = run.config['eval']
     num = _NUM.value or settings['num']
     spec = runs.sample_spec(run.config['sample'], _SAMPLER.value, _STEPS.value, _GRID.value, _GUIDANCE.value)
-    draw, params, trace, _ = runs.sampling(run, spec)
+    draw, params, trace, _ = runs.sampling(run, saved_grids.resolved(folder, spec))
     data = run.config['data']
     train = build.build_source(data, settings['reference'])
     held_out = build.build_source(data, settings['held_out']) if settings['held_out'] else None

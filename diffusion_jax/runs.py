@@ -151,6 +151,8 @@ def name_of(spec: Mapping[str, Any]) -> str:
 
 
 def _takes_n(spec):
+    if spec['name'] == 'saved':
+        return False
     return 'n' in inspect.signature(getattr(times, str(spec['name']), _unknown)).parameters
 
 

@@ -23,7 +23,7 @@ import jax
 import numpy as np
 from absl import flags
 
-from diffusion_jax import build, cli, pictures, runs, specs
+from diffusion_jax import build, cli, pictures, runs, saved_grids, specs
 from diffusion_jax.data.files import read_images
 from diffusion_jax.errors import UserError
 from diffusion_jax.generate import batches, generate
@@ -33,7 +33,7 @@ _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a trained run.', requ
 _NUM = flags.DEFINE_integer('num', 64, 'How many samples.', lower_bound=1)
 _SAMPLER = flags.DEFINE_string('sampler', None, "e.g. ancestral, ddim, ddim:eta=0.5. Default: the run's own.")
 _STEPS = flags.DEFINE_integer('steps', None, "Steps of the time grid. Default: the run's own.", lower_bound=1)
-_GRID = flags.DEFINE_string('grid', None, "e.g. uniform, quadratic, trailing, leading. Default: the run's own.")
+_GRID = flags.DEFINE_string('grid', None, "e.g. uniform, quadratic, karras, saved:grid=NAME. Default: the run's own.")
 _GUIDANCE = flags.DEFINE_string(
     'guidance', None, "e.g. classifier_free:w=2.0, auto:weak=WORKDIR,w=2.0, none. Default: the run's own."
 )
@@ -51,8 +51,10 @@ _OUT = flags.DEFINE_string('out', None, 'Output path without suffix. Default: WO
 
 def main() -> None:
     """The entry point."""
-    run = runs.load(Path(_WORKDIR.value))
+    folder = Path(_WORKDIR.value)
+    run = runs.load(folder)
     spec = runs.sample_spec(run.config['sample'], _SAMPLER.value, _STEPS.value, _GRID.value, _GUIDANCE.value)
+    resolved = saved_grids.resolved(folder, spec)
     size = _BATCH.value or spec['batch_size']
     key = jax.random.key(_SEED.value)
     edit = specs.parse_spec(_EDIT.value) if _EDIT.value else None
@@ -60,21 +62,21 @@ def main() -> None:
     choices += [runs.name_of(spec[name]) for name in ('sampler', 'times', 'guidance') if spec.get(name)]
     choices += [] if _LABEL.value is None else [f'label{_LABEL.value}']
     name = '_'.join([*choices, f'seed{_SEED.value}'])
-    out = Path(_OUT.value) if _OUT.value else Path(_WORKDIR.value) / 'samples' / name
+    out = Path(_OUT.value) if _OUT.value else folder / 'samples' / name
     file = out.with_name(f'{out.name}.npz')
     if edit:
-        _write_edits(run, spec, edit, key, size, out)
+        _write_edits(run, resolved, edit, key, size, out)
         return
     for flag in (_IMAGE, _IMAGE2, _MASK):
         if flag.value:
             raise UserError(f'--{flag.name} is for an edit: set --edit')
-    draw, params, trace, weak_step = runs.sampling(run, spec, _LABEL.value)
+    draw, params, trace, weak_step = runs.sampling(run, resolved, _LABEL.value)
 
     def draw_from(first):
         return batches(draw, params, key, _NUM.value, size, run.mesh, run.experiment.num_classes, first, trace)
 
     start = time.perf_counter()
-    request = {'run': str(Path(_WORKDIR.value).resolve()), 'step': run.step, 'sample': spec, 'seed': _SEED.value}
+    request = {'run': str(folder.resolve()), 'step': run.step, 'sample': resolved, 'seed': _SEED.value}
     request |= {'label': _LABEL.value, 'weak step': weak_step}
     with runs.progress_bar('sampling', _NUM.value) as progress:
         x = fill(file, request, _NUM.value, draw_from, progress)
