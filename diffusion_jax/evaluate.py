@@ -14,7 +14,7 @@ from absl import flags
 from diffusion_jax import build, cli, runs, workdir
 from diffusion_jax.errors import UserError
 from diffusion_jax.evaluation import measure, report
-from diffusion_jax.generate import generate
+from diffusion_jax.generate import batches
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a trained run.', required=True)
 _NUM = flags.DEFINE_integer('num', None, "How many samples. Default: the run's own eval.num.", lower_bound=2)
@@ -45,12 +45,15 @@ def main() -> None:
         build.build_bound(run.experiment, held_out, settings['variance'], settings['bits_terms'])
     features = build.build_features(settings['features'], measure.values_of(train))
     reference = measure.make_reference(train, features, held_out)
+    d = len(reference.summary.moments.mean)
+    if num <= d:
+        print(f'{num} samples have a singular covariance of {d} features: take {d + 1} at least, better ten times that')
 
     key = jax.random.key(_SEED.value)
     with runs.progress_bar('sampling', num) as progress:
         classes = run.experiment.num_classes
-        x = generate(draw, run.params, key, num, settings['batch_size'], run.mesh, classes, progress)
-    result = measure.measure(x, reference, (_SEED.value,))
+        stream = batches(draw, run.params, key, num, settings['batch_size'], run.mesh, classes)
+        result = measure.survey(_counted(stream, progress), num, reference, (_SEED.value,))
     name = f'{_name(spec["sampler"])}, {_name(spec["times"])}, step {run.step}, {num} samples, seed {_SEED.value}'
     print(report.markdown_table({name: result}))
     _keep(folder, name, json.loads(report.to_json(result)))
@@ -60,6 +63,14 @@ def main() -> None:
         name = f'bits/dim on {held_out.name}, step {run.step}'
         print(f'{name}: ' + ', '.join(f'{k} {v:.4g}' for k, v in bits.items() if isinstance(v, float | int)))
         _keep(folder, name, bits)
+
+
+def _counted(stream, progress):
+    done = 0
+    for x in stream:
+        yield x
+        done += len(x)
+        progress(done)
 
 
 def _name(spec):

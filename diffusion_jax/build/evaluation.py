@@ -10,11 +10,17 @@ from diffusion_jax import guidance, likelihood, reverse
 from diffusion_jax.build.experiment import Experiment
 from diffusion_jax.data import sources
 from diffusion_jax.errors import UserError, one_line
-from diffusion_jax.evaluation import features
+from diffusion_jax.evaluation import features, pretrained
 from diffusion_jax.specs import make
 from diffusion_jax.types import Array, Key, Params
 
-_FEATURES = SimpleNamespace(__all__=['pca', 'pixels'], pca=features.pca, pixels=features.pixels)
+_FEATURES = SimpleNamespace(
+    __all__=['dinov2', 'inception', 'pca', 'pixels'],
+    dinov2=pretrained.dinov2,
+    inception=pretrained.inception,
+    pca=features.pca,
+    pixels=features.pixels,
+)
 _VARIANCES = {'small': reverse.small, 'large': reverse.large}
 
 

@@ -49,12 +49,12 @@ def nearest_neighbours(
     return Neighbours(np.linalg.norm(flat - flat_train[index], axis=1), index)
 
 
-def memorisation(samples: Neighbours, held_out: Neighbours) -> Memorisation:
+def memorisation(samples: Float[np.ndarray, ' n'], held_out: Float[np.ndarray, ' m']) -> Memorisation:
     """How much closer samples lie to the training set than held-out data do.
 
-    Both are `nearest_neighbours` in the same training set, so the sizes of the sets do not matter to the ratio.
+    Both are distances of `nearest_neighbours` in one training set, so the sizes of the sets do not matter to the ratio.
     """
-    near_samples, near_held_out = float(np.median(samples.distance)), float(np.median(held_out.distance))
+    near_samples, near_held_out = float(np.median(samples)), float(np.median(held_out))
     return Memorisation(near_samples / near_held_out if near_held_out else np.nan, near_samples, near_held_out)
 
 

@@ -174,7 +174,7 @@ def test_neighbours_in_nothing_are_refused():
 def test_memorisation_tells_copies_from_new_samples():
     new, held_out = RNG.uniform(-1, 1, (2, 200, 2, 3, 1)).astype(np.float32)
     copied = IMAGES[RNG.integers(0, 60, 200)] + RNG.normal(0, 1e-3, (200, 2, 3, 1)).astype(np.float32)
-    copied, new, held_out = (generalization.nearest_neighbours(x, IMAGES) for x in (copied, new, held_out))
+    copied, new, held_out = (generalization.nearest_neighbours(x, IMAGES).distance for x in (copied, new, held_out))
     assert generalization.memorisation(copied, held_out).ratio < 0.01
     assert 0.85 < generalization.memorisation(new, held_out).ratio < 1.15
 
