@@ -14,7 +14,7 @@ from absl import flags
 from diffusion_jax import build, cli, runs, saved_grids, specs, workdir
 from diffusion_jax.errors import UserError
 from diffusion_jax.evaluation import measure, report
-from diffusion_jax.generate import generate
+from diffusion_jax.generate import batches
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a trained run.', required=True)
 _NUM = flags.DEFINE_integer('num', None, "How many samples. Default: the run's own eval.num.", lower_bound=2)
@@ -55,12 +55,15 @@ def main() -> None:
         build.build_bits(run.experiment, held_out, settings, method)
     features = build.build_features(settings['features'], measure.values_of(train))
     reference = measure.make_reference(train, features, held_out)
+    d = len(reference.summary.moments.mean)
+    if num <= d:
+        print(f'{num} samples have a singular covariance of {d} features: take {d + 1} at least, better ten times that')
 
     key = jax.random.key(_SEED.value)
     with runs.progress_bar('sampling', num) as progress:
         classes = run.experiment.num_classes
-        x = generate(draw, params, key, num, settings['batch_size'], run.mesh, classes, progress, trace=trace)
-    result = measure.measure(x, reference, (_SEED.value,))
+        stream = batches(draw, params, key, num, settings['batch_size'], run.mesh, classes, trace=trace)
+        result = measure.survey(_counted(stream, progress), num, reference, (_SEED.value,))
     choices = [_name(spec[name]) for name in ('sampler', 'times', 'guidance') if spec.get(name)]
     name = ', '.join([*choices, f'step {run.step}', f'{num} samples', f'seed {_SEED.value}'])
     print(report.markdown_table({name: result}))
@@ -71,6 +74,14 @@ def main() -> None:
         name = f'bits/dim on {held_out.name}, step {run.step}' + (f', {_name(method)}' if method else '')
         print(f'{name}: ' + ', '.join(f'{k} {v:.4g}' for k, v in bits.items() if isinstance(v, float | int)))
         _keep(folder, name, bits)
+
+
+def _counted(stream, progress):
+    done = 0
+    for x in stream:
+        yield x
+        done += len(x)
+        progress(done)
 
 
 def _name(spec):

@@ -6,10 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from diffusion_jax.evaluation import features
+from diffusion_jax.evaluation import features, pretrained
 from diffusion_jax.specs import make
 
-_FEATURES = SimpleNamespace(__all__=['pca', 'pixels'], pca=features.pca, pixels=features.pixels)
+_FEATURES = SimpleNamespace(
+    __all__=['dinov2', 'inception', 'pca', 'pixels'],
+    dinov2=pretrained.dinov2,
+    inception=pretrained.inception,
+    pca=features.pca,
+    pixels=features.pixels,
+)
 
 
 def build_features(spec: Mapping[str, Any], reference: np.ndarray) -> features.Features:
