@@ -39,7 +39,7 @@ def batches(
     Raises:
         UserError: if the model yields NaN.
     """
-    devices = mesh.shape['data']
+    devices = mesh.size
     batch_size = -(-min(batch_size, num) // devices) * devices
     sharding = over_batch(mesh)
     for start in range(first, num, batch_size):

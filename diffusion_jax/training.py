@@ -25,20 +25,21 @@ def train(config: Mapping[str, Any], folder: Path, allow_config_change: bool = F
         UserError: for a config or folder that cannot be used, a loss that is not finite, a save that failed, Ctrl-C.
     """
     settings = config['train']
-    mesh = sharding.make_mesh(config['mesh']['data'])
-    sharding.check_batch(mesh, settings['batch_size'], 'train.batch_size')
+    mesh = sharding.make_mesh(config['mesh']['data'], config['mesh']['fsdp'])
+    sharding.check_batch(mesh, settings['batch_size'], 'train.batch_size', settings['parts'])
     config = build.with_teacher(config, folder)
     experiment = build.build(config)
     draw = jax.jit(build.build_draw(experiment, config['sample']))
-    replicated = sharding.replicated(mesh)
     # Before anything is written; a run that has begun needs it only if it never came to save.
     begun = (folder / 'config.json').exists()
-    start_from = None if begun else _start(config, experiment, replicated)
+    start_from = None if begun else _start(config, experiment, mesh)
     workdir.check(folder, config, allow_config_change)
 
     key_init, key_train, key_sample = jax.random.split(jax.random.key(config['seed']), 3)
     fresh = init_state(experiment.init, experiment.tx, experiment.freezing, experiment.keeps_teacher)
-    create = jax.jit(fresh, out_shardings=replicated)
+    shapes = jax.eval_shape(fresh, key_init, None if config['init_from'] is None else _network(experiment, mesh))
+    shardings = sharding.of_state(mesh, shapes)
+    create = jax.jit(fresh, out_shardings=shardings)
 
     def draw_samples(step, state):
         num, size = config['sample']['num'], config['sample']['batch_size']
@@ -46,16 +47,17 @@ def train(config: Mapping[str, Any], folder: Path, allow_config_change: bool = F
         pictures.save(folder / 'samples' / f'step_{step:08d}.png', x)
 
     with contextlib.closing(checkpoint.open_manager(folder, settings['keep'])) as manager:
-        abstract = _abstract(create, key_init, config, experiment, replicated)
-        state = checkpoint.restore(manager, abstract)
+        state = checkpoint.restore(manager, sharding.with_shardings(shapes, shardings))
         if state is None:
-            state = create(key_init, start_from or _start(config, experiment, replicated))
+            state = create(key_init, start_from or _start(config, experiment, mesh))
         # Only now, so that a config whose model does not fit the checkpoints leaves the saved one alone.
         workdir.record(folder, config)
         start = int(state.step)
-        train_step = make_train_step(experiment.loss, experiment.tx, experiment.ema, experiment.freezing)
+        train_step = make_train_step(
+            experiment.loss, experiment.tx, experiment.ema, experiment.freezing, settings['parts']
+        )
         # The state comes out as it goes in, so that the second step needs no other executable.
-        step = jax.jit(train_step, donate_argnums=0, out_shardings=replicated)
+        step = jax.jit(train_step, donate_argnums=0, out_shardings=(shardings, sharding.replicated(mesh)))
         every = loop.Every(settings['log_every'], settings['save_every'], settings['sample_every'])
         with Log(folder, start, settings['steps'], settings['batch_size']) as log, _stop_flag() as stop:
             hooks = loop.Hooks(log.write, lambda state: checkpoint.save(manager, state), draw_samples, stop)
@@ -75,25 +77,19 @@ def _batches(source, config, start, mesh):
             yield sharding.put_batch(mesh, batch)
 
 
-def _network(experiment, sharding):
+def _network(experiment, mesh):
     shapes = jax.eval_shape(experiment.network_init, jax.random.key(0))
-    return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=sharding), shapes)
+    return sharding.with_shardings(shapes, sharding.of_state(mesh, shapes))
 
 
-def _start(config, experiment, sharding):
+def _start(config, experiment, mesh):
     """The averaged parameters of the run that this one starts from, None for none."""
     if config['init_from'] is None:
         return None
     try:
-        return checkpoint.restore_ema(Path(config['init_from']), _network(experiment, sharding))[0]
+        return checkpoint.restore_ema(Path(config['init_from']), _network(experiment, mesh))[0]
     except UserError as error:
         raise UserError(f'config.init_from: {error}') from error
-
-
-def _abstract(create, key, config, experiment, sharding):
-    start = None if config['init_from'] is None else _network(experiment, sharding)
-    shapes = jax.eval_shape(create, key, start)
-    return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=sharding), shapes)
 
 
 @contextlib.contextmanager

@@ -11,9 +11,10 @@ from diffusion_jax.specs import check_type
 _SECTIONS = tuple('seed data schedule precond net objective optim ema train mesh sample eval'.split())
 # What a config, or the saved config of an older run, need not have.
 _OPTIONAL = {'frozen': {'name': 'fixed'}, 'init_from': None, 'teacher': None}
+_FIELDS_SINCE = {'mesh': {'fsdp': 1}, 'train': {'parts': 1}}
 _FIELDS = {
-    'train': ('batch_size', 'steps', 'log_every', 'save_every', 'sample_every', 'keep'),
-    'mesh': ('data',),
+    'train': ('batch_size', 'steps', 'log_every', 'save_every', 'sample_every', 'keep', 'parts'),
+    'mesh': ('data', 'fsdp'),
     'sample': ('sampler', 'times', 'clip', 'num', 'batch_size'),
     'eval': ('num', 'batch_size', 'features', 'reference', 'held_out', 'variance', 'bits_num', 'bits_terms'),
 }
@@ -32,9 +33,10 @@ def check(config: Mapping[str, Any]) -> dict[str, Any]:
     """
     config = {**_OPTIONAL, **config}
     _check_names(config, (*_SECTIONS, *_OPTIONAL), 'config')
+    config |= {section: {**since, **config[section]} for section, since in _FIELDS_SINCE.items()}
     for section, fields in _FIELDS.items():
         _check_names(config[section], fields, f'config.{section}')
-    least = {'train': {'batch_size': 1, 'steps': 0, 'keep': 1}, 'sample': {'num': 1, 'batch_size': 1}}
+    least = {'train': {'batch_size': 1, 'steps': 0, 'keep': 1, 'parts': 1}, 'sample': {'num': 1, 'batch_size': 1}}
     least |= {'eval': {'num': 2, 'batch_size': 1, 'bits_num': 0}}
     for section, fields in least.items():
         for field, minimum in fields.items():
