@@ -33,6 +33,7 @@ def ddpm() -> Any:
         'sample_every': 20_000,
         'keep': 2,
         'parts': 1,
+        'watchdog': 3600.0,
     }
     config.init_from = config_dict.placeholder(str)
     config.frozen = {'name': 'fixed'}

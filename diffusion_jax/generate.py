@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterator
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from diffusion_jax import distributed
 from diffusion_jax.errors import UserError
 from diffusion_jax.sharding import over_batch
 from diffusion_jax.types import Array, Key, Params
@@ -43,9 +43,9 @@ def batches(
     batch_size = -(-min(batch_size, num) // devices) * devices
     sharding = over_batch(mesh)
     for start in range(first, num, batch_size):
-        index = jax.device_put(jnp.arange(start, start + batch_size), sharding)
-        keys = jax.vmap(jax.random.fold_in, (None, 0))(key, index)
-        part = np.asarray(draw(params, keys, index % num_classes if num_classes else None))
+        rows = np.arange(start, start + batch_size, dtype=np.int32)
+        index = jax.make_array_from_callback(rows.shape, sharding, rows.__getitem__)
+        part = distributed.gather(draw(params, _keys(key, index), index % num_classes if num_classes else None))
         if not np.isfinite(part).all():
             raise UserError(f'the samples from index {start} on hold NaN or infinity: the model diverged')
         yield part[: num - start]
@@ -67,3 +67,8 @@ def generate(
         parts.append(part)
         progress(sum(map(len, parts)))
     return np.concatenate(parts)
+
+
+@jax.jit
+def _keys(key, index):
+    return jax.vmap(jax.random.fold_in, (None, 0))(key, index)

@@ -8,21 +8,26 @@ from pathlib import Path
 from typing import Any
 
 import jax
+from jax.experimental import multihost_utils
 
-from diffusion_jax import build, checkpoint, loop, pictures, sharding, workdir
+from diffusion_jax import build, checkpoint, distributed, loop, pictures, sharding, workdir
 from diffusion_jax.data import pipeline
 from diffusion_jax.errors import UserError
 from diffusion_jax.generate import generate
 from diffusion_jax.logs import Log
 from diffusion_jax.state import TrainState, init_state
 from diffusion_jax.step import make_train_step
+from diffusion_jax.watchdog import watchdog
+
+PREEMPTED = 128 + signal.SIGTERM  # the exit code of a run that saved because it was told to end
 
 
 def train(config: Mapping[str, Any], folder: Path, allow_config_change: bool = False) -> TrainState:
     """Trains the run of a resolved config in `folder`, from its newest checkpoint on; returns the final state.
 
     Raises:
-        UserError: for a config or folder that cannot be used, a loss that is not finite, a save that failed, Ctrl-C.
+        UserError: for a config or folder that cannot be used, a loss that is not finite, a save that failed.
+        Interrupted: for Ctrl-C or SIGTERM, after saving.
     """
     settings = config['train']
     mesh = sharding.make_mesh(config['mesh']['data'], config['mesh']['fsdp'])
@@ -44,13 +49,15 @@ def train(config: Mapping[str, Any], folder: Path, allow_config_change: bool = F
     def draw_samples(step, state):
         num, size = config['sample']['num'], config['sample']['batch_size']
         x = generate(draw, state.ema, key_sample, num, size, mesh, experiment.num_classes)
-        pictures.save(folder / 'samples' / f'step_{step:08d}.png', x)
+        if distributed.is_first():
+            pictures.save(folder / 'samples' / f'step_{step:08d}.png', x)
 
-    with contextlib.closing(checkpoint.open_manager(folder, settings['keep'])) as manager:
+    with workdir.lock(folder), contextlib.closing(checkpoint.open_manager(folder, settings['keep'])) as manager:
         state = checkpoint.restore(manager, sharding.with_shardings(shapes, shardings))
         if state is None:
             state = create(key_init, start_from or _start(config, experiment, mesh))
         # Only now, so that a config whose model does not fit the checkpoints leaves the saved one alone.
+        distributed.together('begun')
         workdir.record(folder, config)
         start = int(state.step)
         train_step = make_train_step(
@@ -59,14 +66,27 @@ def train(config: Mapping[str, Any], folder: Path, allow_config_change: bool = F
         # The state comes out as it goes in, so that the second step needs no other executable.
         step = jax.jit(train_step, donate_argnums=0, out_shardings=(shardings, sharding.replicated(mesh)))
         every = loop.Every(settings['log_every'], settings['save_every'], settings['sample_every'])
-        with Log(folder, start, settings['steps'], settings['batch_size']) as log, _stop_flag() as stop:
-            hooks = loop.Hooks(log.write, lambda state: checkpoint.save(manager, state), draw_samples, stop)
-            with contextlib.closing(_batches(experiment.source, config, start, mesh)) as stream:
-                try:
-                    state = loop.fit(step, state, key_train, stream, settings['steps'], every, hooks)
-                finally:
-                    checkpoint.wait(manager)
+        with (
+            _log(folder, start, settings) as write,
+            _stop() as stop,
+            watchdog(settings['watchdog']) as beat,
+            contextlib.closing(_batches(experiment.source, config, start, mesh)) as stream,
+        ):
+            hooks = loop.Hooks(write, lambda state: checkpoint.save(manager, state), draw_samples, stop, beat)
+            try:
+                state = loop.fit(step, state, key_train, stream, settings['steps'], every, hooks)
+            finally:
+                checkpoint.wait(manager)
     return state
+
+
+@contextlib.contextmanager
+def _log(folder, start, settings):
+    if not distributed.is_first():
+        yield lambda step, metrics: None
+        return
+    with Log(folder, start, settings['steps'], settings['batch_size']) as log:
+        yield log.write
 
 
 def _batches(source, config, start, mesh):
@@ -93,20 +113,29 @@ def _start(config, experiment, mesh):
 
 
 @contextlib.contextmanager
-def _stop_flag():
-    """True after the first Ctrl-C or SIGTERM; the second Ctrl-C ends the program at once."""
-    received = []
+def _stop():
+    """Yields a function of the step that gives the exit code for which to stop, 0 to go on.
 
-    def handle(number, _frame):
-        received.append(number)
-        os.write(
-            2, b'\nstopping after the steps in flight; Ctrl-C again stops at once, unsaved\n'
-        )  # print may not be re-entered
-        signal.signal(signal.SIGINT, before[signal.SIGINT])
+    The first Ctrl-C or SIGTERM stops after the steps in flight; a second Ctrl-C ends the program at once.
+    """
+    if distributed.many():
+        # JAX has a handler of SIGTERM of its own, by which all processes agree on the step; Ctrl-C is led to it.
+        before = {signal.SIGINT: signal.signal(signal.SIGINT, lambda *_: os.kill(os.getpid(), signal.SIGTERM))}
+        reached = multihost_utils.reached_preemption_sync_point
+        stop = lambda k: PREEMPTED if reached(k) else 0  # noqa: E731
+    else:
+        received = []
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+        def handle(number, _frame):
+            received.append(number)
+            # print may not be re-entered
+            os.write(2, b'\nstopping after the steps in flight; Ctrl-C again stops at once, unsaved\n')
+            signal.signal(signal.SIGINT, before[signal.SIGINT])
+
+        before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+        stop = lambda _: 128 + received[0] if received else 0  # noqa: E731
     try:
-        yield lambda: bool(received)
+        yield stop
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

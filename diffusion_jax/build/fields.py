@@ -11,9 +11,9 @@ from diffusion_jax.specs import check_type
 _SECTIONS = tuple('seed data schedule precond net objective optim ema train mesh sample eval'.split())
 # What a config, or the saved config of an older run, need not have.
 _OPTIONAL = {'frozen': {'name': 'fixed'}, 'init_from': None, 'teacher': None}
-_FIELDS_SINCE = {'mesh': {'fsdp': 1}, 'train': {'parts': 1}}
+_FIELDS_SINCE = {'mesh': {'fsdp': 1}, 'train': {'parts': 1, 'watchdog': 3600.0}}
 _FIELDS = {
-    'train': ('batch_size', 'steps', 'log_every', 'save_every', 'sample_every', 'keep', 'parts'),
+    'train': ('batch_size', 'steps', 'log_every', 'save_every', 'sample_every', 'keep', 'parts', 'watchdog'),
     'mesh': ('data', 'fsdp'),
     'sample': ('sampler', 'times', 'clip', 'num', 'batch_size'),
     'eval': ('num', 'batch_size', 'features', 'reference', 'held_out', 'variance', 'bits_num', 'bits_terms'),
@@ -44,6 +44,7 @@ def check(config: Mapping[str, Any]) -> dict[str, Any]:
     for field in ('log_every', 'save_every', 'sample_every'):
         _check_number(config['train'][field], 0, f'config.train.{field}')
     _check_number(config['seed'], 0, 'config.seed')
+    check_type(config['train']['watchdog'], float, 'config.train.watchdog')
     check_type(config['init_from'], str | None, 'config.init_from')
     return config
 
