@@ -9,7 +9,13 @@ def ddpm() -> Any:
     """DDPM of Ho et al. 2020 but for its data and its length: linear betas, T = 1000, eps-prediction, L_simple."""
     config: Any = ConfigDict()  # pyright cannot know its fields
     config.seed = 0
-    config.data = {'name': '', 'dir': config_dict.placeholder(str), 'split': 'train', 'flip': False}
+    config.data = {
+        'name': '',
+        'dir': config_dict.placeholder(str),
+        'split': 'train',
+        'flip': False,
+        'drop_label': config_dict.placeholder(float),  # to the null class, for classifier-free guidance
+    }
     config.schedule = {'name': 'DiscreteVP', 'betas': {'name': 'linear_betas', 'T': 1000}}
     config.precond = {'name': 'eps'}
     config.net = {
@@ -42,6 +48,7 @@ def ddpm() -> Any:
         'sampler': {'name': 'ancestral', 'variance': 'large'},
         'times': {'name': 'uniform', 'n': 1000},
         'clip': True,
+        'guidance': None,
         'num': 64,
         'batch_size': 64,
     }

@@ -6,6 +6,8 @@ Cost: about a minute on 2 CPU cores.
 Expected: samples on eight clusters around a circle.
 """
 
+from ml_collections import config_dict
+
 from configs import common
 
 
@@ -17,6 +19,7 @@ def get_config(arg=''):
         'components': {'name': 'ring', 'k': 8, 'radius': 0.8, 'std': 0.05},
         'n': 65_536,
         'seed': 0,
+        'drop_label': config_dict.placeholder(float),
     }
     config.net = {'name': 'MLP', 'num_classes': 0}
     config.optim.update(lr=1e-3, warmup=100)

@@ -21,6 +21,9 @@ _NUM = flags.DEFINE_integer('num', None, "How many samples. Default: the run's o
 _SAMPLER = flags.DEFINE_string('sampler', None, "e.g. ancestral, ddim, ddim:eta=0.5. Default: the run's own.")
 _STEPS = flags.DEFINE_integer('steps', None, "Steps of the time grid. Default: the run's own.", lower_bound=1)
 _GRID = flags.DEFINE_string('grid', None, "e.g. uniform, quadratic, trailing, leading. Default: the run's own.")
+_GUIDANCE = flags.DEFINE_string(
+    'guidance', None, "e.g. classifier_free:w=2.0, auto:weak=WORKDIR,w=2.0, none. Default: the run's own."
+)
 _SEED = flags.DEFINE_integer('seed', 0, 'Seed of the noise.')
 _BITS = flags.DEFINE_integer(
     'bits_num', None, "Held-out rows for bits/dim; 0 for none. Default: the run's own.", lower_bound=0
@@ -33,8 +36,8 @@ def main() -> None:
     run = runs.load(folder)
     settings = run.config['eval']
     num = _NUM.value or settings['num']
-    spec = runs.sample_spec(run.config['sample'], _SAMPLER.value, _STEPS.value, _GRID.value)
-    draw = jax.jit(build.build_draw(run.experiment, spec))
+    spec = runs.sample_spec(run.config['sample'], _SAMPLER.value, _STEPS.value, _GRID.value, _GUIDANCE.value)
+    draw, params, trace, _ = runs.sampling(run, spec)
     data = run.config['data']
     train = build.build_source(data, settings['reference'])
     held_out = build.build_source(data, settings['held_out']) if settings['held_out'] else None
@@ -49,9 +52,10 @@ def main() -> None:
     key = jax.random.key(_SEED.value)
     with runs.progress_bar('sampling', num) as progress:
         classes = run.experiment.num_classes
-        x = generate(draw, run.params, key, num, settings['batch_size'], run.mesh, classes, progress)
+        x = generate(draw, params, key, num, settings['batch_size'], run.mesh, classes, progress, trace=trace)
     result = measure.measure(x, reference, (_SEED.value,))
-    name = f'{_name(spec["sampler"])}, {_name(spec["times"])}, step {run.step}, {num} samples, seed {_SEED.value}'
+    choices = [_name(spec[name]) for name in ('sampler', 'times', 'guidance') if spec.get(name)]
+    name = ', '.join([*choices, f'step {run.step}', f'{num} samples', f'seed {_SEED.value}'])
     print(report.markdown_table({name: result}))
     _keep(folder, name, json.loads(report.to_json(result)))
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
@@ -12,6 +13,11 @@ from diffusion_jax.sharding import over_batch
 from diffusion_jax.types import Array, Key, Params
 
 Draw = Callable[[Params, Key, Array | None], Array]  # (params, keys [B], cond [B] or None) -> samples [B, ...]
+Trace = Callable[[Params, Key, Array | None], tuple[float, float] | None]  # the same arguments -> the times of a step
+
+
+def _untraced(params, keys, cond):
+    return None
 
 
 def batches(
@@ -23,6 +29,7 @@ def batches(
     mesh: Mesh,
     num_classes: int = 0,
     first: int = 0,
+    trace: Trace = _untraced,
 ) -> Iterator[np.ndarray]:
     """Yields samples first .. num - 1, in order, in float32; class i % num_classes for sample i of a conditional model.
 
@@ -35,6 +42,7 @@ def batches(
         mesh: devices to spread a batch over.
         num_classes: of a conditional model, else 0.
         first: index of the first to draw.
+        trace: from `build.build_trace`, to say where a sample stopped being finite.
 
     Raises:
         UserError: if the model yields NaN.
@@ -45,10 +53,15 @@ def batches(
     for start in range(first, num, batch_size):
         rows = np.arange(start, start + batch_size, dtype=np.int32)
         index = jax.make_array_from_callback(rows.shape, sharding, rows.__getitem__)
-        part = distributed.gather(draw(params, _keys(key, index), index % num_classes if num_classes else None))
-        if not np.isfinite(part).all():
-            raise UserError(f'the samples from index {start} on hold NaN or infinity: the model diverged')
-        yield part[: num - start]
+        cond = index % num_classes if num_classes else None
+        part = distributed.gather(draw(params, _keys(key, index), cond))[: num - start]
+        bad = np.flatnonzero(~np.isfinite(part).reshape(len(part), -1).all(1))
+        if len(bad):
+            row = jnp.asarray(rows[bad[:1]])
+            step = trace(params, _keys(key, row), row % num_classes if num_classes else None)
+            came_up = '' if step is None else f' that came up in the step from t = {step[0]:.4g} to t = {step[1]:.4g}'
+            raise UserError(f'sample {start + bad[0]} holds NaN or infinity{came_up}: the model diverged')
+        yield part
 
 
 def generate(
@@ -60,10 +73,11 @@ def generate(
     mesh: Mesh,
     num_classes: int = 0,
     progress: Callable[[int], None] = lambda done: None,
+    trace: Trace = _untraced,
 ) -> np.ndarray:
     """All of `batches` as one array `[num, ...]`; `progress` is called after each with the number of samples done."""
     parts = []
-    for part in batches(draw, params, key, num, batch_size, mesh, num_classes):
+    for part in batches(draw, params, key, num, batch_size, mesh, num_classes, trace=trace):
         parts.append(part)
         progress(sum(map(len, parts)))
     return np.concatenate(parts)

@@ -46,7 +46,50 @@ def load(folder: Path) -> Run:
     return Run(config, experiment, params, step, mesh)
 
 
-def sample_spec(spec: Mapping[str, Any], sampler: str | None, steps: int | None, grid: str | None) -> dict[str, Any]:
+class Sampling(NamedTuple):
+    """How to draw samples from a run: what `generate` takes."""
+
+    draw: build.Draw  # jitted
+    params: Params | build.WithWeak
+    trace: build.Trace
+    weak_step: int | None  # of the weak model of an autoguidance
+
+
+def sampling(run: Run, spec: Mapping[str, Any], label: int | None = None) -> Sampling:
+    """A run's model under a `sample` section, with the weak model of an autoguidance from its own run.
+
+    With a label every sample is of that class, whatever classes are asked for.
+
+    Raises:
+        UserError: as `build.build_draw`; if the weak run cannot be opened, or does not fit; for an unknown label.
+    """
+    num_classes = run.experiment.num_classes
+    if label is not None and not 0 <= label < num_classes:
+        has = f'has the classes 0 to {num_classes - 1}' if num_classes else 'is unconditional'
+        raise UserError(f'label={label}: the model {has}')
+
+    def labelled(draw):
+        if label is None:
+            return draw
+        return lambda params, keys, cond: draw(params, keys, jnp.full_like(cond, label))
+
+    guide, weak, params, weak_step = spec.get('guidance') or {}, None, run.params, None
+    if guide.get('name') == 'auto':
+        if 'weak' not in guide:
+            raise UserError('config.sample.guidance: auto needs a weaker run: --guidance=auto:weak=WORKDIR,w=2.0')
+        try:
+            weaker = load(Path(str(guide['weak'])))
+        except UserError as error:
+            raise UserError(f'config.sample.guidance.weak: {error}') from error
+        weak, params = build.check_weak(run.experiment, weaker.experiment), build.WithWeak(params, weaker.params)
+        weak_step = weaker.step
+    draw = jax.jit(labelled(build.build_draw(run.experiment, spec, weak)))
+    return Sampling(draw, params, labelled(build.build_trace(run.experiment, spec, weak)), weak_step)
+
+
+def sample_spec(
+    spec: Mapping[str, Any], sampler: str | None, steps: int | None, grid: str | None, guidance: str | None = None
+) -> dict[str, Any]:
     """A config's `sample` section with a command line's choices put in.
 
     Raises:
@@ -60,11 +103,18 @@ def sample_spec(spec: Mapping[str, Any], sampler: str | None, steps: int | None,
         spec['times'] = {**{k: v for k, v in spec['times'].items() if k == 'n' and _takes_n(given)}, **given}
         if given['name'] in times.__all__ and _takes_n(given) and 'n' not in spec['times'] and not steps:
             raise UserError(f'--grid={grid} needs --steps')
+    if guidance:
+        spec['guidance'] = None if guidance == 'none' else specs.parse_spec(guidance)
     if steps:
         if not _takes_n(spec['times']):
             raise UserError(f"--steps={steps}: the grid '{spec['times']['name']}' has no number of steps: set --grid")
         spec['times']['n'] = steps
     return spec
+
+
+def name_of(spec: Mapping[str, Any]) -> str:
+    """A spec as a command line has it, without characters that a file name cannot have."""
+    return '-'.join([spec['name'], *(f'{k}={v}' for k, v in spec.items() if k != 'name')]).replace('/', '_')
 
 
 def _takes_n(spec):

@@ -35,6 +35,7 @@ def train(config: Mapping[str, Any], folder: Path, allow_config_change: bool = F
     config = build.with_teacher(config, folder)
     experiment = build.build(config)
     draw = jax.jit(build.build_draw(experiment, config['sample']))
+    trace = build.build_trace(experiment, config['sample'])
     # Before anything is written; a run that has begun needs it only if it never came to save.
     begun = (folder / 'config.json').exists()
     start_from = None if begun else _start(config, experiment, mesh)
@@ -48,7 +49,7 @@ def train(config: Mapping[str, Any], folder: Path, allow_config_change: bool = F
 
     def draw_samples(step, state):
         num, size = config['sample']['num'], config['sample']['batch_size']
-        x = generate(draw, state.ema, key_sample, num, size, mesh, experiment.num_classes)
+        x = generate(draw, state.ema, key_sample, num, size, mesh, experiment.num_classes, trace=trace)
         if distributed.is_first():
             pictures.save(folder / 'samples' / f'step_{step:08d}.png', x)
 

@@ -123,7 +123,8 @@ def _flat(tree, prefix=''):
 def _differences(saved, given):
     a, b = _flat(saved), _flat(given)
     missing = '(none)'
-    keys = [k for k in {**a, **b} if a.get(k, missing) != b.get(k, missing)]
+    # A field that an older version did not have yet is None where it is not used.
+    keys = [k for k in {**a, **b} if a.get(k) != b.get(k)]
     return [f'{k}: {a.get(k, missing)} -> {b.get(k, missing)}' for k in keys]
 
 

@@ -50,8 +50,25 @@ def test_nan_is_refused():
     def diverged(params, keys, cond):
         return jnp.where(jnp.arange(len(keys))[:, None] == 3, jnp.nan, jnp.zeros((len(keys), 2)))
 
-    with pytest.raises(UserError, match='the samples from index 0 on hold NaN or infinity: the model diverged'):
+    with pytest.raises(UserError, match=r'^sample 3 holds NaN or infinity: the model diverged$'):
         generate(diverged, {}, KEY, 8, 8, sharding.make_mesh())
+    assert generate(diverged, {}, KEY, 3, 8, sharding.make_mesh()).shape == (3, 2)  # the padding may be anything
+
+
+def test_the_sample_that_diverged_is_traced_alone():
+    """The sixth of all, the second of its batch, with its own key and class, on four devices."""
+
+    def diverged(params, keys, cond):
+        return jnp.where(cond[:, None] == 5, jnp.inf, jnp.zeros((len(keys), 2)))
+
+    def trace(params, keys, cond):
+        np.testing.assert_array_equal(jax.random.key_data(keys)[0], jax.random.key_data(jax.random.fold_in(KEY, 5)))
+        np.testing.assert_array_equal(cond, [5])
+        return 1.0, 1 / 3
+
+    said = r'^sample 5 holds NaN or infinity that came up in the step from t = 1 to t = 0.3333: the model diverged$'
+    with pytest.raises(UserError, match=said):
+        generate(diverged, {}, KEY, 14, 4, sharding.make_mesh(4), num_classes=7, trace=trace)
 
 
 @pytest.mark.parametrize('sampler', [{'name': 'ancestral'}, {'name': 'ddim', 'eta': 0.5}], ids=['ancestral', 'ddim'])

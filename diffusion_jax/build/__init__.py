@@ -13,7 +13,11 @@ from diffusion_jax.build.experiment import Experiment as Experiment
 from diffusion_jax.build.experiment import build as build
 from diffusion_jax.build.fields import check as check
 from diffusion_jax.build.fields import resolve as resolve
+from diffusion_jax.build.guidance import WithWeak as WithWeak
+from diffusion_jax.build.guidance import check_weak as check_weak
 from diffusion_jax.build.optimiser import build_optimiser as build_optimiser
 from diffusion_jax.build.sampling import Draw as Draw
+from diffusion_jax.build.sampling import Trace as Trace
 from diffusion_jax.build.sampling import build_draw as build_draw
+from diffusion_jax.build.sampling import build_trace as build_trace
 from diffusion_jax.build.teacher import with_teacher as with_teacher

@@ -9,6 +9,7 @@ from diffusion_jax.data import sources
 from diffusion_jax.errors import UserError, nearest
 from diffusion_jax.specs import make
 
+_OF_BATCHES = ('flip', 'drop_label')  # what the section says of batches, not of the set
 _EMBEDDED = SimpleNamespace(__all__=['digits', 'mixture'], digits=sources.digits, mixture=sources.mixture)
 
 
@@ -18,7 +19,7 @@ def build_source(spec: Mapping[str, Any], split: str | None = None) -> sources.S
     Raises:
         UserError: if the data set is not there or not readable.
     """
-    spec = {k: v for k, v in spec.items() if k != 'flip' and v is not None}
+    spec = {k: v for k, v in spec.items() if k not in _OF_BATCHES and v is not None}
     if split is not None:
         spec['split'] = split
     if spec.get('name') in _EMBEDDED.__all__:

@@ -19,7 +19,7 @@ from diffusion_jax.data import pipeline, sources
 from diffusion_jax.ema import Ema
 from diffusion_jax.errors import UserError, one_line
 from diffusion_jax.frozen import Freezing
-from diffusion_jax.specs import make
+from diffusion_jax.specs import check_type, make
 from diffusion_jax.types import Key, LossFn, Params, Schedule
 
 _NETS = SimpleNamespace(__all__=['MLP', 'UNet'], MLP=nets.MLP, UNet=nets.UNet)
@@ -32,6 +32,7 @@ class Experiment(NamedTuple):
     source: sources.Source
     shape: tuple[int, ...]  # of one sample
     num_classes: int  # of a conditional model; 0 for an unconditional one
+    drops_labels: bool  # so that its null class means no label
     schedule: Schedule
     init: Callable[[Key], Params]
     network_init: Callable[[Key], Params]  # the same without what the objective learns beside the network
@@ -77,11 +78,15 @@ def build(config: Mapping[str, Any]) -> Experiment:
             f'config.net.num_classes={num_classes}, but {source.name} has {source.num_classes or "no"} classes'
         )
     prepare = pipeline.prepare(source.levels, config['data'].get('flip', False))
+    p = _drop_label(config['data'].get('drop_label'), num_classes, wanted)
+    if p:
+        prepare = pipeline.drop_label(prepare, p, num_classes)
     loss = make(objectives, objective, context, 'config.objective')
     return Experiment(
         source=source,
         shape=shape,
         num_classes=num_classes,
+        drops_labels=bool(p) or _drops_by_itself(objective, wanted),
         schedule=schedule,
         init=init,
         network_init=network_init,
@@ -97,6 +102,24 @@ def build(config: Mapping[str, Any]) -> Experiment:
 
 def _nothing():
     """Stands for an objective that does not exist: `make` tells of it."""
+
+
+def _drop_label(p, num_classes, wanted):
+    """The probability p, if it can be one."""
+    check_type(p, float | None, 'config.data.drop_label')
+    if p is None:
+        return 0.0
+    if not 0 <= p < 1:
+        raise UserError(f'config.data.drop_label={p} must be a probability, in [0, 1)')
+    if not num_classes:
+        raise UserError(f'config.data.drop_label={p}, but the model has no classes: set config.net.num_classes')
+    if 'drop' in wanted:
+        raise UserError(f'config.data.drop_label={p}: this objective drops labels itself: set config.objective.drop')
+    return p
+
+
+def _drops_by_itself(objective, wanted):
+    return 'drop' in wanted and bool(objective.get('num_classes') and objective.get('drop', wanted['drop'].default))
 
 
 def _context(config, schedule, source):

@@ -11,11 +11,16 @@ from diffusion_jax.specs import check_type
 _SECTIONS = tuple('seed data schedule precond net objective optim ema train mesh sample eval'.split())
 # What a config, or the saved config of an older run, need not have.
 _OPTIONAL = {'frozen': {'name': 'fixed'}, 'init_from': None, 'teacher': None}
-_FIELDS_SINCE = {'mesh': {'fsdp': 1}, 'train': {'parts': 1, 'watchdog': 3600.0}}
+_OPTIONAL_FIELDS = {
+    'data': {'drop_label': None},
+    'mesh': {'fsdp': 1},
+    'sample': {'guidance': None},
+    'train': {'parts': 1, 'watchdog': 3600.0},
+}
 _FIELDS = {
     'train': ('batch_size', 'steps', 'log_every', 'save_every', 'sample_every', 'keep', 'parts', 'watchdog'),
     'mesh': ('data', 'fsdp'),
-    'sample': ('sampler', 'times', 'clip', 'num', 'batch_size'),
+    'sample': ('sampler', 'times', 'clip', 'guidance', 'num', 'batch_size'),
     'eval': ('num', 'batch_size', 'features', 'reference', 'held_out', 'variance', 'bits_num', 'bits_terms'),
 }
 
@@ -26,14 +31,15 @@ def resolve(config: ml_collections.ConfigDict) -> dict[str, Any]:
 
 
 def check(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The config, optional sections filled in, if its sections and the fields of those that are no specs are right.
+    """The config, all that is optional filled in, if its sections and the fields of those that are no specs are right.
 
     Raises:
         UserError: for a missing or unknown one, or a number that cannot be.
     """
     config = {**_OPTIONAL, **config}
     _check_names(config, (*_SECTIONS, *_OPTIONAL), 'config')
-    config |= {section: {**since, **config[section]} for section, since in _FIELDS_SINCE.items()}
+    for section, defaults in _OPTIONAL_FIELDS.items():
+        config[section] = {**defaults, **config[section]} if isinstance(config[section], Mapping) else config[section]
     for section, fields in _FIELDS.items():
         _check_names(config[section], fields, f'config.{section}')
     least = {'train': {'batch_size': 1, 'steps': 0, 'keep': 1, 'parts': 1}, 'sample': {'num': 1, 'batch_size': 1}}
@@ -45,6 +51,9 @@ def check(config: Mapping[str, Any]) -> dict[str, Any]:
         _check_number(config['train'][field], 0, f'config.train.{field}')
     _check_number(config['seed'], 0, 'config.seed')
     check_type(config['train']['watchdog'], float, 'config.train.watchdog')
+    guidance = config['sample']['guidance']
+    if guidance is not None and not isinstance(guidance, Mapping):
+        raise UserError(f"config.sample.guidance={guidance!r} must be None or a spec such as {{'name': ...}}")
     check_type(config['init_from'], str | None, 'config.init_from')
     return config
 

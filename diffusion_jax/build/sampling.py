@@ -4,16 +4,19 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from diffusion_jax import guidance, samplers, schedules, times
 from diffusion_jax.build.experiment import Experiment
+from diffusion_jax.build.guidance import WithWeak, check_guidance, guided
 from diffusion_jax.errors import UserError
 from diffusion_jax.specs import make
-from diffusion_jax.types import Array, Key, Params, Sampler
+from diffusion_jax.types import Array, Key, Model, Params
 
 Draw = Callable[[Params, Key, Array | None], Array]  # (params, keys [B], cond [B] or None) -> samples [B, ...]
+Trace = Callable[[Params, Key, Array | None], tuple[float, float] | None]  # the same arguments -> (t, s)
 
 _LAST_TIMES = {schedules.TrigFlow: np.pi / 2, schedules.VE: np.inf}  # 1 for all others
 _OTHERS = 'choose another grid, or its t_max'
@@ -25,41 +28,99 @@ _BOUND = {
     'consistency': ('consistency_model', 'a consistency model'),
     'flow_map': ('flow_map', 'a flow map'),
 }
+_JUMPS = {name: _BOUND[name][0] for name in ('consistency', 'flow_map')}
 
 
-def build_draw(experiment: Experiment, spec: Mapping[str, Any]) -> Draw:
-    """The pure function that draws samples, from a config's `sample` section (`sampler`, `times`, `clip`).
+def build_draw(experiment: Experiment, spec: Mapping[str, Any], weak: Model | None = None) -> Draw:
+    """The pure function that draws samples, from a config's `sample` section (`sampler`, `times`, `clip`, `guidance`).
+
+    With the weak model of an autoguidance its parameters are `WithWeak`.
 
     Raises:
-        UserError: as `make`; for a sampler of another kind of model, or times that a consistency model has not seen.
+        UserError: as `make`; for a sampler of another kind of model, times that a consistency model has not seen, a
+            guidance that the model cannot have.
     """
+    grid, bind = _prepare(experiment, spec, weak)
+
+    def draw(params, keys, cond=None):
+        return samplers.sample(*bind(params, keys, cond), grid)
+
+    return draw
+
+
+def build_trace(experiment: Experiment, spec: Mapping[str, Any], weak: Model | None = None) -> Trace:
+    """Where a sample stops being finite: the times of the first step that leads to NaN or infinity, None for none.
+
+    Raises:
+        UserError: as `build_draw`.
+    """
+    grid, bind = _prepare(experiment, spec, weak)
+
+    @jax.jit
+    def finite(params, keys, cond):
+        states = samplers.trajectory(*bind(params, keys, cond), grid)
+        return jnp.isfinite(states).reshape(len(states), -1).all(1)
+
+    def trace(params, keys, cond):
+        bad = np.flatnonzero(~np.asarray(finite(params, keys, cond)))
+        return (float(grid[bad[0] - 1]), float(grid[bad[0]])) if len(bad) else None
+
+    return trace
+
+
+def _prepare(experiment, spec, weak):
+    """The grid, and what binds a run to its parameters: (params, keys, cond) -> (sampler, keys, start)."""
     grid = make(times, spec['times'], experiment.context, 'config.sample.times')
     if not isinstance(grid, np.ndarray):
         raise UserError(f'config.sample.times.name={spec["times"]["name"]!r} is a distribution, not a grid')
     _check_kind(experiment, spec['sampler'])
     _check_times(experiment, grid)
+    guide = spec.get('guidance')
+    if guide is not None:
+        _check_guided(spec['sampler'], guide)
+        check_guidance(experiment, guide, weak)
     clip = guidance.clip if spec['clip'] else lambda denoise: denoise
 
-    def bind(params, cond):
-        context: dict[str, Any] = {**experiment.context, 'n': len(grid) - 1}
-        for name, (model, _) in _BOUND.items():
-            if model in experiment.models:
-                context[name] = experiment.models[model](params, cond, None)
-        for name in context.keys() & {'denoise', 'consistency'}:
-            context[name] = clip(context[name])
-        if 'denoise_with_variance' in context:
-            context['denoise_with_variance'] = guidance.on_x_0(clip, context['denoise_with_variance'])
+    def make_sampler(params, keys, cond):
+        # The keys of a Brownian path that a sampler may want as a whole: the run's own, apart from those of its steps.
+        context: dict[str, Any] = {**experiment.context, 'n': len(grid) - 1, 'brownian': samplers.fold_in(keys, 2)}
+        for name, kind in _JUMPS.items():
+            if kind in experiment.models:
+                context[name] = experiment.models[kind](params, cond, None)
+        if 'consistency' in context:
+            context['consistency'] = clip(context['consistency'])
+        if 'model' in experiment.models:
+            denoise = guidance.on_x_0(clip, guided(experiment, guide, weak, params, cond, len(keys)))
+            context['denoise'] = lambda x, t: denoise(x, t)[0]
+            if 'model_with_variance' in experiment.models:
+                context['denoise_with_variance'] = denoise
         return make(samplers, spec['sampler'], context, 'config.sample.sampler')
 
-    def draw(params, keys, cond=None):
-        sampler: Sampler = bind(params, cond)
+    def bind(params, keys, cond):
         start = samplers.prior(
             samplers.fold_in(keys, 0), experiment.schedule, (*keys.shape, *experiment.shape), grid[0]
         )
-        return samplers.sample(sampler, samplers.fold_in(keys, 1), start, grid)
+        return make_sampler(params, keys, cond), samplers.fold_in(keys, 1), start
 
-    bind({}, None)  # so that a wrong spec fails before anything is restored or compiled
-    return draw
+    # So that a wrong spec fails before anything is restored or compiled.
+    sampler = make_sampler({} if weak is None else WithWeak({}, {}), jax.random.key(0)[None], None)
+    if len(grid) - 1 < sampler.least_steps:
+        raise UserError(
+            f'config.sample.sampler: {spec["sampler"]["name"]} has order {sampler.order} from {sampler.least_steps} '
+            f'steps on, and the grid has {len(grid) - 1}'
+        )
+    return grid, bind
+
+
+def _check_guided(sampler, guide):
+    name = sampler.get('name')
+    asks = _asks_for(name) if name in samplers.__all__ else set()
+    if asks and not asks & {'denoise', 'denoise_with_variance'}:
+        kinds = ' and '.join(_BOUND[asked][1] for asked in sorted(asks))
+        raise UserError(
+            f'config.sample.guidance: {guide.get("name")} guides a diffusion model, and {name} samples {kinds}: '
+            'leave it out'
+        )
 
 
 def _asks_for(name):

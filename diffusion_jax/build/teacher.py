@@ -60,8 +60,8 @@ def build_teacher(config: Mapping[str, Any], context: Mapping[str, Any], net: Ne
     _check_data(teacher['data'], config['data'], levels)
     theirs = make(schedules, teacher['schedule'], {}, 'teacher.schedule')
     their_coefficients = make(precond, teacher['precond'], of_the_schedule(theirs), 'teacher.precond')
-    if not _alike(_scales(theirs), _scales(schedule), 1e-4):
-        if not _alike(_scales(theirs), _scales(schedules.VE()), 1e-4):
+    if not same_scales(theirs, schedule):
+        if not same_scales(theirs, schedules.VE()):
             raise UserError(
                 f'config.init_from: the teacher has the schedule {teacher["schedule"]}, and this run '
                 f"{config['schedule']}: they must be the same, or the teacher's VE"
@@ -79,6 +79,11 @@ def build_teacher(config: Mapping[str, Any], context: Mapping[str, Any], net: Ne
 def of_the_schedule(schedule: Schedule) -> dict[str, Any]:
     """A schedule, and those of its attributes that specs may leave unsaid."""
     return {'schedule': schedule, **{name: getattr(schedule, name) for name in _ATTRIBUTES if hasattr(schedule, name)}}
+
+
+def same_scales(a: Schedule, b: Schedule) -> bool:
+    """Whether two schedules are the same path, however they are called."""
+    return _alike(_scales(a), _scales(b), 1e-4)
 
 
 def _check_net(theirs, ours):

@@ -27,6 +27,9 @@ class RawBatch(NamedTuple):
     label: Int[Array | np.ndarray, ' b'] | None
 
 
+Prepare = Callable[[Key, RawBatch], Batch]
+
+
 def batch_at(
     source: Source, seed: int, batch_size: int, process_index: int = 0, process_count: int = 1
 ) -> Callable[[int], RawBatch]:
@@ -96,7 +99,7 @@ def _ahead(at: Callable[[int], RawBatch], step: int, depth: int) -> Generator[Ra
             pool.shutdown(cancel_futures=True)
 
 
-def prepare(levels: int | None, flip: bool = False) -> Callable[[Key, RawBatch], Batch]:
+def prepare(levels: int | None, flip: bool = False) -> Prepare:
     """A pure function `(key, raw) -> Batch` to run on the device: scaling to [-1, 1], then flips; labels become cond.
 
     Args:
@@ -117,6 +120,19 @@ def prepare(levels: int | None, flip: bool = False) -> Callable[[Key, RawBatch],
             raise DataError(f'flip needs images [b, h, w, c], this data has shape {x.shape}')
         cond = None if raw.label is None else jnp.asarray(raw.label)
         return Batch(random_flip(key, x) if flip else x, cond)
+
+    return apply
+
+
+def drop_label(prepare: Prepare, p: float, null: int) -> Prepare:
+    """Each label replaced by the null class with probability p, independently (arXiv 2207.12598, algorithm 1)."""
+
+    def apply(key: Key, raw: RawBatch) -> Batch:
+        key_prepare, key_drop = jax.random.split(key)
+        batch = prepare(key_prepare, raw)
+        if batch.cond is None:
+            raise DataError('there are no labels to drop: the data set has none')
+        return batch._replace(cond=jnp.where(jax.random.bernoulli(key_drop, p, batch.cond.shape), null, batch.cond))
 
     return apply
 

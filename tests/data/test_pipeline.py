@@ -158,3 +158,24 @@ def test_flip_of_points_is_refused():
     raw = pipeline.RawBatch(np.zeros((4, 2), np.float32), None)
     with pytest.raises(DataError, match=r'flip needs images \[b, h, w, c\], this data has shape \(4, 2\)'):
         pipeline.prepare(None, flip=True)(jax.random.key(0), raw)
+
+
+def test_labels_are_dropped_with_the_probability_asked_for():
+    """Independently of each other and of flips; what is not dropped keeps its label and its image."""
+    images = np.arange(400 * 4, dtype=np.uint8).reshape(400, 2, 2, 1)
+    raw = pipeline.RawBatch(images, np.arange(400, dtype=np.int32) % 7)
+    apply = jax.jit(pipeline.drop_label(pipeline.prepare(256), 0.3, 7))
+    batches = [apply(jax.random.key(seed), raw) for seed in range(20)]
+    dropped = np.array([batch.cond == 7 for batch in batches])
+    assert abs(dropped.mean() - 0.3) < 4 * np.sqrt(0.21 / dropped.size)
+    # Over batches every row is dropped about as often as any other: the shares spread as a binomial's do.
+    assert abs(dropped.mean(0).std() / np.sqrt(0.21 / 20) - 1) < 0.15
+    for batch, gone in zip(batches, dropped, strict=True):
+        np.testing.assert_array_equal(np.asarray(batch.cond)[~gone], raw.label[~gone])
+        np.testing.assert_array_equal(pipeline.to_uint8(batch.x), images)
+
+
+def test_labels_that_are_not_there_cannot_be_dropped():
+    raw = pipeline.RawBatch(np.zeros((2, 2), np.float32), None)
+    with pytest.raises(DataError, match='there are no labels to drop'):
+        pipeline.drop_label(pipeline.prepare(None), 0.3, 7)(jax.random.key(0), raw)
