@@ -46,6 +46,8 @@ def start(
         if 'should be defined' not in str(error) or coordinator:  # what JAX says where it finds no job
             raise UserError(f'cannot join the other processes: {one_line(error)}') from error
     except RuntimeError as error:
+        if 'must be called before' in str(error) and not coordinator:
+            return  # called from a program that uses JAX already, and has joined whom it wanted to
         raise UserError(f'cannot join the other processes: {one_line(error)}') from error
 
 
