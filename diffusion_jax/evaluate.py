@@ -11,7 +11,7 @@ from pathlib import Path
 import jax
 from absl import flags
 
-from diffusion_jax import build, cli, runs, saved_grids, specs, workdir
+from diffusion_jax import build, cli, distributed, runs, saved_grids, specs, workdir
 from diffusion_jax.errors import UserError
 from diffusion_jax.evaluation import measure, report
 from diffusion_jax.generate import batches
@@ -90,6 +90,8 @@ def _name(spec):
 
 
 def _keep(folder, name, content):
+    if not distributed.is_first():
+        return
     path = folder / 'metrics.json'
     workdir.write_json(path, {**workdir.read_json(path, {}), name: content})
 

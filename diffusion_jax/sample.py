@@ -80,6 +80,8 @@ def main() -> None:
     request |= {'label': _LABEL.value, 'weak step': weak_step}
     with runs.progress_bar('sampling', _NUM.value) as progress:
         x = fill(file, request, _NUM.value, draw_from, progress)
+    if x is None:
+        return
     seconds = time.perf_counter() - start
     pictures.save(out.with_name(f'{out.name}.png'), x[:256])
     print(f'{_NUM.value} samples of step {run.step} in {seconds:.1f} s (compilation included): {file}, {out}.png')

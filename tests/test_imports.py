@@ -47,7 +47,14 @@ TIERS = [
     ENTRY_POINTS,
 ]
 # Outside the ladder: any part above `types` may import these, and they import `types`, `errors` and what is named here.
-FREE: dict[str, set[str]] = {'nets': set(), 'sharding': set(), 'data': set(), 'interop': {'nets'}}
+FREE: dict[str, set[str]] = {
+    'nets': set(),
+    'sharding': set(),
+    'distributed': set(),
+    'watchdog': set(),
+    'data': set(),
+    'interop': {'nets'},
+}
 # library: the parts that may know it
 KNOWERS = {
     'ml_collections': {'build', 'configs', 'train'},  # train: the command line's `--config.field=value` flags alone
