@@ -64,7 +64,7 @@ SAMPLERS = {
     'heun': (samplers.heun(denoise, TABLE), times.uniform(5), False),
     'edm churn': (samplers.edm_churn(edm(PARAMS, None, None), VE, 5), times.karras(5), True),
     'renoise': (samplers.renoise(denoise, TABLE), times.uniform(5), True),
-    'dpm_solver': (samplers.dpm_solver(denoise, TABLE, 3), times.uniform(5), False),
+    'dpm_solver': (samplers.dpm_solver(denoise, TABLE), times.uniform(5), False),
     'dpm_solver_pp_single': (samplers.dpm_solver_pp_single(denoise, TABLE), times.uniform(5), False),
     'dpm_solver_pp': (samplers.dpm_solver_pp(denoise, TABLE, 3), times.uniform(5), False),
     # noise, but none of the loop's key
