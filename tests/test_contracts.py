@@ -82,7 +82,7 @@ SAMPLERS = {
     'euler maruyama': (samplers.euler_maruyama(denoise, TABLE), times.uniform(5), True),
     'predictor corrector': (samplers.predictor_corrector(denoise, TABLE), times.uniform(5), True),
     'renoise': (samplers.renoise(denoise, TABLE), times.uniform(5), True),
-    'dpm_solver': (samplers.dpm_solver(denoise, TABLE, 3), times.uniform(5), False),
+    'dpm_solver': (samplers.dpm_solver(denoise, TABLE), times.uniform(5), False),
     'dpm_solver_pp_single': (samplers.dpm_solver_pp_single(denoise, TABLE), times.uniform(5), False),
     'dpm_solver_pp': (samplers.dpm_solver_pp(denoise, TABLE, 3), times.uniform(5), False),
     # noise, but none of the loop's key

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import cast
 
 import diffrax
 import jax
@@ -62,7 +63,7 @@ def path_noise(
     @partial(jax.vmap, out_axes=1)
     def bridge(key):
         path = diffrax.VirtualBrownianTree(0.0, 1.0, _TOLERANCE, shape, key)
-        at_t, at_s, at_1 = jax.vmap(path.evaluate)(jnp.append(u, 1.0))
+        at_t, at_s, at_1 = cast(Array, jax.vmap(path.evaluate)(jnp.append(u, 1.0)))
         return jnp.stack([at_t - u[0] * at_1, at_s - u[1] * at_1])
 
     at_t, at_s = bridge(keys)
