@@ -237,9 +237,9 @@ def test_schedules_of_the_same_scales_are_the_same(tmp_path):
 
 SAMPLING = [
     ('teacher', ['--sampler=renoise'], 'config.sample.sampler: renoise needs a consistency model, and this run trained '
-     'a diffusion model: use ancestral, ddim,'),
+     'a diffusion model: use adaptive, ancestral, ddim,'),
     ('teacher', ['--sampler=jump'], 'config.sample.sampler: jump needs a flow map, and this run trained a diffusion '
-     'model: use ancestral, ddim,'),
+     'model: use adaptive, ancestral, ddim,'),
     ('cd', ['--sampler=ddim'], 'config.sample.sampler: ddim needs a diffusion model, and this run trained a '
      'consistency model: use renoise'),
     ('cd', ['--sampler=jump'], 'config.sample.sampler: jump needs a flow map, and this run trained a consistency'),

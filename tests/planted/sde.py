@@ -39,7 +39,7 @@ MUTANTS = tuple(Mutant(*row) for row in [
     ('parallel: one step at a time', 'samplers/parallel.py', 'jnp.sum(jnp.cumprod(still))', 'jnp.sum(offsets <= first)',
      PARALLEL + 'test_to_a_tolerance_in_fewer_evaluations'),
     ('ode: time of another angle', 'ode.py', 'jnp.where(noisier, low, mid)', 'jnp.where(noisier, mid, low)', DENSITY),
-    ('ode: one sample for all', 'ode.py', 'jnp.max(jnp.stack(', 'jnp.min(jnp.stack(', DENSITY),
+    ('ode: the smallest error decides', 'ode.py', 'jnp.max(jnp.stack(', 'jnp.min(jnp.stack(', DENSITY),
     ('likelihood: change of volume backwards', 'likelihood/ode.py', 'OdeTerms(prior + d', 'OdeTerms(prior - d',
      DENSITY),
     ('likelihood: prior of unit variance', 'likelihood/ode.py', 'scale=jnp.sin(end)', 'scale=1.1 * jnp.sin(end)',
