@@ -68,11 +68,6 @@ def sampling(run: Run, spec: Mapping[str, Any], label: int | None = None) -> Sam
         has = f'has the classes 0 to {num_classes - 1}' if num_classes else 'is unconditional'
         raise UserError(f'label={label}: the model {has}')
 
-    def labelled(draw):
-        if label is None:
-            return draw
-        return lambda params, keys, cond: draw(params, keys, jnp.full_like(cond, label))
-
     guide, weak, params, weak_step = spec.get('guidance') or {}, None, run.params, None
     if guide.get('name') == 'auto':
         if 'weak' not in guide:
@@ -83,8 +78,14 @@ def sampling(run: Run, spec: Mapping[str, Any], label: int | None = None) -> Sam
             raise UserError(f'config.sample.guidance.weak: {error}') from error
         weak, params = build.check_weak(run.experiment, weaker.experiment), build.WithWeak(params, weaker.params)
         weak_step = weaker.step
-    draw = jax.jit(labelled(build.build_draw(run.experiment, spec, weak)))
-    return Sampling(draw, params, labelled(build.build_trace(run.experiment, spec, weak)), weak_step)
+    draw, trace = build.build_draw(run.experiment, spec, weak), build.build_trace(run.experiment, spec, weak)
+    if label is not None:
+        draw, trace = _of_class(draw, label), _of_class(trace, label)
+    return Sampling(jax.jit(draw), params, trace, weak_step)
+
+
+def _of_class(draw, label: int):
+    return lambda params, keys, cond: draw(params, keys, jnp.full_like(cond, label))
 
 
 def sample_spec(
