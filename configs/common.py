@@ -38,10 +38,12 @@ def ddpm() -> Any:
         'save_every': 5000,
         'sample_every': 20_000,
         'keep': 2,
+        'parts': 1,
+        'watchdog': 3600.0,
     }
     config.init_from = config_dict.placeholder(str)
     config.frozen = {'name': 'fixed'}
-    config.mesh = {'data': -1}
+    config.mesh = {'data': -1, 'fsdp': 1}
     config.sample = {
         'sampler': {'name': 'ancestral', 'variance': 'large'},
         'times': {'name': 'uniform', 'n': 1000},

@@ -1,6 +1,6 @@
 """EDM on scikit-learn's 8x8 digits under their classes, a tenth of the labels dropped: for guidance.
 
-    python -m diffusion_jax.train  --config=configs/digits_classes.py --workdir=runs/digits_classes
+    python -m diffusion_jax.train --config=configs/digits_classes.py --workdir=runs/digits_classes
     python -m diffusion_jax.sample --workdir=runs/digits_classes --guidance=classifier_free:w=2.0 --label=3
 
 Cost: about three minutes on 2 CPU cores.

@@ -5,17 +5,31 @@ import itertools
 import os
 import re
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
 import jax
 from absl import app, flags, logging
 
+from diffusion_jax import distributed
 from diffusion_jax.errors import Interrupted, UserError, nearest, one_line
+
+_COORDINATOR = flags.DEFINE_string(
+    'coordinator', None, 'HOST:PORT of the first of several processes. Found by itself on TPU pods, SLURM, Kubernetes.'
+)
+_NUM_PROCESSES = flags.DEFINE_integer('num_processes', None, 'How many processes.', lower_bound=1)
+_PROCESS_ID = flags.DEFINE_integer('process_id', None, 'Which of them this is, from 0 on.', lower_bound=0)
+_HEARTBEAT = flags.DEFINE_integer(
+    'heartbeat', 30, 'Seconds without a sign of life of a process after which all of them end.', lower_bound=1
+)
 
 
 def run(main: Callable[[], None]) -> None:
-    """Parses the flags and runs `main`. Exit codes: 0 done, 1 a bug (traceback), 2 a user error, 130 interrupted."""
+    """Parses the flags and runs `main`.
+
+    Exit codes: 0 done, 1 a bug (traceback), 2 a user error, 124 hung, 130 stopped by Ctrl-C, 143 by SIGTERM.
+    """
     _quieten()
     # A second run of the same program need not compile again; a user's own setting comes first.
     cache = os.environ.get('JAX_COMPILATION_CACHE_DIR') or Path.home() / '.cache' / 'diffusion_jax'
@@ -43,19 +57,30 @@ def guarded(main: Callable[[], None], argv: list[str]) -> None:
     try:
         if len(argv) > 1:
             raise UserError(f'unexpected argument {argv[1]!r}: flags are --name=value, see --help')
+        given = (_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
+        distributed.start(*given, _HEARTBEAT.value, _HEARTBEAT.value)
         main()
-    except Interrupted as error:
+    except Interrupted as error:  # all processes stop at one step, so all can end as usual
         print(error, file=sys.stderr)
-        sys.exit(130)
+        sys.exit(error.code)
     except KeyboardInterrupt:
-        print('interrupted', file=sys.stderr)
-        sys.exit(130)
+        _fail('interrupted', 130)
     except UserError as error:
-        print(f'error: {error}', file=sys.stderr)
-        sys.exit(2)
+        _fail(f'error: {error}', 2)
     except OSError as error:  # a full disk, a folder without permission
-        print(f'error: {one_line(error)}', file=sys.stderr)
-        sys.exit(2)
+        _fail(f'error: {one_line(error)}', 2)
+    except Exception:
+        if not distributed.many():
+            raise
+        _fail(traceback.format_exc(), 1)
+
+
+def _fail(message, code):
+    if not distributed.many():
+        print(message, file=sys.stderr)
+        sys.exit(code)
+    print(f'process {jax.process_index()}: {message}', file=sys.stderr)
+    distributed.leave(code)
 
 
 def _parse(argv):

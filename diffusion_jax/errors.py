@@ -9,7 +9,11 @@ class UserError(Exception):
 
 
 class Interrupted(UserError):
-    """The user stopped the run; everything is saved."""
+    """The user, or the platform, stopped the run; everything is saved. `code` is what the program ends with."""
+
+    def __init__(self, message: str, code: int = 130):
+        super().__init__(message)
+        self.code = code
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -11,22 +11,28 @@ from pathlib import Path
 import jax
 from absl import flags
 
-from diffusion_jax import build, cli, runs, workdir
+from diffusion_jax import build, cli, distributed, runs, saved_grids, specs, workdir
 from diffusion_jax.errors import UserError
 from diffusion_jax.evaluation import measure, report
-from diffusion_jax.generate import generate
+from diffusion_jax.generate import batches
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a trained run.', required=True)
 _NUM = flags.DEFINE_integer('num', None, "How many samples. Default: the run's own eval.num.", lower_bound=2)
 _SAMPLER = flags.DEFINE_string('sampler', None, "e.g. ancestral, ddim, ddim:eta=0.5. Default: the run's own.")
 _STEPS = flags.DEFINE_integer('steps', None, "Steps of the time grid. Default: the run's own.", lower_bound=1)
-_GRID = flags.DEFINE_string('grid', None, "e.g. uniform, quadratic, trailing, leading. Default: the run's own.")
+_GRID = flags.DEFINE_string('grid', None, "e.g. uniform, quadratic, karras, saved:grid=NAME. Default: the run's own.")
 _GUIDANCE = flags.DEFINE_string(
     'guidance', None, "e.g. classifier_free:w=2.0, auto:weak=WORKDIR,w=2.0, none. Default: the run's own."
 )
 _SEED = flags.DEFINE_integer('seed', 0, 'Seed of the noise.')
 _BITS = flags.DEFINE_integer(
     'bits_num', None, "Held-out rows for bits/dim; 0 for none. Default: the run's own.", lower_bound=0
+)
+_METHOD = flags.DEFINE_string(
+    'bits',
+    None,
+    'How bits/dim are computed: vlb (the variational bound; needs a table of steps) or ode (any schedule), e.g. '
+    'ode:dequantise=truncated_normal,sigma_min=0.002. Default: vlb where it can be.',
 )
 
 
@@ -37,33 +43,45 @@ def main() -> None:
     settings = run.config['eval']
     num = _NUM.value or settings['num']
     spec = runs.sample_spec(run.config['sample'], _SAMPLER.value, _STEPS.value, _GRID.value, _GUIDANCE.value)
-    draw, params, trace, _ = runs.sampling(run, spec)
+    draw, params, trace, _ = runs.sampling(run, saved_grids.resolved(folder, spec))
     data = run.config['data']
     train = build.build_source(data, settings['reference'])
     held_out = build.build_source(data, settings['held_out']) if settings['held_out'] else None
     bits_num = settings['bits_num'] if _BITS.value is None else _BITS.value
     if bits_num and held_out is None:
         raise UserError('bits/dim needs held-out data: set eval.held_out, or --bits_num=0')
+    method = specs.parse_spec(_METHOD.value) if _METHOD.value else None
     if bits_num and held_out is not None:  # before hours of sampling
-        build.build_bound(run.experiment, held_out, settings['variance'], settings['bits_terms'])
+        build.build_bits(run.experiment, held_out, settings, method)
     features = build.build_features(settings['features'], measure.values_of(train))
     reference = measure.make_reference(train, features, held_out)
+    d = len(reference.summary.moments.mean)
+    if num <= d:
+        print(f'{num} samples have a singular covariance of {d} features: take {d + 1} at least, better ten times that')
 
     key = jax.random.key(_SEED.value)
     with runs.progress_bar('sampling', num) as progress:
         classes = run.experiment.num_classes
-        x = generate(draw, params, key, num, settings['batch_size'], run.mesh, classes, progress, trace=trace)
-    result = measure.measure(x, reference, (_SEED.value,))
+        stream = batches(draw, params, key, num, settings['batch_size'], run.mesh, classes, trace=trace)
+        result = measure.survey(_counted(stream, progress), num, reference, (_SEED.value,))
     choices = [_name(spec[name]) for name in ('sampler', 'times', 'guidance') if spec.get(name)]
     name = ', '.join([*choices, f'step {run.step}', f'{num} samples', f'seed {_SEED.value}'])
     print(report.markdown_table({name: result}))
     _keep(folder, name, json.loads(report.to_json(result)))
 
     if bits_num and held_out is not None:
-        bits = runs.bits_per_dim(run, held_out, bits_num)
-        name = f'bits/dim on {held_out.name}, step {run.step}'
+        bits = runs.bits_per_dim(run, held_out, bits_num, method=method)
+        name = f'bits/dim on {held_out.name}, step {run.step}' + (f', {_name(method)}' if method else '')
         print(f'{name}: ' + ', '.join(f'{k} {v:.4g}' for k, v in bits.items() if isinstance(v, float | int)))
         _keep(folder, name, bits)
+
+
+def _counted(stream, progress):
+    done = 0
+    for x in stream:
+        yield x
+        done += len(x)
+        progress(done)
 
 
 def _name(spec):
@@ -72,6 +90,8 @@ def _name(spec):
 
 
 def _keep(folder, name, content):
+    if not distributed.is_first():
+        return
     path = folder / 'metrics.json'
     workdir.write_json(path, {**workdir.read_json(path, {}), name: content})
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from diffusion_jax import distributed
 from diffusion_jax.errors import UserError
 from diffusion_jax.sharding import over_batch
 from diffusion_jax.types import Array, Key, Params
@@ -46,18 +47,18 @@ def batches(
     Raises:
         UserError: if the model yields NaN.
     """
-    devices = mesh.shape['data']
+    devices = mesh.size
     batch_size = -(-min(batch_size, num) // devices) * devices
     sharding = over_batch(mesh)
     for start in range(first, num, batch_size):
-        index = jax.device_put(jnp.arange(start, start + batch_size), sharding)
-        keys = jax.vmap(jax.random.fold_in, (None, 0))(key, index)
+        rows = np.arange(start, start + batch_size, dtype=np.int32)
+        index = jax.make_array_from_callback(rows.shape, sharding, rows.__getitem__)
         cond = index % num_classes if num_classes else None
-        part = np.asarray(draw(params, keys, cond))[: num - start]
+        part = distributed.gather(draw(params, _keys(key, index), cond))[: num - start]
         bad = np.flatnonzero(~np.isfinite(part).reshape(len(part), -1).all(1))
         if len(bad):
-            row = slice(bad[0], bad[0] + 1)
-            step = trace(params, keys[row], None if cond is None else cond[row])
+            row = jnp.asarray(rows[bad[:1]])
+            step = trace(params, _keys(key, row), row % num_classes if num_classes else None)
             came_up = '' if step is None else f' that came up in the step from t = {step[0]:.4g} to t = {step[1]:.4g}'
             raise UserError(f'sample {start + bad[0]} holds NaN or infinity{came_up}: the model diverged')
         yield part
@@ -80,3 +81,8 @@ def generate(
         parts.append(part)
         progress(sum(map(len, parts)))
     return np.concatenate(parts)
+
+
+@jax.jit
+def _keys(key, index):
+    return jax.vmap(jax.random.fold_in, (None, 0))(key, index)

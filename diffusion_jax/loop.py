@@ -22,7 +22,8 @@ class Hooks(NamedTuple):
     log: Callable[[int, dict[str, float]], None]  # means over the last `every.log` steps
     save: Callable[[TrainState], None]
     draw: Callable[[int, TrainState], None]
-    stop: Callable[[], bool]  # asked after every step
+    stop: Callable[[int], int]  # asked after every step: 0 to go on, or the exit code with which to stop
+    beat: Callable[[], None]  # called whenever something was finished
 
 
 class Every(NamedTuple):
@@ -59,16 +60,19 @@ def fit(
         state, metrics = train_step(state, key, next(batches))
         pending.append((k, metrics))
         fetch(until=AHEAD)
-        stopped = hooks.stop()
+        hooks.beat()
+        stopped = hooks.stop(k)
         if (every.save and k % every.save == 0) or k == steps or stopped:
             fetch(until=0)
             _check_weights(k, state.params)
             hooks.save(state)
+            hooks.beat()
         if stopped and k < steps:
-            raise Interrupted(f'stopped at step {k} of {steps}; saved. Run the same command again to go on.')
+            raise Interrupted(f'stopped at step {k} of {steps}; saved. Run the same command again to go on.', stopped)
         if (every.draw and k % every.draw == 0) or k == steps:
             fetch(until=0)
             hooks.draw(k, state)
+            hooks.beat()
     return state
 
 

@@ -48,6 +48,16 @@ def save_rows(path: Path, rows: Mapping[str, np.ndarray]) -> None:
     figure.savefig(path, dpi=100)
 
 
+def save_edits(path: Path, beside: Mapping[str, np.ndarray], x: np.ndarray) -> None:
+    """Writes one row per image, of the first 16: what is beside it, `[n, ...]` each, and its first 14 variants of x."""
+    given = np.stack(list(beside.values()), 1)
+    rows = np.concatenate([given, x.reshape(len(given), -1, *x.shape[1:])], 1)[:16, : given.shape[1] + 14]
+    if is_image(x.shape[1:]):
+        save_png(path, image_grid(_framed(rows.reshape(-1, *x.shape[1:])), columns=rows.shape[1]))
+    else:
+        save(path, x)
+
+
 def _framed(x):
     """Uint8 images of at least 32 pixels (small ones enlarged by whole factors) with a grey line around each."""
     scale = max(1, -(-32 // x.shape[1]))

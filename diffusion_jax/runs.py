@@ -63,11 +63,50 @@ def sampling(run: Run, spec: Mapping[str, Any], label: int | None = None) -> Sam
     Raises:
         UserError: as `build.build_draw`; if the weak run cannot be opened, or does not fit; for an unknown label.
     """
+    _check_label(run, label)
+    weak, params, weak_step = _with_weak(run, spec)
+    draw, trace = build.build_draw(run.experiment, spec, weak), build.build_trace(run.experiment, spec, weak)
+    if label is not None:
+        draw, trace = _of_class(draw, label), _of_class(trace, label)
+    return Sampling(jax.jit(draw), params, trace, weak_step)
+
+
+def _of_class(draw, label: int):
+    return lambda params, keys, cond: draw(params, keys, jnp.full_like(cond, label))
+
+
+class Editing(NamedTuple):
+    """How to draw edits from a run: what `generate` takes, with `num` for the number of classes."""
+
+    draw: build.Draw  # jitted
+    params: build.Given
+    num: int
+    beside: dict[str, np.ndarray]  # what was given, [n, ...] each
+
+
+def editing(
+    run: Run, spec: Mapping[str, Any], edit: Mapping[str, Any], images: build.Images, num: int, label: int | None = None
+) -> Editing:
+    """`num` edits of each image by a run's model under a `sample` section; `label` as in `sampling`.
+
+    Raises:
+        UserError: as `sampling` and `build.build_edit`.
+    """
+    _check_label(run, label)
+    weak, params, _ = _with_weak(run, spec)
+    job = build.build_edit(run.experiment, spec, edit, images, num, label, weak)
+    return Editing(jax.jit(job.draw), build.Given(params, job.rows), len(job.rows[0]), job.beside)
+
+
+def _check_label(run, label):
     num_classes = run.experiment.num_classes
     if label is not None and not 0 <= label < num_classes:
         has = f'has the classes 0 to {num_classes - 1}' if num_classes else 'is unconditional'
         raise UserError(f'label={label}: the model {has}')
 
+
+def _with_weak(run, spec):
+    """The weak model of an autoguidance, or None, the parameters with its own, and its step."""
     guide, weak, params, weak_step = spec.get('guidance') or {}, None, run.params, None
     if guide.get('name') == 'auto':
         if 'weak' not in guide:
@@ -78,14 +117,7 @@ def sampling(run: Run, spec: Mapping[str, Any], label: int | None = None) -> Sam
             raise UserError(f'config.sample.guidance.weak: {error}') from error
         weak, params = build.check_weak(run.experiment, weaker.experiment), build.WithWeak(params, weaker.params)
         weak_step = weaker.step
-    draw, trace = build.build_draw(run.experiment, spec, weak), build.build_trace(run.experiment, spec, weak)
-    if label is not None:
-        draw, trace = _of_class(draw, label), _of_class(trace, label)
-    return Sampling(jax.jit(draw), params, trace, weak_step)
-
-
-def _of_class(draw, label: int):
-    return lambda params, keys, cond: draw(params, keys, jnp.full_like(cond, label))
+    return weak, params, weak_step
 
 
 def sample_spec(
@@ -119,6 +151,8 @@ def name_of(spec: Mapping[str, Any]) -> str:
 
 
 def _takes_n(spec):
+    if spec['name'] == 'saved':
+        return False
     return 'n' in inspect.signature(getattr(times, str(spec['name']), _unknown)).parameters
 
 
@@ -126,19 +160,22 @@ def _unknown(n):
     """Stands for a grid that does not exist: building it tells of it."""
 
 
-def bits_per_dim(run: Run, source: Source, num: int, seed: int = 0) -> dict[str, Any]:
-    """The variational bound on the first `num` rows of a source, with its terms, in bits/dim.
+def bits_per_dim(
+    run: Run, source: Source, num: int, seed: int = 0, method: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Bits/dim of the first `num` rows of a source: the variational bound, or the ODE's (see `build.build_bits`).
 
     Returns:
-        `bits/dim` with its standard error over rows, its parts `prior`, `kl` and `decoder`, the number of rows, and
-        `kl_by_step`: the mean term KL_k in each of ten equal ranges of k, from k = 2 to T (None where none was drawn).
+        `bits/dim` with its standard error over rows, the method's parts of it, and the number of rows. The parts of the
+        bound are `prior`, `kl`, `decoder` and `kl_by_step`: the mean term KL_k in each of ten equal ranges of k, from
+        k = 2 to T (None where none was drawn).
 
     Raises:
-        UserError: if the model or the data have no such bound.
+        UserError: if the model or the data have no such bits/dim.
     """
     settings = run.config['eval']
-    evaluate = build.build_bound(run.experiment, source, settings['variance'], settings['bits_terms'])
-    bound = jax.jit(evaluate)
+    bits = build.build_bits(run.experiment, source, settings, method)
+    evaluate = jax.jit(bits.evaluate)
     x = measure.values_of(source)[:num]
     labels = None
     if run.experiment.num_classes and source.label is not None:
@@ -146,26 +183,21 @@ def bits_per_dim(run: Run, source: Source, num: int, seed: int = 0) -> dict[str,
 
     key = jax.random.key(seed)
     size = min(settings['batch_size'], len(x))
-    parts = []
+    batches = []
     with progress_bar('bits/dim', len(x)) as progress:
         for i in range(0, len(x), size):
             # The last batch is filled up with its last row, so that one executable does for all.
             rows = np.minimum(np.arange(i, i + size), len(x) - 1)
             cond = None if labels is None else jnp.asarray(labels[rows])
-            part = jax.device_get(bound(run.params, jax.random.fold_in(key, i), x[rows], cond))
-            parts.append(jax.tree.map(lambda a, i=i: a[: len(x) - i], part))
+            batch = jax.device_get(evaluate(run.params, jax.random.fold_in(key, i), x[rows], cond))
+            batches.append(jax.tree.map(lambda a, i=i: a[: len(x) - i], batch))
             progress(min(i + size, len(x)))
-    terms = jax.tree.map(lambda *a: np.concatenate(a), *parts)
-    kl = terms.total - terms.prior - terms.decoder
-    bins = (terms.k - 2) * 10 // (run.experiment.context['T'] - 1)
+    terms = jax.tree.map(lambda *a: np.concatenate(a), *batches)
     return {
         'bits/dim': float(terms.total.mean()),
         'standard error': float(terms.total.std(ddof=1) / np.sqrt(len(x))) if len(x) > 1 else None,
-        'prior': float(terms.prior.mean()),
-        'kl': float(kl.mean()),
-        'decoder': float(terms.decoder.mean()),
+        **bits.parts(terms),
         'rows': len(x),
-        'kl_by_step': [float(terms.kl[bins == b].mean()) if (bins == b).any() else None for b in range(10)],
     }
 
 

@@ -7,23 +7,33 @@ writes OUT.npz (uint8 images, or float32 points) and OUT.png. Samplers and grids
 example --sampler=ddim:eta=0.5 --grid=quadratic. A model of classes whose labels were dropped (data.drop_label) takes
 --guidance=classifier_free:w=2.0, also with rescale=0.7, low=0.3,high=5 (noise levels) and threshold=0.995.
 An interrupted command goes on where it was when it is given again.
+
+    python -m diffusion_jax.sample --workdir=runs/mnist --edit=inpaint --image=digit.png --mask=hidden.png --num=8
+
+writes 8 variants of an image, filled in where the mask is white, and in OUT.npz also what was given. Edits: inpaint,
+colourise, super_resolve:factor=2 (each takes repeats=5, time travel), sdedit:t0=0.5, interpolate (with --image2),
+transfer:source=3,target=5 (classes). Images are pictures, or .npy with one or several.
 """
 
 import time
 from pathlib import Path
+from typing import Any
 
 import jax
+import numpy as np
 from absl import flags
 
-from diffusion_jax import cli, pictures, runs
-from diffusion_jax.generate import batches
+from diffusion_jax import build, cli, pictures, runs, saved_grids, specs
+from diffusion_jax.data.files import read_images
+from diffusion_jax.errors import UserError
+from diffusion_jax.generate import batches, generate
 from diffusion_jax.sample_file import fill
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a trained run.', required=True)
 _NUM = flags.DEFINE_integer('num', 64, 'How many samples.', lower_bound=1)
 _SAMPLER = flags.DEFINE_string('sampler', None, "e.g. ancestral, ddim, ddim:eta=0.5. Default: the run's own.")
 _STEPS = flags.DEFINE_integer('steps', None, "Steps of the time grid. Default: the run's own.", lower_bound=1)
-_GRID = flags.DEFINE_string('grid', None, "e.g. uniform, quadratic, trailing, leading. Default: the run's own.")
+_GRID = flags.DEFINE_string('grid', None, "e.g. uniform, quadratic, karras, saved:grid=NAME. Default: the run's own.")
 _GUIDANCE = flags.DEFINE_string(
     'guidance', None, "e.g. classifier_free:w=2.0, auto:weak=WORKDIR,w=2.0, none. Default: the run's own."
 )
@@ -32,33 +42,64 @@ _SEED = flags.DEFINE_integer('seed', 0, 'Seed of the noise.')
 _BATCH = flags.DEFINE_integer(
     'batch_size', None, "Samples at once; does not change them. Default: the run's own.", lower_bound=1
 )
+_EDIT = flags.DEFINE_string('edit', None, 'e.g. inpaint, super_resolve:factor=2, sdedit:t0=0.5. Default: none.')
+_IMAGE = flags.DEFINE_string('image', None, 'What to edit; --num counts variants of each image.')
+_IMAGE2 = flags.DEFINE_string('image2', None, 'Where interpolate leads.')
+_MASK = flags.DEFINE_string('mask', None, 'White where inpaint shall fill in.')
 _OUT = flags.DEFINE_string('out', None, 'Output path without suffix. Default: WORKDIR/samples/SAMPLER_GRID_..._SEED.')
 
 
 def main() -> None:
     """The entry point."""
-    run = runs.load(Path(_WORKDIR.value))
+    folder = Path(_WORKDIR.value)
+    run = runs.load(folder)
     spec = runs.sample_spec(run.config['sample'], _SAMPLER.value, _STEPS.value, _GRID.value, _GUIDANCE.value)
-    draw, params, trace, weak_step = runs.sampling(run, spec, _LABEL.value)
+    resolved = saved_grids.resolved(folder, spec)
     size = _BATCH.value or spec['batch_size']
     key = jax.random.key(_SEED.value)
-    choices = [runs.name_of(spec[name]) for name in ('sampler', 'times', 'guidance') if spec.get(name)]
+    edit = specs.parse_spec(_EDIT.value) if _EDIT.value else None
+    choices = [runs.name_of(edit)] if edit else []
+    choices += [runs.name_of(spec[name]) for name in ('sampler', 'times', 'guidance') if spec.get(name)]
     choices += [] if _LABEL.value is None else [f'label{_LABEL.value}']
     name = '_'.join([*choices, f'seed{_SEED.value}'])
-    out = Path(_OUT.value) if _OUT.value else Path(_WORKDIR.value) / 'samples' / name
+    out = Path(_OUT.value) if _OUT.value else folder / 'samples' / name
     file = out.with_name(f'{out.name}.npz')
+    if edit:
+        _write_edits(run, resolved, edit, key, size, out)
+        return
+    for flag in (_IMAGE, _IMAGE2, _MASK):
+        if flag.value:
+            raise UserError(f'--{flag.name} is for an edit: set --edit')
+    draw, params, trace, weak_step = runs.sampling(run, resolved, _LABEL.value)
 
     def draw_from(first):
         return batches(draw, params, key, _NUM.value, size, run.mesh, run.experiment.num_classes, first, trace)
 
     start = time.perf_counter()
-    request = {'run': str(Path(_WORKDIR.value).resolve()), 'step': run.step, 'sample': spec, 'seed': _SEED.value}
+    request = {'run': str(folder.resolve()), 'step': run.step, 'sample': resolved, 'seed': _SEED.value}
     request |= {'label': _LABEL.value, 'weak step': weak_step}
     with runs.progress_bar('sampling', _NUM.value) as progress:
         x = fill(file, request, _NUM.value, draw_from, progress)
+    if x is None:
+        return
     seconds = time.perf_counter() - start
     pictures.save(out.with_name(f'{out.name}.png'), x[:256])
     print(f'{_NUM.value} samples of step {run.step} in {seconds:.1f} s (compilation included): {file}, {out}.png')
+
+
+def _write_edits(run, spec, edit, key, size, out):
+    given = (read_images(Path(flag.value)) if flag.value else None for flag in (_IMAGE, _IMAGE2, _MASK))
+    draw, params, num, beside = runs.editing(run, spec, edit, build.Images(*given), _NUM.value, _LABEL.value)
+    start = time.perf_counter()
+    with runs.progress_bar('editing', num) as progress:
+        # Each sample is told its index, by which it finds its image, in the place of a class.
+        x = generate(draw, params, key, num, size, run.mesh, num, progress)
+    seconds = time.perf_counter() - start
+    out.parent.mkdir(parents=True, exist_ok=True)
+    arrays: dict[str, Any] = {name: pictures.storable(v) for name, v in {'samples': x, **beside}.items()}
+    np.savez_compressed(out.with_name(f'{out.name}.npz'), **arrays)
+    pictures.save_edits(out.with_name(f'{out.name}.png'), beside, x)
+    print(f'{num} edits with step {run.step} in {seconds:.1f} s (compilation included): {out}.npz, {out}.png')
 
 
 if __name__ == '__main__':

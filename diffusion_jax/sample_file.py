@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from diffusion_jax import workdir
+from diffusion_jax import distributed, workdir
 from diffusion_jax.errors import Interrupted
 from diffusion_jax.pictures import storable
 
@@ -17,8 +17,10 @@ def fill(
     num: int,
     draw_from: Callable[[int], Iterator[np.ndarray]],
     progress: Callable[[int], None] = lambda done: None,
-) -> np.ndarray:
+) -> np.ndarray | None:
     """Draws `num` samples into `path`, an .npz with the one array `samples`, and returns it.
+
+    Of several processes, which draw together, the first writes, and the others get None.
 
     Until they are all there they lie in two files beside it, with a dot before their names. The same request finds
     them and goes on after the last batch that was written; another request begins anew.
@@ -39,10 +41,13 @@ def fill(
     request = {**request, 'num': num}
     found = workdir.read_json(done_file, {})
     done = found['done'] if found.get('request') == request and rows_file.exists() else 0
-    rows = np.lib.format.open_memmap(rows_file, mode='r+') if done else None
+    rows = np.lib.format.open_memmap(rows_file, mode='r+') if done and distributed.is_first() else None
+    distributed.together('samples')  # before the first process writes what the others read
     progress(done)
     try:
         for part in draw_from(done):
+            if not distributed.is_first():
+                continue
             part = storable(part)
             if rows is None:
                 done_file.unlink(missing_ok=True)  # it may tell of another request's rows
@@ -55,7 +60,8 @@ def fill(
     except KeyboardInterrupt as error:
         message = f'stopped after {done} of {num} samples. Run the same command again to go on.'
         raise Interrupted(message) from error
-    assert rows is not None
+    if rows is None:
+        return None
     unfinished = path.with_name(f'.{path.stem}.unfinished.npz')
     np.savez_compressed(unfinished, samples=rows)
     unfinished.replace(path)

@@ -1,45 +1,80 @@
-"""The device mesh: parameters replicated, batches split over `data`."""
+"""The device mesh: batches split over all of it, the arrays of a run over its axis 'fsdp'."""
+
+from typing import Any
 
 import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from diffusion_jax.errors import UserError
 
+LEAST_SIZE = 2**14  # elements: gathering a smaller array costs more than a copy of it on every device
 
-def make_mesh(data: int = -1) -> Mesh:
-    """A mesh of `data` devices along the axis 'data'; -1 takes all.
+
+def make_mesh(data: int = -1, fsdp: int = 1) -> Mesh:
+    """A mesh of `data` x `fsdp` devices, of all processes; data = -1 takes as many as there are.
 
     Raises:
-        UserError: if there are fewer devices.
+        UserError: if there are fewer devices, or, over several processes, more.
     """
     devices = jax.devices()
-    n = len(devices) if data == -1 else data
-    if not 1 <= n <= len(devices):
-        raise UserError(f'mesh.data={data}, but there are {len(devices)} devices')
+    rows = len(devices) // fsdp if data == -1 and fsdp > 0 else data
+    n = rows * fsdp
+    if rows < 1 or fsdp < 1 or n > len(devices):
+        raise UserError(f'mesh.data={data}, mesh.fsdp={fsdp}, but there are {len(devices)} devices')
+    if jax.process_count() > 1 and n < len(devices):
+        raise UserError(
+            f'mesh.data={data}, mesh.fsdp={fsdp} leaves out some of the {len(devices)} devices of all hosts'
+        )
     # Under Explicit, the default type, Linen modules fail.
-    return jax.make_mesh((n,), ('data',), axis_types=(AxisType.Auto,), devices=devices[:n])
+    return jax.make_mesh((rows, fsdp), ('data', 'fsdp'), axis_types=(AxisType.Auto,) * 2, devices=devices[:n])
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """Sharding of parameters."""
+    """Sharding of what every device needs whole."""
     return NamedSharding(mesh, PartitionSpec())
 
 
 def over_batch(mesh: Mesh) -> NamedSharding:
     """Sharding of arrays `[B, ...]`."""
-    return NamedSharding(mesh, PartitionSpec('data'))
+    return NamedSharding(mesh, PartitionSpec(('data', 'fsdp')))
 
 
-def check_batch(mesh: Mesh, batch_size: int, what: str) -> None:
-    """Refuses a batch that does not divide over the mesh.
+def of_state(mesh: Mesh, shapes: Any, least_size: int = LEAST_SIZE) -> Any:
+    """Shardings of a pytree of arrays (or their shapes), by one rule for parameters, averages, teachers and optimiser.
+
+    An array of `least_size` elements or more is split over 'fsdp' along its longest axis that divides by it; all others
+    are on every device.
+    """
+    n = mesh.shape['fsdp']
+
+    def sharding(a):
+        divisible = [i for i, d in enumerate(a.shape) if d % n == 0]
+        if n == 1 or a.size < least_size or not divisible:
+            return replicated(mesh)
+        longest = max(divisible, key=lambda i: a.shape[i])
+        return NamedSharding(mesh, PartitionSpec(*[None] * longest, 'fsdp'))
+
+    return jax.tree.map(sharding, shapes)
+
+
+def with_shardings(shapes: Any, shardings: Any) -> Any:
+    """The shapes of arrays with where they shall lie, as restoring a checkpoint wants them."""
+    return jax.tree.map(lambda a, s: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=s), shapes, shardings)
+
+
+def check_batch(mesh: Mesh, batch_size: int, what: str, parts: int = 1) -> None:
+    """Refuses a batch that does not divide over the mesh, each device's share into `parts` equal parts.
 
     Raises:
         UserError: naming the nearest sizes that do.
     """
-    n = mesh.shape['data']
+    n = mesh.size * parts
     if batch_size % n:
         near = ' or '.join(str(m) for m in (batch_size // n * n, batch_size // n * n + n) if m)
-        raise UserError(f'{what}={batch_size} does not divide over {n} devices: use {near}, or set mesh.data')
+        times = '' if parts == 1 else f' in {parts} parts'
+        raise UserError(
+            f'{what}={batch_size} does not divide over {mesh.size} devices{times}: use {near}, or set mesh.data'
+        )
 
 
 def put_batch(mesh: Mesh, host_batch):

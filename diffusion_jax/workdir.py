@@ -1,5 +1,7 @@
 """The files of a run beside its checkpoints: config.json (resolved) and provenance.json."""
 
+import contextlib
+import fcntl
 import importlib.metadata
 import json
 import subprocess
@@ -10,6 +12,7 @@ from typing import Any
 
 import jax
 
+from diffusion_jax import distributed
 from diffusion_jax.errors import UserError, one_line
 
 _VERSIONS = ('diffusion_jax', 'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy')
@@ -36,8 +39,31 @@ def check(workdir: Path, config: Mapping[str, Any], allow_change: bool) -> None:
         raise UserError(f'cannot write to {workdir}: {error.strerror}') from error
 
 
+@contextlib.contextmanager
+def lock(workdir: Path):
+    """Keeps a folder to this run alone, until its first process ends, however it ends.
+
+    Raises:
+        UserError: if another run has it.
+    """
+    if not distributed.is_first():
+        yield
+        return
+    with (workdir / '.lock').open('w') as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(f'{workdir} is in use by another run: wait for it, or use another --workdir') from error
+        yield
+
+
 def record(workdir: Path, config: Mapping[str, Any]) -> None:
-    """Saves the config, and what this start of the run runs with; `earlier` keeps the starts before it."""
+    """Saves the config, and what this start of the run runs with; `earlier` keeps the starts before it.
+
+    Of several processes the first does it.
+    """
+    if not distributed.is_first():
+        return
     write_json(workdir / 'config.json', dict(config))
     path = workdir / 'provenance.json'
     last = read_json(path, {})

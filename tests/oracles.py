@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.integrate import solve_ivp
 from scipy.special import logsumexp
+from scipy.stats import norm
 
 
 class Affine(NamedTuple):
@@ -57,6 +58,16 @@ class Mixture(NamedTuple):
         log_r = np.log(self.weights) - (residual**2).sum(-1) / (2 * var) - x.shape[-1] / 2 * np.log(var)
         r = np.exp(log_r - logsumexp(log_r, -1, keepdims=True))
         return (r[..., None] * (self.means + (a * self.vars / var)[:, None] * residual)).sum(-2)
+
+    def log_p(self, x, a=1.0, s=0.0):
+        """Log-density of x_t at x [..., D]."""
+        var = a**2 * self.vars + s**2
+        squares = ((x[..., None, :] - a * self.means) ** 2).sum(-1)
+        return logsumexp(np.log(self.weights) - (squares / var + x.shape[-1] * np.log(2 * np.pi * var)) / 2, -1)
+
+    def cdf(self, x):
+        """P(x_0 < x) for one-dimensional data, x of any shape."""
+        return norm.cdf((x[..., None] - self.means[:, 0]) / np.sqrt(self.vars)) @ self.weights
 
     def pf_ode(self, x, start, end):
         """The ODE map between two (a, s), by a tight integrator in the angle between signal and noise.

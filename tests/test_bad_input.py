@@ -6,7 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from diffusion_jax import checkpoint
 from diffusion_jax.training import train
@@ -105,6 +107,47 @@ def test_sample(arguments, message, digits_run, tmp_path, capsys):
     said = tiny.refusal(capsys, 'sample', f'--workdir={digits_run}', f'--out={tmp_path}/x', *arguments)
     assert said.startswith(message), said
     assert not [*tmp_path.iterdir()]
+
+
+EDIT = [
+    (['--edit=inpant'], "--edit.name='inpant' is unknown; did you mean inpaint?"),
+    (['--edit=sdedit:t=1'], '--edit.t is not an argument of sdedit; did you mean t0?'),
+    (['--edit=sdedit:t0=much'], "--edit.t0='much' must be of type float"),
+    (['--edit=sdedit:t0=2', '--image=IMAGE'], '--edit: sdedit: needs 0 < t0 <= 1, the first time of the grid; got 2'),
+    (['--edit=inpaint', '--image=IMAGE'], '--edit: inpaint: needs --mask=FILE'),
+    (['--edit=inpaint', '--mask=IMAGE'], '--edit: inpaint: needs --image=FILE'),
+    (['--edit=inpaint', '--image=IMAGE', '--mask=LARGE'], 'the mask is 9x8x1, this run has data of 8x8x1'),
+    (['--edit=inpaint', '--image=LARGE', '--mask=IMAGE'], '--image is 9x8x1, this run and edit need 8x8x1'),
+    (['--edit=inpaint', '--image=COLOUR', '--mask=IMAGE'], '--image is 8x8x3, this run and edit need 8x8x1'),
+    (['--edit=super_resolve:factor=2', '--image=LARGE'], '--image is 9x8x1, this run and edit need 8x8x1 or 4x4x1'),
+    (['--edit=super_resolve:factor=3', '--image=IMAGE'], '--edit: super_resolve: blocks of 3 do not divide samples of'),
+    (['--edit=super_resolve', '--image=IMAGE'], '--edit: super_resolve: '),
+    (['--edit=colourise', '--image=IMAGE'], '--edit: colourise: there are weights for 3 channels, samples have 1'),
+    (['--edit=interpolate', '--image=IMAGE'], '--edit: interpolate: needs --image2=FILE'),
+    (['--edit=inpaint:repeats=0', '--image=IMAGE', '--mask=IMAGE'], '--edit: inpaint: length and repeats must be at'),
+    (['--edit=inpaint', '--image=IMAGE', '--mask=NONE'], 'cannot read NONE: there is no such file'),
+    (['--edit=inpaint', '--image=TEXT', '--mask=IMAGE'], 'cannot read TEXT: it is no picture and no .npy array'),
+    (['--image=IMAGE'], '--image is for an edit: set --edit'),
+]
+
+
+@pytest.mark.parametrize(('arguments', 'message'), EDIT, ids=[' '.join(e[0]) for e in EDIT])
+def test_edit(arguments, message, digits_run, tmp_path, capsys):
+    files = {name: tmp_path / f'{name.lower()}.png' for name in ('IMAGE', 'LARGE', 'COLOUR', 'TEXT', 'NONE')}
+    for name, shape in (('IMAGE', (8, 8)), ('LARGE', (9, 8)), ('COLOUR', (8, 8, 3))):
+        Image.fromarray(np.full(shape, 200, np.uint8)).save(files[name])
+    files['TEXT'].write_text('no picture')
+
+    def filled(text):
+        for name, path in files.items():
+            text = text.replace(name, str(path))
+        return text
+
+    said = tiny.refusal(
+        capsys, 'sample', f'--workdir={digits_run}', f'--out={tmp_path}/out/x', *(filled(a) for a in arguments)
+    )
+    assert said.startswith(filled(message)), said
+    assert not (tmp_path / 'out').exists()
 
 
 @pytest.mark.parametrize('name', ['sample', 'evaluate'])

@@ -247,6 +247,29 @@ def test_bounds_that_cannot_be_built():
             build.build_bound(experiment, source, variance, terms)
 
 
+def test_methods_of_bits_that_cannot_be_built():
+    points, digits = build.build(POINTS), build.build(DIGITS)
+    for experiment, spec, message in [
+        (digits, {'name': 'vbl'}, r"--bits.name='vbl' is unknown; .*vlb"),
+        (digits, {'name': 'ode', 'probe': 2}, r'--bits.probe is not an argument of ode; .*probes'),
+        (digits, {'name': 'ode', 'dequantise': 'normal'}, r"--bits: ode: dequantise must be .*; got 'normal'"),
+        (digits, {'name': 'ode', 'sigma_min': 0.0}, r'--bits: ode: sigma must be above 0; got 0.0'),
+        (points, {'name': 'ode'}, r'bits/dim needs quantised data, and mixture.* is continuous'),
+    ]:
+        with pytest.raises(UserError, match=message):
+            build.build_bits(experiment, experiment.source, DIGITS['eval'], spec)
+
+
+def test_bits_are_the_bounds_where_the_schedule_is_a_table_and_the_odes_elsewhere():
+    digits = build.build(DIGITS)
+    continuous = build.build(changed(changed(DIGITS, 'schedule', {'name': 'LinearVP'}), 'objective.p_t.T', 10))
+    fields = [
+        build.build_bits(experiment, digits.source, DIGITS['eval']).evaluate.__qualname__
+        for experiment in (digits, continuous)
+    ]
+    assert ['build_bound' in fields[0], '_ode' in fields[1]] == [True, True]
+
+
 def test_churn_learns_the_number_of_steps_from_the_grid():
     config = tiny.points()
     config |= {'schedule': {'name': 'VE'}, 'precond': {'name': 'edm'}}

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from diffusion_jax import guidance, precond, reverse, samplers, schedules, times
+from diffusion_jax.times import levels
 
 torch = pytest.importorskip('torch')
 diffusers = pytest.importorskip('diffusers')
@@ -23,6 +24,8 @@ RNG = np.random.default_rng(0)
 X, OUT, LOGITS, Z = (RNG.normal(size=(4, 3)).astype(np.float32) for _ in range(4))
 LOGITS = np.tanh(LOGITS)
 GRIDS = {'leading': times.leading, 'trailing': times.trailing}
+MULTISTEP = {'prediction_type': 'epsilon', 'final_sigmas_type': 'zero', **KWARGS}
+MULTISTEP.pop('clip_sample')
 
 
 def denoise(prediction):
@@ -140,3 +143,24 @@ def test_guidance_rescaled_and_thresholded_as_diffusers_does():
     scheduler = diffusers.DDIMScheduler(thresholding=True, dynamic_thresholding_ratio=0.9, sample_max_value=1e9)
     got = guidance.dynamic_threshold(lambda x, t: jnp.asarray(want), 0.9)(jnp.asarray(want), jnp.ones(3))
     np.testing.assert_allclose(got, scheduler._threshold_sample(torch.tensor(want)).numpy(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize('n', [7, 10])
+def test_grids_are_its_timesteps(n):
+    for spacing, grid in {**GRIDS, 'linspace': times.linspace}.items():
+        scheduler = diffusers.DDIMScheduler(timestep_spacing=spacing, **KWARGS)
+        scheduler.set_timesteps(n)
+        assert [k - 1 for k, _ in pairs(grid(n))] == scheduler.timesteps.tolist()
+    scheduler = diffusers.DPMSolverMultistepScheduler(timestep_spacing='linspace', **MULTISTEP)
+    scheduler.set_timesteps(n)
+    assert [k - 1 for k, _ in pairs(np.delete(times.linspace(n + 1), -2))] == scheduler.timesteps.tolist()
+
+
+def test_karras_levels_are_its_sigmas():
+    """Between the ends of the table; its timesteps are those levels' rounded to the table."""
+    scheduler = diffusers.DPMSolverMultistepScheduler(use_karras_sigmas=True, **MULTISTEP)
+    scheduler.set_timesteps(10)
+    least, most = levels.of(TABLE, np.array([0.001, 1.0])).tolist()
+    grid = times.karras(10, least, most, schedule=TABLE)
+    np.testing.assert_allclose(levels.of(TABLE, grid), scheduler.sigmas.numpy(), rtol=1e-4)
+    np.testing.assert_allclose(grid[:-1] * 1000 - 1, scheduler.timesteps.numpy(), atol=0.51)

@@ -15,6 +15,7 @@ TIERS = [
     {
         'precond',
         'drift',
+        'ode',
         'times',
         'curricula',
         'weights',
@@ -27,7 +28,18 @@ TIERS = [
         'search',
     },
     {'samplers', 'guidance', 'objectives', 'likelihood', 'editing'},
-    {'step', 'evaluation', 'state', 'checkpoint', 'workdir', 'logs', 'generate', 'pictures', 'sample_file'},
+    {
+        'step',
+        'evaluation',
+        'state',
+        'checkpoint',
+        'workdir',
+        'logs',
+        'generate',
+        'pictures',
+        'sample_file',
+        'saved_grids',
+    },
     {'specs'},
     {'build'},
     {'loop', 'runs'},
@@ -35,7 +47,14 @@ TIERS = [
     ENTRY_POINTS,
 ]
 # Outside the ladder: any part above `types` may import these, and they import `types`, `errors` and what is named here.
-FREE: dict[str, set[str]] = {'nets': set(), 'sharding': set(), 'data': set(), 'interop': {'nets'}}
+FREE: dict[str, set[str]] = {
+    'nets': set(),
+    'sharding': set(),
+    'distributed': set(),
+    'watchdog': set(),
+    'data': set(),
+    'interop': {'nets'},
+}
 # library: the parts that may know it
 KNOWERS = {
     'ml_collections': {'build', 'configs', 'train'},  # train: the command line's `--config.field=value` flags alone

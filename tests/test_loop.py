@@ -52,7 +52,8 @@ class Run:
             log=lambda k, metrics: self.logged.append((k, metrics['loss'])),
             save=lambda state: self.saved.append(int(state.step)),
             draw=lambda k, state: self.drawn.append((k, int(state.step))),
-            stop=lambda: self.dispatched == self.stop_at,
+            stop=lambda k: 143 if k == self.stop_at else 0,
+            beat=lambda: None,
         )
         return loop.fit(self.step, state, jax.random.key(0), itertools.count(start), steps, every, hooks)
 
@@ -105,8 +106,11 @@ def test_nothing_is_saved_from_a_bad_step_on(bad, at):
 
 def test_stopping_saves_and_says_how_to_go_on():
     run = Run(stop_at=13)
-    with pytest.raises(Interrupted, match=r'stopped at step 13 of 40; saved. Run the same command again to go on'):
+    with pytest.raises(
+        Interrupted, match=r'stopped at step 13 of 40; saved. Run the same command again to go on'
+    ) as stop:
         run.fit(40, loop.Every(log=0, save=10, draw=0))
+    assert stop.value.code == 143
     assert run.saved == [10, 13]
     assert run.read == list(range(1, 14))  # all checked before they are saved
 

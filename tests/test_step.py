@@ -43,6 +43,29 @@ def test_one_step_of_sgd_by_hand():
     assert state.step == 1
 
 
+def test_parts_of_a_batch_add_up_to_its_step():
+    tx = optax.sgd(LR)
+    whole, cut = (
+        jax.jit(make_train_step(quadratic, tx, emas.constant(DECAY), parts=parts))(fresh(tx), jax.random.key(0), BATCH)
+        for parts in (1, 4)
+    )
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), whole, cut)
+
+
+def test_every_part_has_its_own_rows_and_key():
+    seen = []
+
+    def loss(params, frozen, key, batch, step):
+        jax.debug.callback(lambda x, n: seen.append((sorted(x), float(n))), batch.x[:, 0], jax.random.normal(key))
+        return params['w'].sum() * jnp.mean(batch.x), {}
+
+    batch, tx = Batch(jnp.arange(6.0)[:, None] * jnp.ones(3)[None]), optax.sgd(LR)
+    jax.block_until_ready(make_train_step(loss, tx, emas.none(), parts=3)(fresh(tx), jax.random.key(0), batch))
+    jax.effects_barrier()
+    assert sorted(x for rows, _ in seen for x in rows) == [0, 1, 2, 3, 4, 5]
+    assert len({draw for _, draw in seen}) == 3
+
+
 def test_many_steps_follow_the_closed_form():
     tx = optax.sgd(LR)
     step, state = jax.jit(make_train_step(quadratic, tx, emas.none())), fresh(tx)

@@ -5,10 +5,15 @@ that the run itself determines (the schedule, the model, the number of steps T o
 passed by name to every factory that has a parameter of that name, unless the spec sets it.
 """
 
+from diffusion_jax.build.bits import Bits as Bits
+from diffusion_jax.build.bits import build_bits as build_bits
+from diffusion_jax.build.bits import build_bound as build_bound
+from diffusion_jax.build.bits import build_reverse as build_reverse
 from diffusion_jax.build.data import build_source as build_source
-from diffusion_jax.build.evaluation import build_bound as build_bound
+from diffusion_jax.build.editing import Given as Given
+from diffusion_jax.build.editing import Images as Images
+from diffusion_jax.build.editing import build_edit as build_edit
 from diffusion_jax.build.evaluation import build_features as build_features
-from diffusion_jax.build.evaluation import build_reverse as build_reverse
 from diffusion_jax.build.experiment import Experiment as Experiment
 from diffusion_jax.build.experiment import build as build
 from diffusion_jax.build.fields import check as check

@@ -11,10 +11,15 @@ from diffusion_jax.specs import check_type
 _SECTIONS = tuple('seed data schedule precond net objective optim ema train mesh sample eval'.split())
 # What a config, or the saved config of an older run, need not have.
 _OPTIONAL = {'frozen': {'name': 'fixed'}, 'init_from': None, 'teacher': None}
-_OPTIONAL_FIELDS = {'data': {'drop_label': None}, 'sample': {'guidance': None}}
+_OPTIONAL_FIELDS = {
+    'data': {'drop_label': None},
+    'mesh': {'fsdp': 1},
+    'sample': {'guidance': None},
+    'train': {'parts': 1, 'watchdog': 3600.0},
+}
 _FIELDS = {
-    'train': ('batch_size', 'steps', 'log_every', 'save_every', 'sample_every', 'keep'),
-    'mesh': ('data',),
+    'train': ('batch_size', 'steps', 'log_every', 'save_every', 'sample_every', 'keep', 'parts', 'watchdog'),
+    'mesh': ('data', 'fsdp'),
     'sample': ('sampler', 'times', 'clip', 'guidance', 'num', 'batch_size'),
     'eval': ('num', 'batch_size', 'features', 'reference', 'held_out', 'variance', 'bits_num', 'bits_terms'),
 }
@@ -37,7 +42,7 @@ def check(config: Mapping[str, Any]) -> dict[str, Any]:
         config[section] = {**defaults, **config[section]} if isinstance(config[section], Mapping) else config[section]
     for section, fields in _FIELDS.items():
         _check_names(config[section], fields, f'config.{section}')
-    least = {'train': {'batch_size': 1, 'steps': 0, 'keep': 1}, 'sample': {'num': 1, 'batch_size': 1}}
+    least = {'train': {'batch_size': 1, 'steps': 0, 'keep': 1, 'parts': 1}, 'sample': {'num': 1, 'batch_size': 1}}
     least |= {'eval': {'num': 2, 'batch_size': 1, 'bits_num': 0}}
     for section, fields in least.items():
         for field, minimum in fields.items():
@@ -45,6 +50,7 @@ def check(config: Mapping[str, Any]) -> dict[str, Any]:
     for field in ('log_every', 'save_every', 'sample_every'):
         _check_number(config['train'][field], 0, f'config.train.{field}')
     _check_number(config['seed'], 0, 'config.seed')
+    check_type(config['train']['watchdog'], float, 'config.train.watchdog')
     guidance = config['sample']['guidance']
     if guidance is not None and not isinstance(guidance, Mapping):
         raise UserError(f"config.sample.guidance={guidance!r} must be None or a spec such as {{'name': ...}}")

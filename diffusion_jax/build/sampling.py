@@ -13,7 +13,7 @@ from diffusion_jax.build.experiment import Experiment
 from diffusion_jax.build.guidance import WithWeak, check_guidance, guided
 from diffusion_jax.errors import UserError
 from diffusion_jax.specs import make
-from diffusion_jax.types import Array, Key, Model, Params
+from diffusion_jax.types import Array, Key, Model, Params, Sampler
 
 Draw = Callable[[Params, Key, Array | None], Array]  # (params, keys [B], cond [B] or None) -> samples [B, ...]
 Trace = Callable[[Params, Key, Array | None], tuple[float, float] | None]  # the same arguments -> (t, s)
@@ -70,6 +70,24 @@ def build_trace(experiment: Experiment, spec: Mapping[str, Any], weak: Model | N
 
 def _prepare(experiment, spec, weak):
     """The grid, and what binds a run to its parameters: (params, keys, cond) -> (sampler, keys, start)."""
+    grid, make_sampler = build_sampling(experiment, spec, weak)
+
+    def bind(params, keys, cond):
+        start = samplers.prior(
+            samplers.fold_in(keys, 0), experiment.schedule, (*keys.shape, *experiment.shape), grid[0]
+        )
+        return make_sampler(params, keys, cond), samplers.fold_in(keys, 1), start
+
+    return grid, bind
+
+
+def build_sampling(
+    experiment: Experiment, spec: Mapping[str, Any], weak: Model | None = None
+) -> tuple[np.ndarray, Callable[..., Sampler]]:
+    """The grid `[S + 1]` and (params, keys [B], cond, edit) -> Sampler; errors are those of `build_draw`.
+
+    `edit`, Denoiser -> Denoiser, is the last combinator on a denoiser or consistency function; none by default.
+    """
     grid = make(times, spec['times'], experiment.context, 'config.sample.times')
     if not isinstance(grid, np.ndarray):
         raise UserError(f'config.sample.times.name={spec["times"]["name"]!r} is a distribution, not a grid')
@@ -81,26 +99,21 @@ def _prepare(experiment, spec, weak):
         check_guidance(experiment, guide, weak)
     clip = guidance.clip if spec['clip'] else lambda denoise: denoise
 
-    def make_sampler(params, keys, cond):
+    def make_sampler(params, keys, cond, edit=lambda denoise: denoise):
         # The keys of a Brownian path that a sampler may want as a whole: the run's own, apart from those of its steps.
         context: dict[str, Any] = {**experiment.context, 'n': len(grid) - 1, 'brownian': samplers.fold_in(keys, 2)}
         for name, kind in _JUMPS.items():
             if kind in experiment.models:
                 context[name] = experiment.models[kind](params, cond, None)
         if 'consistency' in context:
-            context['consistency'] = clip(context['consistency'])
+            context['consistency'] = edit(clip(context['consistency']))
         if 'model' in experiment.models:
-            denoise = guidance.on_x_0(clip, guided(experiment, guide, weak, params, cond, len(keys)))
+            full = guided(experiment, guide, weak, params, cond, len(keys))
+            denoise = guidance.on_x_0(lambda denoise: edit(clip(denoise)), full)
             context['denoise'] = lambda x, t: denoise(x, t)[0]
             if 'model_with_variance' in experiment.models:
                 context['denoise_with_variance'] = denoise
         return make(samplers, spec['sampler'], context, 'config.sample.sampler')
-
-    def bind(params, keys, cond):
-        start = samplers.prior(
-            samplers.fold_in(keys, 0), experiment.schedule, (*keys.shape, *experiment.shape), grid[0]
-        )
-        return make_sampler(params, keys, cond), samplers.fold_in(keys, 1), start
 
     # So that a wrong spec fails before anything is restored or compiled.
     sampler = make_sampler({} if weak is None else WithWeak({}, {}), jax.random.key(0)[None], None)
@@ -109,7 +122,7 @@ def _prepare(experiment, spec, weak):
             f'config.sample.sampler: {spec["sampler"]["name"]} has order {sampler.order} from {sampler.least_steps} '
             f'steps on, and the grid has {len(grid) - 1}'
         )
-    return grid, bind
+    return grid, make_sampler
 
 
 def _check_guided(sampler, guide):

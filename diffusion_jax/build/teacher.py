@@ -17,7 +17,7 @@ from diffusion_jax.types import Model, Network, Schedule
 
 _SECTIONS = ('data', 'schedule', 'precond', 'net', 'objective')
 _FREE = ('dropout', 'dtype')  # what teacher and student need not share
-_TIMES = jnp.array([0.1, 0.5, 0.9])  # within every schedule's range
+_TIMES = (0.1, 0.5, 0.9)  # within every schedule's range
 _TOLERANCE = 0.05  # a consistency model's coefficients differ from EDM's by sigma_min / t
 _ATTRIBUTES = ('T', 'sigma_data', 'sigma_max', 'sigma_min')  # of a schedule, that other factories may ask for
 
@@ -105,11 +105,12 @@ def _check_data(theirs, ours, levels):
 
 
 def _scales(schedule):
-    return schedule.alpha(_TIMES), schedule.sigma(_TIMES)
+    t = jnp.array(_TIMES)
+    return schedule.alpha(t), schedule.sigma(t)
 
 
 def _values(coefficients):
-    return tuple(coefficient(_TIMES) for coefficient in coefficients)
+    return tuple(coefficient(jnp.array(_TIMES)) for coefficient in coefficients)
 
 
 def _alike(a, b, tolerance):

@@ -13,22 +13,36 @@ from jaxtyping import Array, Float
 _BLOCK = 4096  # rows
 
 
+class Outputs(NamedTuple):
+    """What a feature network says of n samples."""
+
+    rows: Array | np.ndarray  # [n, d] float32, what Frechet, kernel and neighbour metrics compare
+    spatial: Array | np.ndarray | None = None  # [n, s]: values that still know where, for sFID
+    logits: Array | np.ndarray | None = None  # [n, classes], for the Inception Score
+
+
 class Features(NamedTuple):
-    """What a sample is compared by. Two distances are comparable only if name and hash agree."""
+    """What a sample is compared by. Two distances are comparable only if name, hash and resize agree."""
 
     name: str  # with the dimension, such as 'pixels-64'
-    apply: Callable[[Array], Array]  # [n, ...] in [-1, 1] -> [n, d] float32
-    hash: str  # of whatever determines `apply` beyond its name
+    outputs: Callable[[Array], Outputs]  # [n, ...] in [-1, 1] -> Outputs
+    hash: str  # of whatever determines `outputs` beyond its name: for a network, SHA-256 of its file of weights
+    resize: str = 'none'  # how images come to the size that the network takes
+    inception: bool = False  # the published weights: a Frechet distance may be called FID
+
+    def apply(self, x: Array | np.ndarray) -> Array | np.ndarray:
+        """The rows alone, `[n, d]`."""
+        return self.outputs(x).rows
 
 
 def pixels(shape: tuple[int, ...]) -> Features:
     """The values themselves, flattened: d is the product of `shape` = (h, w, c)."""
     d = math.prod(shape)
 
-    def apply(x: Float[Array, 'n ...']) -> Float[Array, 'n d']:
-        return jnp.asarray(x, jnp.float32).reshape(len(x), d)
+    def outputs(x: Float[Array, 'n ...']) -> Outputs:
+        return Outputs(jnp.asarray(x, jnp.float32).reshape(len(x), d))
 
-    return Features(f'pixels-{d}', apply, hashlib.sha256(repr(tuple(shape)).encode()).hexdigest()[:16])
+    return Features(f'pixels-{d}', outputs, hashlib.sha256(repr(tuple(shape)).encode()).hexdigest()[:16])
 
 
 def pca(reference: Float[Array | np.ndarray, 'n ...'], dim: int) -> Features:
@@ -59,8 +73,8 @@ def pca(reference: Float[Array | np.ndarray, 'n ...'], dim: int) -> Features:
     projection = jnp.asarray(components * np.sign(largest), jnp.float32)
     centre = jnp.asarray(mean, jnp.float32)
 
-    def apply(x: Float[Array, 'n ...']) -> Float[Array, 'n d']:
+    def outputs(x: Float[Array, 'n ...']) -> Outputs:
         flat = jnp.asarray(x, jnp.float32).reshape(len(x), -1)
-        return jnp.matmul(flat - centre[None], projection, precision=jax.lax.Precision.HIGHEST)
+        return Outputs(jnp.matmul(flat - centre[None], projection, precision=jax.lax.Precision.HIGHEST))
 
-    return Features(f'pca-{dim}', apply, digest.hexdigest()[:16])
+    return Features(f'pca-{dim}', outputs, digest.hexdigest()[:16])

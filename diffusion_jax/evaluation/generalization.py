@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from diffusion_jax.evaluation.frechet import Moments, frechet_distance
+
 
 class Neighbours(NamedTuple):
     """For each sample, the Euclidean distance to its nearest row of a set, and that row's index."""
@@ -47,13 +49,32 @@ def nearest_neighbours(
     return Neighbours(np.linalg.norm(flat - flat_train[index], axis=1), index)
 
 
-def memorisation(samples: Neighbours, held_out: Neighbours) -> Memorisation:
+def memorisation(samples: Float[np.ndarray, ' n'], held_out: Float[np.ndarray, ' m']) -> Memorisation:
     """How much closer samples lie to the training set than held-out data do.
 
-    Both are `nearest_neighbours` in the same training set, so the sizes of the sets do not matter to the ratio.
+    Both are distances of `nearest_neighbours` in one training set, so the sizes of the sets do not matter to the ratio.
     """
-    near_samples, near_held_out = float(np.median(samples.distance)), float(np.median(held_out.distance))
+    near_samples, near_held_out = float(np.median(samples)), float(np.median(held_out))
     return Memorisation(near_samples / near_held_out if near_held_out else np.nan, near_samples, near_held_out)
+
+
+def frechet_gap(samples: Moments, train: Moments, held_out: Moments) -> float:
+    """How much further the samples lie from held-out than from training data, as a Frechet distance.
+
+    Zero on average if the model took no more from its training set than the distribution; above zero if it copies.
+
+    Args:
+        samples: moments of any number of samples.
+        train: of as many training rows as `held_out` has: the distance's bias must be that of the other.
+        held_out: of rows that the model has not seen.
+
+    Raises:
+        ValueError: for sets of different sizes.
+    """
+    if train.n != held_out.n:
+        raise ValueError(f'the gap needs training and held-out sets of one size, got {train.n} and {held_out.n}')
+    to_held_out = frechet_distance(samples.mean, samples.cov, held_out.mean, held_out.cov)
+    return to_held_out - frechet_distance(samples.mean, samples.cov, train.mean, train.cov)
 
 
 @jax.jit

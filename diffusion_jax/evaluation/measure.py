@@ -1,5 +1,6 @@
-"""All distances of one set of samples to one data set, under one protocol."""
+"""All metrics of samples against one data set, under one protocol, in memory that does not grow with their number."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -7,15 +8,29 @@ import numpy as np
 
 from diffusion_jax.data.pipeline import to_uint8
 from diffusion_jax.data.sources import Source
+from diffusion_jax.evaluation import frechet, inception_score
 from diffusion_jax.evaluation.features import Features
-from diffusion_jax.evaluation.frechet import Moments, frechet_distance, moments
-from diffusion_jax.evaluation.generalization import Neighbours, memorisation, nearest_neighbours
+from diffusion_jax.evaluation.frechet import Moments, frechet_distance
+from diffusion_jax.evaluation.generalization import Neighbours, frechet_gap, memorisation, nearest_neighbours
+from diffusion_jax.evaluation.inception_score import ClassSums
 from diffusion_jax.evaluation.kid import kernel_distance
-from diffusion_jax.evaluation.report import Protocol, Result, frechet_name, kernel_name
+from diffusion_jax.evaluation.manifold import manifold
+from diffusion_jax.evaluation.report import Protocol, Result, class_name, frechet_name, kernel_name, spatial_name
 
 _CHUNK = 1000
-_KERNEL_ROWS = 10_000  # more reference rows than any kernel-distance subset needs
+_ROWS = 10_000  # features of so many samples are kept for the metrics of pairs
 _HELD_OUT_ROWS = 2000  # enough for a median
+_SUBSETS = 20
+_SPLITS = 10
+
+
+class Summary(NamedTuple):
+    """What a stream of samples leaves behind."""
+
+    moments: Moments
+    spatial: Moments | None
+    classes: list[ClassSums]  # of ten splits, in order; empty without logits
+    rows: np.ndarray  # [n, d] features of the first samples, `_ROWS` at most
 
 
 class Reference(NamedTuple):
@@ -26,7 +41,38 @@ class Reference(NamedTuple):
     features: Features
     x: np.ndarray  # [N, ...] in [-1, 1]
     held_out: Neighbours | None  # of rows of another split, for the memorisation figure
-    moments: Moments
+    gap: tuple[Moments, Moments] | None  # of equally many rows of this and of the other split
+    summary: Summary
+
+
+def summarise(features: Features, batches: Iterable[np.ndarray], num: int) -> Summary:
+    """The features of `num` samples in batches `[b, ...]` in [-1, 1], one batch in memory at a time.
+
+    Raises:
+        ValueError: for fewer than two samples, or features that are not finite.
+    """
+    total, spatial, classes, rows, done = None, None, {}, [], 0
+    for batch in batches:
+        out = features.outputs(jnp.asarray(batch))
+        values = np.asarray(out.rows)
+        total = _merged(total, values)
+        spatial = spatial if out.spatial is None else _merged(spatial, np.asarray(out.spatial))
+        rows.append(values[: max(_ROWS - done, 0)])
+        if out.logits is not None:
+            # Split i is the samples from i num // 10 up to (i + 1) num // 10.
+            split = ((done + np.arange(1, len(values) + 1)) * _SPLITS - 1) // num
+            for i in np.unique(split):
+                sums = inception_score.class_sums(np.asarray(out.logits)[split == i])
+                classes[i] = inception_score.add(classes[i], sums) if i in classes else sums
+        done += len(values)
+    if total is None:
+        raise ValueError('a covariance needs at least 2 samples, got 0')
+    return Summary(
+        frechet.finish(total, features.name),
+        None if spatial is None else frechet.finish(spatial, f'spatial {features.name}'),
+        list(classes.values()),
+        np.concatenate(rows),
+    )
 
 
 def values_of(source: Source) -> np.ndarray:
@@ -41,10 +87,16 @@ def rounded(x: np.ndarray) -> np.ndarray:
 
 
 def make_reference(source: Source, features: Features, held_out: Source | None = None) -> Reference:
-    """Reads a data set and its feature moments once."""
+    """Reads a data set and its features once."""
     x = values_of(source)
-    other = None if held_out is None else nearest_neighbours(values_of(held_out)[:_HELD_OUT_ROWS], x)
-    return Reference(source.name, source.levels, features, x, other, moments(features, _chunks(x)))
+    summary = summarise(features, _chunks(x), len(x))
+    if held_out is None:
+        return Reference(source.name, source.levels, features, x, None, None, summary)
+    other = values_of(held_out)
+    n = min(len(x), len(other))
+    gap = frechet.moments(features, _chunks(x[:n])), frechet.moments(features, _chunks(other[:n]))
+    near = nearest_neighbours(other[:_HELD_OUT_ROWS], x)
+    return Reference(source.name, source.levels, features, x, near, gap, summary)
 
 
 def measure(samples: np.ndarray, reference: Reference, seeds: tuple[int, ...]) -> Result:
@@ -56,33 +108,94 @@ def measure(samples: np.ndarray, reference: Reference, seeds: tuple[int, ...]) -
         seeds: of the samples.
     """
     samples = samples if reference.levels is None else rounded(samples)
-    features = reference.features
-    mine = moments(features, _chunks(samples))
-    values = {
-        frechet_name(features): frechet_distance(mine.mean, mine.cov, reference.moments.mean, reference.moments.cov)
-    }
-    rows = np.concatenate([np.asarray(features.apply(jnp.asarray(c))) for c in _chunks(samples)])
-    others = np.concatenate([np.asarray(features.apply(jnp.asarray(c))) for c in _chunks(reference.x[:_KERNEL_ROWS])])
-    kernel = kernel_distance(rows, others, subsets=20, subset_size=min(1000, len(rows), len(others)))
+    mine = summarise(reference.features, _chunks(samples), len(samples))
+    distance = None if reference.held_out is None else nearest_neighbours(samples, reference.x).distance
+    return _result(_distances(mine, reference, distance), mine, reference, seeds)
+
+
+def survey(batches: Iterable[np.ndarray], num: int, reference: Reference, seeds: tuple[int, ...]) -> Result:
+    """Everything: what `measure` gives, a standard error, sFID and Inception Score, neighbour metrics, the gap.
+
+    Args:
+        batches: `num` samples in all, `[b, ...]` in [-1, 1], rounded to uint8 first if the reference is quantised.
+        num: of them.
+        reference: from `make_reference`.
+        seeds: of the samples.
+    """
+    features, near = reference.features, []
+
+    def seen():
+        for batch in batches:
+            batch = batch if reference.levels is None else rounded(batch)
+            if reference.held_out is not None:
+                near.append(nearest_neighbours(batch, reference.x).distance)
+            yield batch
+
+    mine = summarise(features, seen(), num)
+    values = _distances(mine, reference, np.concatenate(near) if near else None)
+    kept = len(mine.rows)
+    if kept > 1:
+        spread = frechet.bootstrap(mine.rows, reference.summary.moments).std(ddof=1)
+        # Of the rows that were kept; that of all falls as 1 / sqrt(n).
+        values[f'{frechet_name(features)}, standard error'] = spread * np.sqrt(kept / mine.moments.n)
+    if mine.spatial is not None and reference.summary.spatial is not None:
+        values[spatial_name(features)] = _frechet(mine.spatial, reference.summary.spatial)
+    if mine.classes:
+        score = inception_score.over_splits(mine.classes)
+        values[class_name(features)] = score.mean
+        values[f'{class_name(features)}, std over {_SPLITS} splits'] = score.std
+    if min(kept, len(reference.summary.rows)) > 5:
+        shares = manifold(mine.rows, reference.summary.rows, 3, 5)
+        values |= {'precision (k=3)': shares.precision, 'recall (k=3)': shares.recall}
+        values |= {'density (k=5)': shares.density, 'coverage (k=5)': shares.coverage}
+    if reference.gap is not None:
+        values['Frechet gap, held-out less train'] = frechet_gap(mine.moments, *reference.gap)
+    return _result(values, mine, reference, seeds)
+
+
+def _distances(mine: Summary, reference: Reference, distance: np.ndarray | None) -> dict[str, float]:
+    features, theirs = reference.features, reference.summary
+    values = {frechet_name(features): _frechet(mine.moments, theirs.moments)}
+    kernel = kernel_distance(mine.rows, theirs.rows, subsets=_SUBSETS, subset_size=_subset_size(mine, reference))
     values[kernel_name(features)] = kernel.mean
     values[f'{kernel_name(features)}, standard error'] = kernel.standard_error
-    if reference.held_out is not None:
-        near = memorisation(nearest_neighbours(samples, reference.x), reference.held_out)
+    if distance is not None and reference.held_out is not None:
+        near = memorisation(distance, reference.held_out.distance)
         values['nearest training distance, samples'] = near.sample_distance
         values['nearest training distance, held-out'] = near.held_out_distance
         values['memorisation ratio'] = near.ratio
+    return values
+
+
+def _result(values: dict[str, float], mine: Summary, reference: Reference, seeds: tuple[int, ...]) -> Result:
     protocol = Protocol(
-        features=features.name,
-        features_hash=features.hash,
-        n=len(samples),
+        features=reference.features.name,
+        features_hash=reference.features.hash,
+        n=mine.moments.n,
         reference=reference.name,
         reference_size=len(reference.x),
         seeds=seeds,
         levels=reference.levels,
         rounding='none' if reference.levels is None else 'uint8',
+        resize=reference.features.resize,
+        rows=_ROWS,
+        kernel_subsets=f'{_SUBSETS} of {_subset_size(mine, reference)}',
     )
     return Result({k: float(v) for k, v in values.items()}, protocol)
 
 
+def _subset_size(mine: Summary, reference: Reference) -> int:
+    return min(1000, len(mine.rows), len(reference.summary.rows))
+
+
+def _frechet(a: Moments, b: Moments) -> float:
+    return frechet_distance(a.mean, a.cov, b.mean, b.cov)
+
+
+def _merged(total: frechet.Running | None, values: np.ndarray) -> frechet.Running:
+    mine = frechet.running(values)
+    return mine if total is None else frechet.merge(total, mine)
+
+
 def _chunks(x):
-    return (jnp.asarray(x[i : i + _CHUNK]) for i in range(0, len(x), _CHUNK))
+    return (x[i : i + _CHUNK] for i in range(0, len(x), _CHUNK))

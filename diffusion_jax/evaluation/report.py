@@ -29,7 +29,9 @@ class Protocol:
     seeds: tuple[int, ...]
     levels: int | None  # quantisation levels of the reference; None for continuous data
     rounding: str = 'uint8'  # samples pass `to_uint8`; 'none' for continuous data
-    resize: str = 'none'
+    resize: str = 'none'  # how images came to the size of the feature network
+    rows: int | None = None  # samples, and reference rows, that kernel and neighbour metrics compare; None: no limit
+    kernel_subsets: str = 'none'  # number and size
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,13 +43,23 @@ class Result:
 
 
 def frechet_name(features: Features) -> str:
-    """What a Frechet distance is called in a report: never FID."""
-    return f'Frechet distance ({features.name})'
+    """What a Frechet distance is called in a report: FID with the published weights of Inception alone."""
+    return 'FID' if features.inception else f'Frechet distance ({features.name})'
+
+
+def spatial_name(features: Features) -> str:
+    """The same of the spatial features: sFID, or not."""
+    return 'sFID' if features.inception else f'spatial Frechet distance ({features.name})'
 
 
 def kernel_name(features: Features) -> str:
-    """What a kernel distance is called in a report: never KID."""
-    return f'kernel distance ({features.name})'
+    """What a kernel distance is called in a report: KID, or not."""
+    return 'KID' if features.inception else f'kernel distance ({features.name})'
+
+
+def class_name(features: Features) -> str:
+    """What the Inception Score's formula is called in a report: the Inception Score, or not."""
+    return 'Inception Score' if features.inception else f'class score ({features.name})'
 
 
 def to_json(result: Result) -> str:

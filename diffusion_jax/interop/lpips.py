@@ -1,12 +1,9 @@
 """LPIPS's weights, from the two files that they are published as."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import jax.numpy as jnp
-import numpy as np
 
-from diffusion_jax.errors import UserError
 from diffusion_jax.interop import torch_file
 from diffusion_jax.nets.lpips import Conv, Params
 
@@ -34,8 +31,8 @@ def read(vgg: str | Path, lin: str | Path) -> Params:
     convs = {i: channels for stage in _STAGES for i, channels in stage.items()}
     shapes: dict[str, tuple[int, ...]] = {f'features.{i}.weight': (o, c, 3, 3) for i, (c, o) in convs.items()}
     shapes |= {f'features.{i}.bias': (o,) for i, (_, o) in convs.items()}
-    v = _read(vgg, "torchvision's VGG16 (vgg16-397923af.pth)", shapes)
-    w = _read(
+    v = torch_file.read_as(vgg, "torchvision's VGG16 (vgg16-397923af.pth)", shapes)
+    w = torch_file.read_as(
         lin,
         "LPIPS's weights for it (lpips/weights/v0.1/vgg.pth)",
         {f'lin{i}.model.1.weight': (1, c, 1, 1) for i, c in enumerate(_W)},
@@ -49,17 +46,6 @@ def read(vgg: str | Path, lin: str | Path) -> Params:
         tuple(tuple(conv(i) for i in stage) for stage in _STAGES),
         tuple(_float(w[f'lin{i}.model.1.weight'].reshape(-1)) for i in range(len(_W))),
     )
-
-
-def _read(path, what, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
-    tensors = torch_file.read(path)
-    missing = [name for name in shapes if name not in tensors]
-    if missing:
-        raise UserError(f'{path} should be {what}, and has no {", ".join(missing)}')
-    for name, shape in shapes.items():
-        if tensors[name].shape != shape:
-            raise UserError(f'{path} should be {what}; its {name} has the shape {tensors[name].shape}, not {shape}')
-    return tensors
 
 
 def _float(x):

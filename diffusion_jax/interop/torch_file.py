@@ -58,6 +58,39 @@ def read(path: str | Path) -> dict[str, np.ndarray]:
         raise UserError(f'{path} is not a state dict of PyTorch that can be read: {one_line(error)}') from error
 
 
+def read_as(path: str | Path, what: str, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+    """The tensors of a file that must hold the ones of `shapes` at least.
+
+    Args:
+        path: of the file.
+        what: it should be, for the error.
+        shapes: of what is needed, by name.
+
+    Raises:
+        UserError: as `read` and `check`.
+    """
+    tensors = read(path)
+    check(path, what, tensors, shapes)
+    return tensors
+
+
+def check(
+    path: str | Path, what: str, tensors: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]]
+) -> None:
+    """Refuses tensors that are not what they should be.
+
+    Raises:
+        UserError: if a tensor is missing or of another shape, naming it.
+    """
+    missing = [name for name in shapes if name not in tensors]
+    if missing:
+        more = f' and {len(missing) - 3} more' if len(missing) > 3 else ''
+        raise UserError(f'{path} should be {what}, and has no {", ".join(missing[:3])}{more}')
+    for name, shape in shapes.items():
+        if tensors[name].shape != shape:
+            raise UserError(f'{path} should be {what}; its {name} has the shape {tensors[name].shape}, not {shape}')
+
+
 class _Storage(NamedTuple):
     key: str
     dtype: str

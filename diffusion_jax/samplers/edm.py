@@ -127,6 +127,6 @@ def along_noise(
     return per_sample(ratio, x) * x + per_sample(schedule.sigma(s) - ratio * schedule.sigma(t), x) * eps
 
 
-def without_signal(schedule: Schedule, t: Float[Array, ' b']) -> Bool[Array, ' b']:
+def without_signal(schedule: Schedule, t: Float[Array, '*b']) -> Bool[Array, '*b']:
     """Whether x / alpha has lost half of its digits at t, as where cos(pi / 2) should be 0 and is not."""
     return schedule.alpha(t) < jnp.sqrt(jnp.finfo(t.dtype).eps) * schedule.sigma(t)

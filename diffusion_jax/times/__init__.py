@@ -9,7 +9,7 @@ from diffusion_jax.times.distributions import (
     logit_normal,
 )
 from diffusion_jax.times.grids import Grid as Grid
-from diffusion_jax.times.grids import at, karras, leading, log_snr, multistep, quadratic, trailing, uniform
+from diffusion_jax.times.grids import at, karras, leading, linspace, log_snr, multistep, quadratic, trailing, uniform
 from diffusion_jax.times.pairs import Pairs as Pairs
 from diffusion_jax.times.pairs import (
     continuous_pairs,
@@ -29,6 +29,7 @@ __all__ = [
     'dyadic_pairs',
     'karras',
     'leading',
+    'linspace',
     'log_normal',
     'log_normal_pairs',
     'log_snr',

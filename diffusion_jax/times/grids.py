@@ -5,11 +5,10 @@ Those that take `T` lie on the points k / T of DDPM's table.
 
 from collections.abc import Sequence
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from diffusion_jax import schedules
+from diffusion_jax.times import levels
 from diffusion_jax.types import Schedule
 
 Grid = Float[np.ndarray, ' n_plus_1']
@@ -30,6 +29,15 @@ def leading(n: int, T: int = 1000) -> Grid:
     return _to_zero(1 + np.arange(_steps(n, T)) * (T // n), T)
 
 
+def linspace(n: int, T: int = 1000) -> Grid:
+    """`n` table points equally spaced from k = T to k = 1, rounded, then 0 (diffusers' `linspace`).
+
+    Its DDIM steps from there to t - T / n instead of to the next point; its multistep solvers take n + 1 points and
+    leave k = 1 out, which is the grid of n + 1 steps without its last but one.
+    """
+    return _to_zero(1 + np.round(np.linspace(T - 1, 0, _steps(n, T))[::-1]), T)
+
+
 def quadratic(n: int, T: int = 1000, t_max: float = 0.8) -> Grid:
     """DDIM's quadratic sub-sequence, k = 1 + floor(i^2 t_max T / (n - 1)^2) (arXiv 2010.02502, appendix D.2).
 
@@ -43,10 +51,16 @@ def quadratic(n: int, T: int = 1000, t_max: float = 0.8) -> Grid:
     return _to_zero(np.minimum(np.maximum.accumulate(k - i) + i, T - n + 1 + i), T)
 
 
-def karras(n: int, sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = 7.0) -> Grid:
-    """EDM's grid for the VE schedule: n levels equally spaced in sigma^(1/rho), then 0 (arXiv 2206.00364, eq. 5)."""
+def karras(
+    n: int, sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = 7.0, schedule: Schedule | None = None
+) -> Grid:
+    """EDM's grid: n noise levels equally spaced in sigma^(1/rho), then 0 (arXiv 2206.00364, eq. 5).
+
+    The times are the levels themselves, as on VE, or those where the given schedule has sigma / alpha at these levels.
+    """
     i = np.arange(_steps(n)) / max(n - 1, 1)
-    return np.append((sigma_max ** (1 / rho) + i * (sigma_min ** (1 / rho) - sigma_max ** (1 / rho))) ** rho, 0.0)
+    sigma = (sigma_max ** (1 / rho) + i * (sigma_min ** (1 / rho) - sigma_max ** (1 / rho))) ** rho
+    return np.append(sigma if schedule is None else levels.times_at(schedule, sigma), 0.0)
 
 
 def multistep(n: int, sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = 7.0) -> Grid:
@@ -74,18 +88,18 @@ def log_snr(n: int, schedule: Schedule, t_min: float = 1e-3, t_max: float = 1.0)
     """`n` times from t_max to t_min equally spaced in log-SNR, then 0 (DPM-Solver, arXiv 2206.00927).
 
     Raises:
-        ValueError: where the log-SNR is not finite, as at a t_max with alpha = 0.
+        ValueError: where the log-SNR is not finite, as at a t_max with alpha = 0; it names a t_max to use instead.
     """
-    lam_min, lam_max = (float(schedules.log_snr(schedule, jnp.asarray(t))) for t in (t_max, t_min))
-    if not np.isfinite([lam_min, lam_max]).all():
-        raise ValueError(f'log-SNR must be finite at t_max = {t_max} and t_min = {t_min}; got {lam_min} and {lam_max}')
-    targets = np.linspace(lam_min, lam_max, _steps(n))
-    lo, hi = np.full(n, t_min), np.full(n, t_max)
-    for _ in range(60):
-        mid = (lo + hi) / 2
-        noisier = np.asarray(schedules.log_snr(schedule, jnp.asarray(mid))) < targets
-        lo, hi = np.where(noisier, lo, mid), np.where(noisier, mid, hi)
-    return np.concatenate([[t_max], ((lo + hi) / 2)[1:], [0.0]])
+    most, least = (levels.of(schedule, np.array(t)) for t in (t_max, t_min))
+    if not most < levels.WITHOUT_SIGNAL:
+        instead = float(levels.times_at(schedule, np.array(80.0)))
+        raise ValueError(
+            f'the log-SNR at t_max = {t_max} is not finite: use t_max = {instead:.6g}, where sigma / alpha = 80'
+        )
+    if not 0 < least < most:
+        raise ValueError(f'needs 0 < t_min < t_max; got {t_min} and {t_max}')
+    t = levels.times_at(schedule, np.geomspace(most, least, _steps(n)))
+    return np.concatenate([[t_max], t[1:], [0.0]])
 
 
 def _steps(n, T=None):

@@ -8,6 +8,7 @@ from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 
 from diffusion_jax.evaluation import features, frechet, generalization, kid
+from tests import fidelity
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.uniform(-1, 1, (60, 2, 3, 1)).astype(np.float32)
@@ -50,7 +51,7 @@ def test_pca_of_too_many_components_is_refused(dim):
 @pytest.mark.parametrize('batch', [1, 7, 60])
 def test_moments_stream(batch):
     shifted = IMAGES.astype(np.float64) + 1e4  # float64 all the way, and no cancellation
-    identity = features.Features('identity', lambda x: x.reshape(len(x), -1), '')
+    identity = features.Features('identity', lambda x: features.Outputs(x.reshape(len(x), -1)), '')
     moments = frechet.moments(identity, (shifted[i : i + batch] for i in range(0, 60, batch)))
     flat = shifted.reshape(60, 6)
     np.testing.assert_allclose(moments.mean, flat.mean(0), rtol=1e-14)
@@ -132,6 +133,17 @@ def test_kernel_distance_separates_and_states_its_error():
     assert full.standard_error < 1e-12
 
 
+def test_kernel_distance_is_torch_fidelitys():
+    """Subsets of the size of the set are the set, whatever the draw."""
+    theirs = fidelity.module('metric_kid')
+    torch = pytest.importorskip('torch')
+    x, y = RNG.normal(size=(2, 150, 8)).astype(np.float32)
+    settings = {'kid_subsets': 2, 'kid_subset_size': 150, 'rng_seed': 0, 'verbose': False}
+    want = theirs.kid_features_to_metric(torch.tensor(x).double(), torch.tensor(y + 0.3).double(), **settings)
+    ours = kid.kernel_distance(x, y + np.float32(0.3), subsets=2, subset_size=150)
+    np.testing.assert_allclose(ours.mean, want['kernel_inception_distance_mean'], rtol=1e-6)
+
+
 def test_kernel_distance_of_too_few_is_refused():
     with pytest.raises(ValueError, match='100 subsets of 1000 cannot be drawn from 7 and 7 samples'):
         kid.kernel_distance(np.zeros((7, 2)), np.zeros((7, 2)))
@@ -162,6 +174,19 @@ def test_neighbours_in_nothing_are_refused():
 def test_memorisation_tells_copies_from_new_samples():
     new, held_out = RNG.uniform(-1, 1, (2, 200, 2, 3, 1)).astype(np.float32)
     copied = IMAGES[RNG.integers(0, 60, 200)] + RNG.normal(0, 1e-3, (200, 2, 3, 1)).astype(np.float32)
-    copied, new, held_out = (generalization.nearest_neighbours(x, IMAGES) for x in (copied, new, held_out))
+    copied, new, held_out = (generalization.nearest_neighbours(x, IMAGES).distance for x in (copied, new, held_out))
     assert generalization.memorisation(copied, held_out).ratio < 0.01
     assert 0.85 < generalization.memorisation(new, held_out).ratio < 1.15
+
+
+def test_the_frechet_gap_of_a_copy_and_of_a_model():
+    """In one dimension the distance is (m_1 - m_2)^2 + (s_1 - s_2)^2."""
+
+    def at(mean, std, n=9):
+        return frechet.Moments(np.array([mean]), np.array([[std**2]]), n)
+
+    train, held_out = at(0.0, 1.0), at(0.4, 1.5)
+    np.testing.assert_allclose(generalization.frechet_gap(train, train, held_out), 0.16 + 0.25)
+    np.testing.assert_allclose(generalization.frechet_gap(at(0.2, 1.25, 50), train, held_out), 0, atol=1e-12)
+    with pytest.raises(ValueError, match='one size, got 9 and 8'):
+        generalization.frechet_gap(train, train, at(0.4, 1.5, 8))

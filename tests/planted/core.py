@@ -9,13 +9,14 @@ PAIRS = 'tests/times/test_pairs.py::'
 REVERSE, ANCESTRAL = 'tests/test_reverse.py::', 'tests/samplers/test_ancestral.py::'
 LOOP = 'tests/samplers/test_loop.py::'
 LIKELIHOOD, DENOISING, VLB = (
-    'tests/test_likelihood.py::', 'tests/objectives/test_denoising.py::', 'tests/objectives/test_vlb.py::'
+    'tests/likelihood/test_vlb.py::', 'tests/objectives/test_denoising.py::', 'tests/objectives/test_vlb.py::'
 )
 DISTANCES, PIPELINE = 'tests/evaluation/test_distances.py::', 'tests/data/test_pipeline.py::'
 MOMENTS = ANCESTRAL + 'test_every_step_and_its_moments_are_exact[0.5-LinearVP]'
 TARGETS = PRECOND + 'test_exact_target_gives_x_0_and_weights_give_its_error'
 
 EDM, RENOISE = 'tests/samplers/test_edm.py::', 'tests/samplers/test_consistency.py::'
+ORDERS = 'tests/samplers/test_orders.py::'
 CURRICULA, CONSISTENCY = 'tests/test_curricula.py::', 'tests/objectives/test_consistency.py::'
 
 MUTANTS = tuple(Mutant(*row) for row in [
@@ -119,23 +120,23 @@ MUTANTS = tuple(Mutant(*row) for row in [
      VLB + 'test_previous_is_the_point_of_the_table_before'),
     ('bound of one step', 'objectives/vlb.py', 'value = T * jnp.mean', 'value = jnp.mean',
      VLB + 'test_loss_is_the_bound_without_its_prior[small]'),
-    ('bins of half width', 'likelihood.py', 'half = 1 / (levels - 1)', 'half = 0.5 / (levels - 1)',
+    ('bins of half width', 'likelihood/vlb.py', 'half = 1 / (levels - 1)', 'half = 0.5 / (levels - 1)',
      LIKELIHOOD + 'test_decoder_masses[0.0-1.0-8]'),
-    ('closed edges', 'likelihood.py',
+    ('closed edges', 'likelihood/vlb.py',
      'return -jnp.where(x_0 < -1 + half, log_cdf(upper), jnp.where(x_0 > 1 - half, log_sf(lower), inside))',
      'return -inside', LIKELIHOOD + 'test_decoder_masses[0.0-1.0-8]'),
-    ('nats for bits', 'likelihood.py', '/ np.log(2)', '/ 1', LIKELIHOOD + 'test_bits_per_dim'),
-    ('KL backwards', 'likelihood.py', 'jnp.exp(log_variance_1 - log_variance_2)',
+    ('nats for bits', 'likelihood/vlb.py', '/ np.log(2)', '/ 1', LIKELIHOOD + 'test_bits_per_dim'),
+    ('KL backwards', 'likelihood/vlb.py', 'jnp.exp(log_variance_1 - log_variance_2)',
      'jnp.exp(log_variance_2 - log_variance_1)', LIKELIHOOD + 'test_kl_by_quadrature'),
-    ('one term too many', 'likelihood.py', 'jnp.sum(kl, 1) * ((T - 1) / m)', 'jnp.sum(kl, 1) * (T / m)',
+    ('one term too many', 'likelihood/vlb.py', 'jnp.sum(kl, 1) * ((T - 1) / m)', 'jnp.sum(kl, 1) * (T / m)',
      LIKELIHOOD + 'test_vlb_estimates_the_expected_bound'),
-    ('strata from 1', 'likelihood.py', 'k = 2 + jnp.floor', 'k = 1 + jnp.floor',
+    ('strata from 1', 'likelihood/vlb.py', 'k = 2 + jnp.floor', 'k = 1 + jnp.floor',
      LIKELIHOOD + 'test_vlb_estimates_the_expected_bound'),
-    ('prior with std for variance', 'likelihood.py', '2 * jnp.log(schedule.sigma(one))',
+    ('prior with std for variance', 'likelihood/vlb.py', '2 * jnp.log(schedule.sigma(one))',
      'jnp.log(schedule.sigma(one))', LIKELIHOOD + 'test_prior_by_quadrature'),
     ('clip to [0, 1]', 'guidance.py', 'low: float = -1.0', 'low: float = 0.0', 'tests/test_guidance.py'),
-    ('slerp to the wrong end', 'editing.py', 'jnp.sin((1 - w) * theta)', 'jnp.sin(w * theta)',
-     'tests/test_editing.py'),
+    ('slerp to the wrong end', 'editing/interpolate.py', 'jnp.sin((1 - w) * theta)', 'jnp.sin(w * theta)',
+     'tests/editing/test_interpolate.py'),
     ('library in the wrong place', 'guidance.py', 'import jax.numpy as jnp',
      'import absl.flags\nimport jax.numpy as jnp', 'tests/test_imports.py'),
     # training
@@ -186,28 +187,27 @@ MUTANTS = tuple(Mutant(*row) for row in [
      'np.floor(np.arange(_steps(n, T), -1, -1)', GRIDS + 'test_paper_values'),
     ('TrigFlow without sigma_data', 'schedules.py', 'self.sigma_data * jnp.sin(t)', 'jnp.sin(t)',
      SCHEDULES + 'test_continuous_schedules_against_their_definitions'),
-    ('decoder cancels in the tail', 'likelihood.py', 'right = lower > 0', 'right = lower > jnp.inf',
+    ('decoder cancels in the tail', 'likelihood/vlb.py', 'right = lower > 0', 'right = lower > jnp.inf',
      LIKELIHOOD + 'test_decoder_masses[1.2-0.05-256] ' + LIKELIHOOD + 'test_decoder_masses[-0.99-0.01-256]'),
-    ('prior forgets the data', 'likelihood.py', 'normal_kl(schedule.alpha(one) * x_0,', 'normal_kl(0 * x_0,',
+    ('prior forgets the data', 'likelihood/vlb.py', 'normal_kl(schedule.alpha(one) * x_0,', 'normal_kl(0 * x_0,',
      LIKELIHOOD + 'test_prior_by_quadrature'),
     ('a new x_0 for the combinator', 'guidance.py', 'combinator(lambda *_: x_0)(x, t), logits', 'x_0, logits',
      'tests/test_guidance.py'),
-    ('same noise for every term', 'likelihood.py', 'jax.random.fold_in(key_noise, i)',
+    ('same noise for every term', 'likelihood/vlb.py', 'jax.random.fold_in(key_noise, i)',
      'jax.random.fold_in(key_noise, 0)', LIKELIHOOD + 'test_every_term_has_its_own_noise'),
-    ('noise of the bound shared with its strata', 'likelihood.py', 'jax.random.fold_in(key_noise, i)', 'key_strata',
+    ('noise of the bound shared with its strata', 'likelihood/vlb.py', 'jax.random.fold_in(key_noise, i)', 'key_strata',
      LIKELIHOOD + 'test_vlb_estimates_the_expected_bound'),
     ('velocity with derivatives swapped', 'drift.py', 'd_alpha, d_sigma = rates(schedule, t)\n    sigma',
      'd_sigma, d_alpha = rates(schedule, t)\n    sigma', 'tests/test_drift.py::test_score_and_sde[LinearVP]'),
     # Euler, Heun and consistency sampling
     ('Heun at the old point', 'samplers/edm.py', 'x_0_new = denoise(euler, u)', 'x_0_new = denoise(x, u)',
-     EDM + 'test_order_of_convergence[heun-RectifiedFlow]'),
+     ORDERS + 'test_order_of_convergence[heun-LinearVP]'),
     ('Heun at the old time', 'samplers/edm.py', 'u = jnp.where(last, t, s)', 'u = t',
      EDM + 'test_heun_is_the_papers_algorithm[VE]'),
     ('Heun without its mean', 'samplers/edm.py', 'eps_from_x_0(schedule, euler, x_0_new, u)) / 2',
-     'eps_from_x_0(schedule, x, x_0, t)) / 2', EDM + 'test_order_of_convergence[heun-VE]'),
+     'eps_from_x_0(schedule, x, x_0, t)) / 2', ORDERS + 'test_order_of_convergence[heun-LinearVP]'),
     ('Heun divides by alpha', 'samplers/edm.py', 'jnp.sqrt(jnp.finfo(t.dtype).eps) * schedule.sigma(t)', '0',
-     EDM + 'test_order_of_convergence[heun-CosineVP] '
-     + EDM + 'test_starts_without_signal_stay_finite_and_so_do_gradients[3-heun]'),
+     EDM + 'test_starts_without_signal_stay_finite_and_so_do_gradients[3-heun]'),
     ('Heun to clean data', 'samplers/edm.py', 'per_sample(last, x), euler, heun', 'per_sample(last, x), heun, heun',
      EDM + 'test_times_may_differ_between_samples'),
     ('second evaluation in the last step', 'samplers/edm.py', 'jax.lax.cond(schedule.sigma(s) == 0, one, two,',

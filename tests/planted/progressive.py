@@ -11,7 +11,7 @@ TARGET, ZERO = (
 ROLES = PROGRESSIVE + 'test_the_student_has_dropout_and_the_weight_and_the_teacher_its_own_parameters_and_no_gradient'
 CHURN = EDM + 'test_every_step_with_churn_is_the_papers_and_so_are_the_moments'
 GRIDS, CURRICULA = 'tests/times/test_grids.py::', 'tests/test_curricula.py::'
-ANNEAL, SEARCH = 'tests/test_anneal.py::', 'tests/test_search.py::'
+ANNEAL, SEARCH = 'tests/test_anneal.py::', 'tests/search/test_consistency.py::'
 LOSS = 'objectives/progressive.py'
 
 MUTANTS = tuple(Mutant(*row) for row in [
@@ -61,12 +61,13 @@ MUTANTS = tuple(Mutant(*row) for row in [
      GRIDS + 'test_at_refuses_times_that_are_no_grid'),
     ('at takes negative times', 'times/grids.py', 'and (t >= 0).all() and', 'and',
      GRIDS + 'test_at_refuses_times_that_are_no_grid'),
-    ('search keeps the worse side', 'search.py', 'if values[0] < values[1]', 'if values[0] > values[1]',
+    ('search keeps the worse side', 'search/consistency.py', 'if values[0] < values[1]', 'if values[0] > values[1]',
      SEARCH + 'test_ternary_search_closes_in_on_the_minimum'),
-    ('search returns the last point', 'search.py', 'if value < least:', 'if True:',
+    ('search returns the last point', 'search/consistency.py', 'if value < least:', 'if True:',
      SEARCH + 'test_ternary_search_closes_in_on_the_minimum'),
-    ('search forgets the times before', 'search.py', '[*before, root**rho, 0.0]', '[sigma_max, root**rho, 0.0]',
+    ('search forgets the times before', 'search/consistency.py',
+     '[*before, root**rho, 0.0]', '[sigma_max, root**rho, 0.0]',
      SEARCH + 'test_greedy_times_are_brute_forces'),
-    ('search above the last time', 'search.py', 'times[-1] ** (1 / rho)',
+    ('search above the last time', 'search/consistency.py', 'times[-1] ** (1 / rho)',
      'sigma_max ** (1 / rho)', SEARCH + 'test_greedy_times_are_brute_forces'),
 ])

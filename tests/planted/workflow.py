@@ -35,7 +35,7 @@ MUTANTS = tuple(Mutant(*row) for row in [
      GRIDS + '[sct-uniform]'),
     ('workflow: steps of a grid that has none', 'runs.py', "if not _takes_n(spec['times']):", 'if False:',
      GRIDS + '[sct-None]'),
-    ('workflow: bound of a consistency model', 'build/evaluation.py', "if 'model' not in experiment.models:",
+    ('workflow: bound of a consistency model', 'build/bits.py', "if 'model' not in experiment.models:",
      'if False:', DISTIL + 'test_a_consistency_model_has_no_bits_per_dimension'),
     ('workflow: any architecture', TEACHER, 'if changed:', 'if False:', TEACHERS + '[network]'),
     ('workflow: any schedule', TEACHER, 'if not same_scales(theirs, schedules.VE()):', 'if False:',

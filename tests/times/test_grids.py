@@ -9,10 +9,12 @@ GRIDS = {
     'uniform': (times.uniform, 1.0, NS),
     'trailing': (times.trailing, 1.0, (*NS, 7, 333)),
     'leading': (times.leading, 1.0, (*NS, 7, 333)),
+    'linspace': (times.linspace, 1.0, (*NS, 7, 333, 999)),
     'quadratic': (times.quadratic, 1.0, (*NS, 7, 333, 999)),
     'quadratic to T': (lambda n: times.quadratic(n, t_max=1.0), 1.0, NS),
     'karras': (times.karras, 80.0, NS),
     'multistep': (times.multistep, 80.0, NS),
+    'karras on flow': (lambda n: times.karras(n, schedule=schedules.RectifiedFlow()), 1.0, (1, 2, 10)),
     'log_snr': (lambda n: times.log_snr(n, schedules.LinearVP()), 1.0, (1, 2, 10, 50)),
     'log_snr table': (lambda n: times.log_snr(n, schedules.DiscreteVP(schedules.linear_betas())), 1.0, (1, 10)),
 }
@@ -27,7 +29,7 @@ def test_grids_decrease_to_clean_data(name):
         assert (np.diff(t) < 0).all()
         assert t[-1] == 0
         assert t[0] <= largest * (1 + 1e-12)
-        if name in ('trailing', 'leading', 'quadratic', 'quadratic to T'):
+        if name in ('trailing', 'leading', 'linspace', 'quadratic', 'quadratic to T'):
             np.testing.assert_array_equal(t, np.round(t * 1000) / 1000)
 
 
@@ -39,6 +41,8 @@ def test_paper_values():
     assert k(times.trailing(10)) == [*range(1000, -1, -100)]
     assert k(times.trailing(7)) == [1000, 857, 714, 571, 429, 286, 143, 0]
     assert k(times.leading(10)) == [*range(901, 0, -100), 0]
+    assert k(times.linspace(5)) == [1000, 750, 501, 251, 1, 0]  # np.linspace(0, 999, 5).round() + 1
+    assert k(times.linspace(1)) == [1000, 0]
     assert k(times.leading(1000)) == [*range(1000, -1, -1)]
     # The released `np.linspace(0, np.sqrt(T * 0.8), S) ** 2` cut to integers; the table's k is that index plus one.
     index = [0, 9, 39, 88, 158, 246, 355, 483, 632, 800]
@@ -95,23 +99,36 @@ def test_at_refuses_times_that_are_no_grid(given):
         times.at(given)
 
 
+def test_karras_on_any_schedule_is_where_it_has_the_levels_of_ve():
+    levels = times.karras(6)[:-1]
+    np.testing.assert_array_equal(times.karras(6, schedule=schedules.VE()), times.karras(6))
+    np.testing.assert_allclose(times.karras(6, schedule=schedules.RectifiedFlow())[:-1], levels / (1 + levels))
+    grid = times.karras(6, sigma_min=0.02, rho=3.0, schedule=schedules.TrigFlow(0.5))
+    np.testing.assert_allclose(grid[:-1], np.arctan(times.karras(6, sigma_min=0.02, rho=3.0)[:-1] / 0.5), rtol=1e-12)
+    assert grid[-1] == 0
+
+
 def test_log_snr_is_equally_spaced():
     t = times.log_snr(20, schedules.LinearVP())
     integral = 0.1 * t[:-1] + 19.9 * t[:-1] ** 2 / 2
     lam = -integral - np.log(-np.expm1(-integral))
-    np.testing.assert_allclose(np.diff(lam), np.diff(lam).mean(), rtol=1e-3)
-    np.testing.assert_allclose([t[0], t[-2]], [1.0, 1e-3], rtol=1e-3)
+    np.testing.assert_allclose(np.diff(lam), np.diff(lam).mean(), rtol=1e-9)
+    np.testing.assert_allclose([t[0], t[-2]], [1.0, 1e-3], rtol=1e-9)
 
 
-def test_log_snr_refuses_a_start_without_signal():
-    for schedule in (schedules.CosineVP(), schedules.RectifiedFlow()):
-        with pytest.raises(ValueError, match='t_max'):
+def test_log_snr_names_the_start_to_use_where_there_is_no_signal():
+    for schedule, t_max in ((schedules.CosineVP(), 0.992043), (schedules.RectifiedFlow(), 0.987654)):
+        with pytest.raises(ValueError, match=f't_max = {t_max}'):
             times.log_snr(10, schedule)
+        assert times.log_snr(10, schedule, t_max=t_max)[0] == t_max
+    with pytest.raises(ValueError, match='0 < t_min < t_max'):
+        times.log_snr(10, schedules.LinearVP(), t_min=0.0)
 
 
 @pytest.mark.parametrize('n', [0, -1, 1001])
 @pytest.mark.parametrize(
-    'grid', [times.uniform, times.trailing, times.leading, times.quadratic, times.karras, times.multistep]
+    'grid',
+    [times.uniform, times.trailing, times.leading, times.linspace, times.quadratic, times.karras, times.multistep],
 )
 def test_impossible_step_counts_are_refused(grid, n):
     if n > 0 and grid in (times.uniform, times.karras, times.multistep):

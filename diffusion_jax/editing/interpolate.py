@@ -1,4 +1,4 @@
-"""Edits in latent space."""
+"""Spherical interpolation of latents."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float

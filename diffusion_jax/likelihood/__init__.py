@@ -1,0 +1,18 @@
+"""Likelihoods: DDPM's variational bound, the probability-flow ODE's log-density, and dequantisation between the two."""
+
+from diffusion_jax.likelihood.dequantise import dequantised as dequantised
+from diffusion_jax.likelihood.dequantise import elbo as elbo
+from diffusion_jax.likelihood.dequantise import truncated_normal as truncated_normal
+from diffusion_jax.likelihood.dequantise import uniform as uniform
+from diffusion_jax.likelihood.dequantise import variational as variational
+from diffusion_jax.likelihood.ode import OdeTerms as OdeTerms
+from diffusion_jax.likelihood.ode import exact as exact
+from diffusion_jax.likelihood.ode import hutchinson as hutchinson
+from diffusion_jax.likelihood.ode import ode as ode
+from diffusion_jax.likelihood.vlb import BoundTerms as BoundTerms
+from diffusion_jax.likelihood.vlb import bits_per_dim as bits_per_dim
+from diffusion_jax.likelihood.vlb import discretized_gaussian_nll as discretized_gaussian_nll
+from diffusion_jax.likelihood.vlb import normal_kl as normal_kl
+from diffusion_jax.likelihood.vlb import prior_term as prior_term
+from diffusion_jax.likelihood.vlb import vlb as vlb
+from diffusion_jax.likelihood.vlb import vlb_term as vlb_term

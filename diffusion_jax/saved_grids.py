@@ -1,0 +1,52 @@
+"""Time grids kept with a run: WORKDIR/grids/NAME.json holds the times and where they come from.
+
+On a command line and in a `sample` section one is `{'name': 'saved', 'grid': NAME}`.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from diffusion_jax import workdir
+from diffusion_jax.errors import UserError, nearest
+from diffusion_jax.times import Grid
+
+
+def save(folder: Path, grid: str, times: Grid, provenance: Mapping[str, Any]) -> Path:
+    """Writes times `[n + 1]` under the name `grid`, in place of older ones of that name; returns the path."""
+    path = folder / 'grids' / f'{grid}.json'
+    path.parent.mkdir(exist_ok=True)
+    workdir.write_json(path, {'times': times.tolist(), **provenance})
+    return path
+
+
+def load(folder: Path, grid: str) -> tuple[float, ...]:
+    """The times of a saved grid.
+
+    Raises:
+        UserError: if the run has none of this name, with the nearest ones, or the file is damaged.
+    """
+    known = sorted(path.stem for path in (folder / 'grids').glob('*.json'))
+    if grid not in known:
+        raise UserError(
+            f'{folder} has no grid {grid!r}; '
+            + (nearest(grid, known) if known else 'make one: python -m experiments.search_grid')
+        )
+    content = workdir.read_json(folder / 'grids' / f'{grid}.json', {})
+    if not isinstance(content, dict) or 'times' not in content:
+        raise UserError(f'{folder / "grids" / grid}.json is damaged: it holds no times')
+    return tuple(content['times'])
+
+
+def resolved(folder: Path, sample: Mapping[str, Any]) -> dict[str, Any]:
+    """A `sample` section in which a saved grid has become its times; any other is as it was.
+
+    Raises:
+        UserError: as `load`, or for a spec of another form.
+    """
+    spec = dict(sample['times'])
+    if spec['name'] != 'saved':
+        return dict(sample)
+    if spec.keys() != {'name', 'grid'}:
+        raise UserError(f'--grid={spec}: the form is saved:grid=NAME')
+    return {**sample, 'times': {'name': 'at', 'times': load(folder, str(spec['grid']))}}

@@ -1,0 +1,1 @@
+"""Zero-shot restoration, measured by a classifier."""

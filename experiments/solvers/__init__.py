@@ -1,0 +1,1 @@
+"""Error against evaluations on mixtures, where the exact end points are known."""

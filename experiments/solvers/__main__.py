@@ -1,0 +1,68 @@
+r"""Error against evaluations: our solvers, by hand and on searched grids, beside diffusers' and k-diffusion's.
+
+    python -m experiments.solvers --workdir=runs/solvers [--only='64, EDM']
+
+measures each problem into WORKDIR/PROBLEM.json; a second run goes on. `experiments.solvers.report` writes table, plot.
+"""
+
+from pathlib import Path
+
+import jax
+from absl import flags
+
+from diffusion_jax import cli, workdir
+from experiments.solvers import ours, peers
+from experiments.solvers.problems import Problem, end_points, problems, start
+
+_WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the results.', required=True)
+_ONLY = flags.DEFINE_string('only', '', 'One problem, by its name.')
+_EVALUATIONS = (4, 6, 8, 12, 20, 40)
+_SEARCHED = (8,)
+_SEARCHED_SOLVERS = ('dpm_solver_pp 3', 'deis 3')
+
+
+def main() -> None:
+    """The entry point."""
+    jax.config.update('jax_enable_x64', True)
+    folder = Path(_WORKDIR.value)
+    folder.mkdir(parents=True, exist_ok=True)
+    for problem in problems():
+        path = folder / f'{problem.name.replace(", ", "_")}.json'
+        if _ONLY.value in ('', problem.name) and not path.exists():
+            workdir.write_json(path, measured(problem))
+
+
+def measured(problem: Problem) -> list[dict]:
+    """Rows of who, solver, grid, evaluations, error; searched grids are measured on other noises than theirs."""
+    x, x_test = (start(problem, seed) for seed in (0, 1))
+    y, y_test = (end_points(problem, noise) for noise in (x, x_test))
+    rows = []
+
+    def add(who, solver, grid, evaluations, error, **more):
+        rows.append({'who': who, 'solver': solver, 'grid': grid, 'evaluations': evaluations, 'error': error, **more})
+
+    for n in _EVALUATIONS:
+        for name, run in peers.runs(problem, n):
+            end, calls = run(x_test)
+            add('peer', name, '', calls, ours.error(end, y_test))
+        print(problem.name, n, min((r['error'], r['solver']) for r in rows if r['evaluations'] <= n), flush=True)
+    for solver in ours.SOLVERS:
+        run = ours.runner(problem, solver)
+        for n in _EVALUATIONS:
+            for grid, t in ours.grids(problem, ours.steps(solver, n)).items():
+                add('ours', solver, grid, n, ours.error(run(x_test, t), y_test))
+    print(problem.name, min((r['error'], r['solver']) for r in rows if r['who'] == 'ours'), flush=True)
+    for solver in _SEARCHED_SOLVERS:
+        run = ours.runner(problem, solver)
+        for n in _SEARCHED:
+            by_hand = ours.grids(problem, n)
+            best = sorted(by_hand, key=lambda name: ours.error(run(x, by_hand[name]), y))[:2]
+            found = ours.searched(problem, solver, n, x, y, [by_hand[name] for name in best])
+            error = ours.error(run(x_test, found.times), y_test)
+            add('searched', solver, 'searched', n, error, times=found.times.tolist(), of_the_search=found.error)
+            print(problem.name, solver, n, error, flush=True)
+    return rows
+
+
+if __name__ == '__main__':
+    cli.run(main)

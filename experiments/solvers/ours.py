@@ -1,0 +1,75 @@
+"""Our solvers, on grids by hand and on searched ones."""
+
+import functools
+from collections.abc import Callable
+from itertools import pairwise
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from diffusion_jax import samplers, search, times
+from diffusion_jax.data import mixture
+from diffusion_jax.times import Grid, levels
+from diffusion_jax.types import Array, Sampler
+from experiments.solvers.problems import Problem
+
+SOLVERS: dict[str, Callable[..., Sampler]] = {
+    'ddim': samplers.ddim,
+    'heun': samplers.heun,
+    'dpm_solver_pp 2': samplers.dpm_solver_pp,
+    'dpm_solver_pp 3': functools.partial(samplers.dpm_solver_pp, order=3),
+    'unipc 2': samplers.unipc,
+    'unipc 3': functools.partial(samplers.unipc, order=3),
+    'deis 3': samplers.deis,
+}
+KEY = jax.random.key(0)  # none of them draws noise
+
+
+def steps(name: str, evaluations: int) -> int:
+    """The most steps for a number of evaluations: Heun's cost two but for the last, the others' one."""
+    return (evaluations + 1) // 2 if name == 'heun' else evaluations
+
+
+def grids(problem: Problem, n: int) -> dict[str, Grid]:
+    """Grids by hand: Karras' at several rho and least levels, log-SNR, and DDPM's own on its table."""
+    most = float(levels.of(problem.schedule, np.array(problem.t_max)))
+    table = problem.t_max == 1
+    out = {
+        f'karras rho={rho} sigma_min={least}': times.karras(n, least, most, rho, problem.schedule)
+        for rho in (3.0, 7.0)
+        for least in (0.002, 0.01, 0.03)
+    }
+    for least in (0.002, 0.01, 0.03):
+        t_min = float(levels.times_at(problem.schedule, np.array(least)))
+        out[f'log_snr sigma_min={least}'] = times.log_snr(n, problem.schedule, t_min, problem.t_max)
+    if table and n > 1:
+        out |= {'uniform': times.uniform(n), 'quadratic': times.quadratic(n, t_max=1.0)}
+    return {name: np.append(problem.t_max, grid[1:]) for name, grid in out.items()}
+
+
+def runner(problem: Problem, name: str) -> Callable[[Array, Grid], Array]:
+    """(x, grid) -> end points; one compilation for grids of every length."""
+    sampler = SOLVERS[name](mixture.denoiser(problem.mixture, problem.schedule), problem.schedule)
+    step = jax.jit(sampler.step)
+
+    def run(x, grid):
+        state = sampler.init(x)
+        for t, s in pairwise(grid):
+            state = step(KEY, state, jnp.asarray(t), jnp.asarray(s))
+        return state.x
+
+    return run
+
+
+def searched(problem: Problem, name: str, n: int, x: Array, target: np.ndarray, starts: list[Grid]) -> search.Found:
+    """The grid of n steps that the search finds for these noises."""
+    sampler = SOLVERS[name](mixture.denoiser(problem.mixture, problem.schedule), problem.schedule)
+    return search.fit_grid(
+        lambda grid: samplers.sample(sampler, KEY, x, grid), jnp.asarray(target), problem.schedule, starts
+    )
+
+
+def error(x: Array, target: np.ndarray) -> float:
+    """Mean over samples of the root mean square distance."""
+    return float(jnp.mean(search.per_sample_error(x, jnp.asarray(target))))

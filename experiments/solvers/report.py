@@ -1,0 +1,87 @@
+r"""Table and plot of `python -m experiments.solvers`.
+
+python -m experiments.solvers.report --workdir=runs/solvers --image=docs/images/solvers.png
+"""
+
+import json
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+from absl import flags
+
+from diffusion_jax import cli
+from diffusion_jax.errors import UserError
+
+_WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the results.', required=True)
+_IMAGE = flags.DEFINE_string('image', None, 'Where the plot goes.', required=True)
+_EVALUATIONS = (4, 6, 8, 12, 20, 40)
+_LABELS = {'diffusers': 'diffusers, best', 'k-diffusion': 'k-diffusion, best', 'ours': 'ours by hand, best'}
+
+
+def main() -> None:
+    """The entry point."""
+    files = sorted(Path(_WORKDIR.value).glob('*.json'), key=lambda path: (int(path.stem.split('_')[0]), path.stem))
+    if not files:
+        raise UserError(f'{_WORKDIR.value} holds no results')
+    results = {path.stem.replace('_', ' dimensions, '): json.loads(path.read_text()) for path in files}
+    for name, rows in results.items():
+        print(_table(name, rows))
+    columns = (len(results) + 1) // 2
+    figure, axes = plt.subplots(2, columns, figsize=(4.5 * columns, 7), squeeze=False)
+    for ax, (name, rows) in zip(axes.flat, results.items(), strict=False):
+        _plot(ax, name, rows)
+    for ax in axes.flat[len(results) :]:
+        ax.axis('off')
+    axes[0, 0].legend(fontsize=8)
+    figure.tight_layout()
+    figure.savefig(_IMAGE.value, dpi=90)
+
+
+def _family(row):
+    return row['solver'].split()[0] if row['who'] == 'peer' else row['who']
+
+
+def _best(rows, family, evaluations):
+    """The least error of a family with at most so many evaluations."""
+    fit = [row for row in rows if _family(row) == family and row['evaluations'] <= evaluations]
+    return min(fit, key=lambda row: row['error'], default=None)
+
+
+def _table(name, rows):
+    lines = [
+        f'### {name}',
+        '',
+        '| evaluations | diffusers | k-diffusion | ours by hand | ours, searched |',
+        '|---|---|---|---|---|',
+    ]
+    for n in _EVALUATIONS:
+        cells = [_cell(_best(rows, family, n), n) for family in (*_LABELS, 'searched')]
+        lines.append(f'| {n} | ' + ' | '.join(cells) + ' |')
+    return '\n'.join([*lines, ''])
+
+
+def _cell(row, n):
+    if row is None or (row['who'] == 'searched' and row['evaluations'] != n):
+        return ''
+    what = row['solver'].split(' ', 1)[1] if row['who'] == 'peer' else row['solver']
+    grid = row['grid'] if row['who'] == 'ours' else ''
+    return f'{row["error"]:.3g} ({" ".join(filter(None, (what, grid)))})'
+
+
+def _plot(ax, name, rows):
+    for family, label in _LABELS.items():
+        best = [_best(rows, family, n) for n in _EVALUATIONS]
+        shown = [(n, row['error']) for n, row in zip(_EVALUATIONS, best, strict=True) if row]
+        if shown:
+            ax.loglog(*zip(*shown, strict=True), 'o-', label=label)
+    for row in (row for row in rows if row['who'] == 'searched'):
+        style = {'dpm_solver_pp 3': 'k*', 'deis 3': 'r*'}[row['solver']]
+        ax.loglog(row['evaluations'], row['error'], style, ms=11, label=f'ours searched, {row["solver"]}')
+    ax.set(title=name, xlabel='evaluations', ylabel='distance to the exact end point')
+    ax.set_xticks(_EVALUATIONS, [str(n) for n in _EVALUATIONS], minor=False)
+    ax.minorticks_off()
+    ax.grid(alpha=0.3)
+
+
+if __name__ == '__main__':
+    cli.run(main)

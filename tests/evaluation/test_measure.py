@@ -1,0 +1,109 @@
+"""All metrics of a stream: the same numbers whatever the batches, and the definitions on the same features."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from diffusion_jax.data.sources import Source
+from diffusion_jax.evaluation import frechet, generalization, inception_score, kid, manifold, measure
+from diffusion_jax.evaluation.features import Features, Outputs
+
+RNG = np.random.default_rng(0)
+X, HELD_OUT = (Source(RNG.integers(0, 256, (n, 2, 3, 1), np.uint8), None, 256, None, f's/{n}') for n in (80, 30))
+SAMPLES = RNG.uniform(-1, 1, (57, 2, 3, 1)).astype(np.float32)
+
+
+def outputs(x):
+    flat = jnp.asarray(x).reshape(len(x), -1)
+    return Outputs(flat[:, :4], flat[:, 3:] ** 2, 4 * flat)
+
+
+NET = Features('net-4', outputs, 'ab', 'a kernel')
+REFERENCE = measure.make_reference(X, NET, HELD_OUT)
+
+
+def survey(*sizes):
+    return measure.survey(np.split(SAMPLES, np.cumsum(sizes)), len(SAMPLES), REFERENCE, (0,))
+
+
+def test_batches_do_not_matter():
+    whole, parts = survey(), survey(1, 30, 13)
+    assert whole.protocol == parts.protocol
+    assert list(whole.values) == list(parts.values)
+    np.testing.assert_allclose(list(parts.values.values()), list(whole.values.values()), rtol=1e-5)
+
+
+def test_every_value_is_its_definition_on_the_rounded_samples():
+    got = survey(20, 20).values
+    stored = np.round(127.5 * SAMPLES + 127.5) / np.float32(127.5) - 1
+    x, held_out = (measure.values_of(s) for s in (X, HELD_OUT))
+    mine, theirs = (outputs(v) for v in (stored, x))
+    rows, reference = np.asarray(mine.rows), np.asarray(theirs.rows)
+
+    def fitted(values):
+        return frechet.finish(frechet.running(np.asarray(values)), '')
+
+    def distance(a, b):
+        a, b = fitted(a), fitted(b)
+        return frechet.frechet_distance(a.mean, a.cov, b.mean, b.cov)
+
+    kernel = kid.kernel_distance(rows, reference, 20, 57)
+    score = inception_score.inception_score(np.asarray(mine.logits), 10)
+    shares = manifold.manifold(rows, reference, 3, 5)
+    equal = outputs(x[:30]).rows, outputs(held_out).rows
+    near, far = (generalization.nearest_neighbours(v, x).distance for v in (stored, held_out))
+    want = {
+        'Frechet distance (net-4)': distance(rows, reference),
+        'kernel distance (net-4)': kernel.mean,
+        'kernel distance (net-4), standard error': kernel.standard_error,
+        'nearest training distance, samples': np.median(near),
+        'nearest training distance, held-out': np.median(far),
+        'memorisation ratio': np.median(near) / np.median(far),
+        'Frechet distance (net-4), standard error': frechet.bootstrap(rows, fitted(reference)).std(ddof=1),
+        'spatial Frechet distance (net-4)': distance(mine.spatial, theirs.spatial),
+        'class score (net-4)': score.mean,
+        'class score (net-4), std over 10 splits': score.std,
+        'precision (k=3)': shares.precision,
+        'recall (k=3)': shares.recall,
+        'density (k=5)': shares.density,
+        'coverage (k=5)': shares.coverage,
+        'Frechet gap, held-out less train': distance(rows, equal[1]) - distance(rows, equal[0]),
+    }
+    assert list(got) == list(want)
+    np.testing.assert_allclose(list(got.values()), list(want.values()), rtol=1e-4)
+
+
+def test_measure_is_the_beginning_of_survey():
+    few, many = measure.measure(SAMPLES, REFERENCE, (0,)), survey()
+    assert few.protocol == many.protocol
+    shared = {k: many.values[k] for k in few.values}
+    assert list(shared) == list(many.values)[: len(shared)]
+    np.testing.assert_allclose(list(few.values.values()), list(shared.values()), rtol=1e-5)
+
+
+def test_memory_does_not_grow_with_the_samples(monkeypatch):
+    """Of all features only the first rows are kept; the standard error is scaled to all samples."""
+    whole = survey()
+    monkeypatch.setattr(measure, '_ROWS', 25)
+    reference = measure.make_reference(X, NET, HELD_OUT)
+    capped = measure.survey(np.split(SAMPLES, [20, 40]), 57, reference, (0,))
+    summary = measure.summarise(NET, np.split(SAMPLES, [20, 40]), 57)
+    assert len(summary.rows) == 25 == len(reference.summary.rows)
+    np.testing.assert_array_equal(summary.rows, SAMPLES.reshape(57, 6)[:25, :4])
+    name = 'Frechet distance (net-4)'
+    np.testing.assert_allclose(capped.values[name], whole.values[name], rtol=1e-5)
+    ratio = capped.values[f'{name}, standard error'] / whole.values[f'{name}, standard error']
+    assert 0.5 < ratio < 2
+    assert (capped.protocol.rows, capped.protocol.kernel_subsets) == (25, '20 of 25')
+
+
+def test_the_protocol_says_all():
+    p = survey().protocol
+    assert (p.features, p.features_hash, p.resize, p.rounding) == ('net-4', 'ab', 'a kernel', 'uint8')
+    assert (p.n, p.reference, p.reference_size, p.seeds, p.levels) == (57, 's/80', 80, (0,), 256)
+    assert (p.rows, p.kernel_subsets) == (10_000, '20 of 57')
+
+
+def test_no_samples_are_refused():
+    with pytest.raises(ValueError, match='at least 2 samples, got 0'):
+        measure.survey([], 0, REFERENCE, ())

@@ -1,0 +1,38 @@
+import json
+
+import pytest
+
+from diffusion_jax import runs, saved_grids, times
+from diffusion_jax.errors import UserError
+
+SAMPLE = {'sampler': {'name': 'ddim'}, 'times': {'name': 'uniform', 'n': 1000}, 'clip': True}
+
+
+def test_a_saved_grid_becomes_its_times(tmp_path):
+    grid = times.karras(3)
+    path = saved_grids.save(tmp_path, 'ddim_3', grid, {'step': 7})
+    assert json.loads(path.read_text()) == {'times': grid.tolist(), 'step': 7}
+    spec = runs.sample_spec(SAMPLE, None, None, 'saved:grid=ddim_3')
+    resolved = saved_grids.resolved(tmp_path, spec)
+    assert resolved == {**SAMPLE, 'times': {'name': 'at', 'times': tuple(grid)}}
+    assert times.at(resolved['times']['times']).tolist() == grid.tolist()
+    assert saved_grids.resolved(tmp_path, SAMPLE) == SAMPLE
+
+
+def test_what_is_not_there_is_told_with_the_nearest(tmp_path):
+    def resolve(text, steps=None):
+        return saved_grids.resolved(tmp_path, runs.sample_spec(SAMPLE, None, steps, text))
+
+    with pytest.raises(UserError, match=r'experiments\.search_grid'):
+        resolve('saved:grid=ddim_3')
+    saved_grids.save(tmp_path, 'ddim_3', times.karras(3), {})
+    with pytest.raises(UserError, match='did you mean ddim_3'):
+        resolve('saved:grid=ddim_4')
+    for text in ('saved', 'saved:gird=ddim_3', 'saved:grid=ddim_3,n=4'):
+        with pytest.raises(UserError, match='saved:grid=NAME'):
+            resolve(text)
+    with pytest.raises(UserError, match='no number of steps'):
+        resolve('saved:grid=ddim_3', 5)
+    (tmp_path / 'grids' / 'ddim_3.json').write_text('[1]')
+    with pytest.raises(UserError, match='damaged'):
+        resolve('saved:grid=ddim_3')
