@@ -32,11 +32,7 @@ def classifier_free(
         w: the guidance weight; 0 is the unconditional model.
         rescale: see `auto`.
     """
-
-    def bind_alone(cond):
-        return lambda x, t: (bind(cond)(x, t), None)
-
-    guided = classifier_free_with_variance(bind_alone, cond, null, w, rescale)
+    guided = classifier_free_with_variance(lambda cond: twice(bind(cond)), cond, null, w, rescale)
     return lambda x, t: guided(x, t)[0]
 
 
@@ -52,7 +48,7 @@ def classifier_free_with_variance(
     def guided(x, t):
         conds = _interleave(cond, jnp.broadcast_to(jnp.asarray(null, cond.dtype), cond.shape))
         x_0, logits = bind(conds)(_interleave(x, x), _interleave(t, t))
-        return _extrapolate(*_separate(x_0), w, rescale), None if logits is None else _separate(logits)[0]
+        return _extrapolate(*_separate(x_0), w, rescale), _separate(logits)[0]
 
     return guided
 
@@ -138,6 +134,16 @@ def on_x_0(combinator: Callable[[Denoiser], Denoiser], denoise: DenoiserWithVari
         return combinator(lambda *_: x_0)(x, t), logits
 
     return combined
+
+
+def twice(denoise: Denoiser) -> DenoiserWithVariance:
+    """A denoiser where one with a variance is taken and nobody reads the variance."""
+
+    def x_0_twice(x, t):
+        x_0 = denoise(x, t)
+        return x_0, x_0
+
+    return x_0_twice
 
 
 def _extrapolate(x_0, other, w, rescale):

@@ -64,15 +64,15 @@ def sampling(run: Run, spec: Mapping[str, Any], label: int | None = None) -> Sam
         UserError: as `build.build_draw`; if the weak run cannot be opened, or does not fit; for an unknown label.
     """
     _check_label(run, label)
-
-    def labelled(draw):
-        if label is None:
-            return draw
-        return lambda params, keys, cond: draw(params, keys, jnp.full_like(cond, label))
-
     weak, params, weak_step = _with_weak(run, spec)
-    draw = jax.jit(labelled(build.build_draw(run.experiment, spec, weak)))
-    return Sampling(draw, params, labelled(build.build_trace(run.experiment, spec, weak)), weak_step)
+    draw, trace = build.build_draw(run.experiment, spec, weak), build.build_trace(run.experiment, spec, weak)
+    if label is not None:
+        draw, trace = _of_class(draw, label), _of_class(trace, label)
+    return Sampling(jax.jit(draw), params, trace, weak_step)
+
+
+def _of_class(draw, label: int):
+    return lambda params, keys, cond: draw(params, keys, jnp.full_like(cond, label))
 
 
 class Editing(NamedTuple):

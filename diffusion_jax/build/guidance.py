@@ -1,6 +1,6 @@
 """The guidance of a config's `sample` section: what a spec may say, and what it makes of a bound model.
 
-Here every model is a denoiser with a variance, whose logits are None if it has none.
+Here every model is a denoiser with a variance, by `guidance.twice` if it has none.
 """
 
 import math
@@ -53,8 +53,7 @@ def guided(
     def bind(cond):
         if 'model_with_variance' in experiment.models:
             return experiment.models['model_with_variance'](params, cond, None)
-        denoise = experiment.models['model'](params, cond, None)
-        return lambda x, t: (denoise(x, t), None)
+        return guidance.twice(experiment.models['model'](params, cond, None))
 
     if spec is None:
         return bind(cond)

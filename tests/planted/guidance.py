@@ -61,8 +61,8 @@ MUTANTS = tuple(Mutant(*row) for row in [
     ('dynamic threshold that only clips', FILE, 'jnp.clip(x_0, -s, s) / s', 'jnp.clip(x_0, -s, s)',
      TESTS + 'dynamic_thresholding'),
     # the wiring
-    ('guided after clipping', SAMPLING, 'denoise = guidance.on_x_0(clip, guided(experiment, guide, weak, params, cond, '
-     'len(keys)))', 'denoise = guided(experiment, guide, weak, params, cond, len(keys))', ONE_STEP),
+    ('guided and not clipped', SAMPLING, 'guidance.on_x_0(lambda denoise: edit(clip(denoise)), full)',
+     'guidance.on_x_0(edit, full)', ONE_STEP),
     ('guidance: the learned variance unguided', SAMPLING, "context['denoise_with_variance'] = denoise",
      "context['denoise_with_variance'] = experiment.models['model_with_variance'](params, cond, None)", ONE_STEP),
     ('guidance: threshold forgotten', BUILD, 'if threshold is not None:', 'if threshold == 0:', ONE_STEP),
@@ -90,9 +90,8 @@ MUTANTS = tuple(Mutant(*row) for row in [
      WIRED + 'a_grid_of_too_few_steps'),
     ('NaN traced one step late', SAMPLING, 'float(grid[bad[0] - 1]), float(grid[bad[0]])',
      'float(grid[bad[0]]), float(grid[bad[0] + 1])', WIRED + 'where_nan_came_up'),
-    ('another sample traced', 'generate.py', 'trace(params, keys[row],', 'trace(params, keys[:1],', TRACED),
-    ('another class traced', 'generate.py', 'None if cond is None else cond[row])',
-     'None if cond is None else cond[:1])', TRACED),
-    ('NaN of the padding refused', 'generate.py', 'part = np.asarray(draw(params, keys, cond))[: num - start]',
-     'part = np.asarray(draw(params, keys, cond))', 'tests/test_generate.py::test_nan_is_refused'),
+    ('another sample traced', 'generate.py', 'row = jnp.asarray(rows[bad[:1]])', 'row = jnp.asarray(rows[:1])', TRACED),
+    ('another class traced', 'generate.py', 'row % num_classes if num_classes else None)',
+     'bad[:1] % num_classes if num_classes else None)', TRACED),
+    ('NaN of the padding refused', 'generate.py', 'cond))[: num - start]', 'cond))', 'tests/test_generate.py::test_nan_is_refused'),
 ])  # fmt: skip
