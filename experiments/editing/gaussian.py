@@ -1,8 +1,8 @@
-r"""How far projection is from p(x | y) where that is known: two values with correlation 0.8, of which one is given as 1.5.
+r"""How far projection is from p(x | y) where that is known: of two values with correlation 0.8 one is given as 1.5.
 
     python -m experiments.editing.gaussian --num=100000 --steps=100
 
-prints mean and variance of the hidden value, which should be 1.2 and 0.36, over the number of times that every step is run.
+prints mean and variance of the other, which should be 1.2 and 0.36, over how often every step is run.
 """
 
 import jax
