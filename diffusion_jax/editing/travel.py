@@ -1,4 +1,4 @@
-"""Time travel: stretches of the grid are run again from fresh noise (RePaint, arXiv 2201.09865; DDNM, arXiv 2212.00490).
+"""Time travel: stretches of the grid are run again from fresh noise (arXiv 2201.09865, 2212.00490).
 
 Each time the unknown part is drawn anew beside a known one that both passes share, so the two come to fit.
 """
