@@ -33,7 +33,7 @@ def interpolate(
     w: Float[Array, ' b'],
     times,
 ) -> Float[Array, 'b ...']:
-    """From x at w = 0 to y at w = 1: both encoded, `slerp`ed and decoded (arXiv 2010.02502, section 5.3).
+    """From x at w = 0 to y at w = 1: both encoded, `slerp`ed and decoded (arXiv 2010.02502).
 
     The ends are reconstructions, with the error of the grid. Consistency models have no encoder; `slerp` of two noises
     and one evaluation interpolate between two of their samples.

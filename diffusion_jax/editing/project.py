@@ -12,7 +12,7 @@ from diffusion_jax.types import Denoiser, Key, Sampler, Schedule
 
 
 def consistent(operator: Operator, y: Float[Array, 'b ...']) -> Callable[[Array], Array]:
-    """The map x -> A+ y + (I - A+ A) x, the nearest x that gives y (DDNM, arXiv 2212.00490, eq. 13)."""
+    """The map x -> A+ y + (I - A+ A) x, the nearest x that gives y (DDNM, arXiv 2212.00490)."""
     known = operator.pinv(y)
     # In this order x - A+ A x is exactly 0 at known values, which so come out bit for bit.
     return lambda x: known + (x - operator.pinv(operator.A(x)))

@@ -21,7 +21,7 @@ def part_below(grid: Float[np.ndarray, ' n_plus_1'], t0: float) -> Float[np.ndar
 
 
 def sdedit(sampler: Sampler, schedule: Schedule, key: Key, x: Float[Array, 'b ...'], times) -> Float[Array, 'b ...']:
-    """Draws x_t ~ q(x_t | x) at t = times[0] and runs the sampler from there (arXiv 2108.01073, algorithm 1).
+    """Draws x_t ~ q(x_t | x) at t = times[0] and runs the sampler from there (arXiv 2108.01073).
 
     The earlier times[0], the closer to x; the later, the likelier under the model. With alpha = 0 at times[0] nothing
     of x is left.

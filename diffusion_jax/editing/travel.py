@@ -1,4 +1,4 @@
-"""Time travel: stretches of the grid are run again from fresh noise (RePaint, arXiv 2201.09865; DDNM's algorithm 2).
+"""Time travel: stretches of the grid are run again from fresh noise (arXiv 2201.09865, 2212.00490).
 
 Each time the unknown part is drawn anew beside a known one that both passes share, so the two come to fit.
 """
@@ -30,7 +30,7 @@ def time_travel(sampler: Sampler, schedule: Schedule) -> Sampler:
 def travels(grid: Float[np.ndarray, ' n_plus_1'], length: int = 1, repeats: int = 10) -> Float[np.ndarray, ' m_plus_1']:
     """The grid with every stretch of `length` steps run `repeats` times, in all `repeats` times as many evaluations.
 
-    RePaint's jump length j and number of resamplings r (arXiv 2201.09865, section 4.2). There the first stretch is
+    RePaint's jump length j and number of resamplings r (arXiv 2201.09865). There the first stretch is
     run once; here every one is alike.
 
     Raises:

@@ -97,7 +97,7 @@ def main() -> None:
         filled = np.asarray(editing.consistent(operator, operator.A(jnp.asarray(x)))(jnp.repeat(mean, len(x), 0)))
         lines += ['', f'| {task} | evaluations | agrees | error of the values |', '|---|---|---|---|']
         lines += [f'| filled with the mean digit | 0 | {_agreement(judge, filled, labels)} | {_error(filled, x):.3f} |']
-        lines += [f'| classifier trained on what is known | | {_percent(ceiling)} | |']
+        lines += [f'| classifier trained on what is known | | {_percent(ceiling, len(x))} | |']
         shown = {'original': x[:_SHOWN], 'known': np.asarray(operator.pinv(operator.A(jnp.asarray(x[:_SHOWN]))))}
         for row in _ROWS[task]:
             out = _restored(folder, opened[row.run], task, edit, operator, row, x)
@@ -146,8 +146,8 @@ def _agreement(judge, x, labels):
     return _percent(judge.score(_flat(measure.rounded(x)), labels), len(x))
 
 
-def _percent(p, n=None):
-    return f'{100 * p:.1f}%' if n is None else f'{100 * p:.1f} ± {100 * np.sqrt(p * (1 - p) / n):.1f}%'
+def _percent(p, n):
+    return f'{100 * p:.1f} ± {100 * np.sqrt(p * (1 - p) / n):.1f}%'
 
 
 def _error(out, x):
