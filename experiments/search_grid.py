@@ -54,7 +54,8 @@ def main() -> None:
         return samplers.sample(sampler, key, x, grid)
 
     solve = jax.jit(lambda params, key, grid: end_points(params, key, grid, spec))
-    exact = jax.jit(lambda params, key: end_points(params, key, by_hand(_REFERENCE.value)[0], {'name': 'heun'}))
+    fine = by_hand(_REFERENCE.value)[0]
+    exact = jax.jit(lambda params, key: end_points(params, key, fine, {'name': 'heun'}))
     keys = jax.random.split(jax.random.key(_SEED.value))
     found = search.fit_grid(
         lambda grid: solve(run.params, keys[0], grid), exact(run.params, keys[0]), schedule, by_hand(n),

@@ -50,7 +50,8 @@ def times_at(schedule: Schedule, level: Float[np.ndarray, '*level']) -> Float[np
 
 
 def _scales(schedule, t):
-    with jax.enable_x64(True):
+    # Grids are constants, wherever they are made: inside a function under transformation too.
+    with jax.enable_x64(True), jax.ensure_compile_time_eval():
         return [np.asarray(v) for v in _jitted(schedule, jnp.asarray(t, jnp.float64))]
 
 

@@ -8,6 +8,7 @@ measures each problem into WORKDIR/PROBLEM.json; a second run goes on. `experime
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 from absl import flags
 
 from diffusion_jax import cli, workdir
@@ -44,7 +45,7 @@ def measured(problem: Problem) -> list[dict]:
     for n in _EVALUATIONS:
         for name, run in peers.runs(problem, n):
             end, calls = run(x_test)
-            add('peer', name, '', calls, ours.error(end, y_test))
+            add('peer', name, '', calls, ours.error(jnp.asarray(end), y_test))
         print(problem.name, n, min((r['error'], r['solver']) for r in rows if r['evaluations'] <= n), flush=True)
     for solver in ours.SOLVERS:
         run = ours.runner(problem, solver)

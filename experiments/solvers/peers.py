@@ -9,6 +9,7 @@ import importlib.util
 import sys
 from collections.abc import Callable, Iterator
 from types import ModuleType
+from typing import Any
 from unittest import mock
 
 import diffusers
@@ -29,7 +30,7 @@ Model = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 _K_SOLVERS = ('sample_euler', 'sample_heun', 'sample_dpm_2', 'sample_lms', 'sample_dpmpp_2m')
 _SPACINGS = [{'timestep_spacing': spacing} for spacing in ('linspace', 'leading', 'trailing')]
 _SIGMAS = [{'use_karras_sigmas': True}, {'use_exponential_sigmas': True}]
-_TABLE = {'beta_start': 1e-4, 'beta_end': 0.02}
+_TABLE: dict[str, Any] = {'beta_start': 1e-4, 'beta_end': 0.02}
 
 
 def runs(problem: Problem, n: int) -> Iterator[tuple[str, Run]]:

@@ -30,17 +30,21 @@ class Problem(NamedTuple):
 
 def problems() -> list[Problem]:
     """Three mixtures, each on EDM's VE and on DDPM's table."""
-    data = {'2': (mixture.ring(), 256), '64': (digits(), 128), '3072': (image_like(), 32)}
-    ends = {'EDM': (schedules.VE(), 80.0), 'DDPM': (_TABLE, 1.0)}
-    return [Problem(f'{dim}, {end}', _float64(data[dim][0]), *ends[end], data[dim][1]) for dim in data for end in ends]
+    data: dict[str, tuple[GaussianMixture, int]] = {
+        '2': (mixture.ring(), 256),
+        '64': (digits(), 128),
+        '3072': (image_like(), 32),
+    }
+    ends: dict[str, tuple[Schedule, float]] = {'EDM': (schedules.VE(), 80.0), 'DDPM': (_TABLE, 1.0)}
+    return [Problem(f'{dim}, {end}', _float64(*data[dim][0]), *ends[end], data[dim][1]) for dim in data for end in ends]
 
 
 def digits() -> GaussianMixture:
     """Ten components fitted to scikit-learn's 8 x 8 digits in [-1, 1], in the axes of their covariance."""
-    x = load_digits().data / 8 - 1
+    x = load_digits(return_X_y=True)[0] / 8 - 1
     x = x @ np.linalg.eigh(np.cov(x.T))[1]
     fit = Fit(10, covariance_type='diag', reg_covar=1e-4, random_state=0).fit(x)
-    return GaussianMixture(fit.weights_, fit.means_, np.sqrt(fit.covariances_))
+    return _float64(fit.weights_, fit.means_, np.sqrt(np.asarray(fit.covariances_)))
 
 
 def image_like(k: int = 4, size: int = 32, channels: int = 3) -> GaussianMixture:
@@ -53,7 +57,7 @@ def image_like(k: int = 4, size: int = 32, channels: int = 3) -> GaussianMixture
     std = np.tile(1 / (1 + frequency), channels)
     std *= 0.5 / np.sqrt(np.mean(std**2))
     means = 0.6 * std * rng.normal(size=(k, len(std)))
-    return GaussianMixture(np.full(k, 1 / k), means, 0.8 * std * np.exp(0.3 * rng.normal(size=(k, 1))))
+    return _float64(np.full(k, 1 / k), means, 0.8 * std * np.exp(0.3 * rng.normal(size=(k, 1))))
 
 
 def start(problem: Problem, seed: int) -> Array:
@@ -83,5 +87,5 @@ def end_points(problem: Problem, x: Array) -> np.ndarray:
     return at(solution.y[:, -1], _LEVEL_AT_END)
 
 
-def _float64(components):
-    return GaussianMixture(*(jnp.asarray(a, jnp.float64) for a in components))
+def _float64(*parts) -> GaussianMixture:
+    return GaussianMixture(*(jnp.asarray(a, jnp.float64) for a in parts))

@@ -9,8 +9,8 @@ SEARCH, SAVED = 'tests/search/test_solver.py::', 'tests/test_saved_grids.py::'
 MUTANTS = tuple(Mutant(*row) for row in [
     ('levels in float32', 'times/levels.py', 'jnp.asarray(t, jnp.float64)', 'jnp.asarray(t, jnp.float32)',
      LEVELS + 'test_times_of_a_table_are_its_points_and_between_them_have_the_level'),
-    ('levels stop at t = 1', 'times/levels.py', 'np.where(reached(hi), hi, 2 * hi)', 'hi',
-     LEVELS + 'test_levels_that_a_schedule_does_not_have_are_refused'),
+    ('levels stop at t = 1', 'times/levels.py', '_BEYOND = 2.0**40', '_BEYOND = 1.0',
+     LEVELS + 'test_times_are_the_closed_forms'),
     ('levels without the infinite', 'times/levels.py', 'np.where(np.isinf(level), alpha <= 0, ',
      'np.where(np.isinf(level), alpha <= 0.1, ', LEVELS + 'test_a_level_without_signal_is_where_alpha_ends'),
     ('levels clipped at the highest', 'times/levels.py', 'highest * (1 + 1e-9)', 'highest * (1 + 1e9)',

@@ -1,5 +1,6 @@
 """Times at given noise levels against closed forms, and against the levels that the schedule has there."""
 
+import jax
 import numpy as np
 import pytest
 
@@ -46,6 +47,11 @@ def test_a_level_without_signal_is_where_alpha_ends():
     for schedule, t_max in ends.items():
         np.testing.assert_allclose(levels.times_at(schedule, np.array(np.inf)), t_max, rtol=1e-15)
     assert levels.of(ends_at_0, np.array(1.0)) == np.inf
+
+
+def test_grids_are_constants_inside_a_compiled_function_too():
+    grid = jax.jit(lambda x: x + levels.times_at(schedules.RectifiedFlow(), LEVELS))(0.0)
+    np.testing.assert_allclose(grid, LEVELS / (1 + LEVELS), rtol=1e-6)
 
 
 def test_levels_that_a_schedule_does_not_have_are_refused():
