@@ -15,6 +15,7 @@ from diffusion_jax import build, cli, runs, workdir
 from diffusion_jax.errors import UserError
 from diffusion_jax.evaluation import measure, report
 from diffusion_jax.generate import batches
+from diffusion_jax.specs import parse_spec
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a trained run.', required=True)
 _NUM = flags.DEFINE_integer('num', None, "How many samples. Default: the run's own eval.num.", lower_bound=2)
@@ -22,6 +23,9 @@ _SAMPLER = flags.DEFINE_string('sampler', None, "e.g. ancestral, ddim, ddim:eta=
 _STEPS = flags.DEFINE_integer('steps', None, "Steps of the time grid. Default: the run's own.", lower_bound=1)
 _GRID = flags.DEFINE_string('grid', None, "e.g. uniform, quadratic, trailing, leading. Default: the run's own.")
 _SEED = flags.DEFINE_integer('seed', 0, 'Seed of the noise.')
+_FEATURES = flags.DEFINE_string(
+    'features', None, "e.g. pixels, inception:path=FILE, dinov2:path=FILE. Default: the run's own eval.features."
+)
 _BITS = flags.DEFINE_integer(
     'bits_num', None, "Held-out rows for bits/dim; 0 for none. Default: the run's own.", lower_bound=0
 )
@@ -43,7 +47,8 @@ def main() -> None:
         raise UserError('bits/dim needs held-out data: set eval.held_out, or --bits_num=0')
     if bits_num and held_out is not None:  # before hours of sampling
         build.build_bound(run.experiment, held_out, settings['variance'], settings['bits_terms'])
-    features = build.build_features(settings['features'], measure.values_of(train))
+    features_spec = parse_spec(_FEATURES.value) if _FEATURES.value else settings['features']
+    features = build.build_features(features_spec, measure.values_of(train))
     reference = measure.make_reference(train, features, held_out)
     d = len(reference.summary.moments.mean)
     if num <= d:
@@ -55,6 +60,7 @@ def main() -> None:
         stream = batches(draw, run.params, key, num, settings['batch_size'], run.mesh, classes)
         result = measure.survey(_counted(stream, progress), num, reference, (_SEED.value,))
     name = f'{_name(spec["sampler"])}, {_name(spec["times"])}, step {run.step}, {num} samples, seed {_SEED.value}'
+    name += f', {features.name}' if _FEATURES.value else ''
     print(report.markdown_table({name: result}))
     _keep(folder, name, json.loads(report.to_json(result)))
 

@@ -10,12 +10,13 @@ from diffusion_jax import guidance, likelihood, reverse
 from diffusion_jax.build.experiment import Experiment
 from diffusion_jax.data import sources
 from diffusion_jax.errors import UserError, one_line
-from diffusion_jax.evaluation import features, pretrained
+from diffusion_jax.evaluation import classifier, features, pretrained
 from diffusion_jax.specs import make
 from diffusion_jax.types import Array, Key, Params
 
 _FEATURES = SimpleNamespace(
-    __all__=['dinov2', 'inception', 'pca', 'pixels'],
+    __all__=['classifier', 'dinov2', 'inception', 'pca', 'pixels'],
+    classifier=classifier.classifier,
     dinov2=pretrained.dinov2,
     inception=pretrained.inception,
     pca=features.pca,
