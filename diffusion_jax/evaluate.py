@@ -25,6 +25,9 @@ _GUIDANCE = flags.DEFINE_string(
     'guidance', None, "e.g. classifier_free:w=2.0, auto:weak=WORKDIR,w=2.0, none. Default: the run's own."
 )
 _SEED = flags.DEFINE_integer('seed', 0, 'Seed of the noise.')
+_FEATURES = flags.DEFINE_string(
+    'features', None, "e.g. pixels, inception:path=FILE, dinov2:path=FILE. Default: the run's own eval.features."
+)
 _BITS = flags.DEFINE_integer(
     'bits_num', None, "Held-out rows for bits/dim; 0 for none. Default: the run's own.", lower_bound=0
 )
@@ -53,7 +56,8 @@ def main() -> None:
     method = specs.parse_spec(_METHOD.value) if _METHOD.value else None
     if bits_num and held_out is not None:  # before hours of sampling
         build.build_bits(run.experiment, held_out, settings, method)
-    features = build.build_features(settings['features'], measure.values_of(train))
+    features_spec = specs.parse_spec(_FEATURES.value) if _FEATURES.value else settings['features']
+    features = build.build_features(features_spec, measure.values_of(train))
     reference = measure.make_reference(train, features, held_out)
     d = len(reference.summary.moments.mean)
     if num <= d:
@@ -65,7 +69,8 @@ def main() -> None:
         stream = batches(draw, params, key, num, settings['batch_size'], run.mesh, classes, trace=trace)
         result = measure.survey(_counted(stream, progress), num, reference, (_SEED.value,))
     choices = [_name(spec[name]) for name in ('sampler', 'times', 'guidance') if spec.get(name)]
-    name = ', '.join([*choices, f'step {run.step}', f'{num} samples', f'seed {_SEED.value}'])
+    choices += [f'step {run.step}', f'{num} samples', f'seed {_SEED.value}']
+    name = ', '.join([*choices, *([features.name] if _FEATURES.value else [])])
     print(report.markdown_table({name: result}))
     _keep(folder, name, json.loads(report.to_json(result)))
 

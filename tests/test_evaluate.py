@@ -12,17 +12,21 @@ from tests import tiny
 
 def test_results_accumulate(digits_run, capsys):
     ode = '--bits=ode:rtol=0.1,atol=0.1'
-    for arguments in ([], ['--sampler=ddim', '--steps=2', ode], ['--seed=1', '--bits_num=0']):
+    ddim = ['--sampler=ddim', '--steps=2', '--features=pixels', ode]
+    for arguments in ([], ddim, ['--seed=1', '--bits_num=0']):
         assert tiny.call('evaluate', f'--workdir={digits_run}', '--num=40', *arguments) == 0
     kept = json.loads((digits_run / 'metrics.json').read_text())
     assert set(kept) == {
         'ancestral(variance=large), uniform(n=3), step 4, 40 samples, seed 0',
-        'ddim(), uniform(n=2), step 4, 40 samples, seed 0',
+        'ddim(), uniform(n=2), step 4, 40 samples, seed 0, pixels-64',
         'ancestral(variance=large), uniform(n=3), step 4, 40 samples, seed 1',
         'bits/dim on digits/test, step 4',
         'bits/dim on digits/test, step 4, ode(rtol=0.1,atol=0.1)',
     }
-    protocol = kept['ddim(), uniform(n=2), step 4, 40 samples, seed 0']['protocol']
+    results = kept['ddim(), uniform(n=2), step 4, 40 samples, seed 0, pixels-64']
+    assert {'Frechet distance (pixels-64), standard error', 'recall (k=3)', 'coverage (k=5)'} < set(results['values'])
+    protocol = results['protocol']
+    assert protocol['features'] == 'pixels-64'
     assert protocol['n'] == 40
     assert protocol['reference'] == 'digits/train'
     assert protocol['seeds'] == [0]
@@ -31,7 +35,9 @@ def test_results_accumulate(digits_run, capsys):
     bits = kept['bits/dim on digits/test, step 4, ode(rtol=0.1,atol=0.1)']
     np.testing.assert_allclose(bits['bits/dim'], bits['prior'] + bits['change'] + bits['dequantisation'], rtol=1e-5)
     np.testing.assert_allclose(bits['dequantisation'], 3, rtol=1e-6)  # bins of 17 levels are an eighth wide
-    assert '| ddim(), uniform(n=2)' in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert '| ddim(), uniform(n=2)' in printed
+    assert '40 samples have a singular covariance of 64 features: take 65 at least' in printed
 
 
 @pytest.mark.parametrize(('num', 'batch_size'), [(7, 3), (8, 8), (1, 8), (5, 1)])

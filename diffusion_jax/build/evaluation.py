@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from diffusion_jax.evaluation import features, pretrained
+from diffusion_jax.evaluation import classifier, features, pretrained
 from diffusion_jax.specs import make
 
 _FEATURES = SimpleNamespace(
-    __all__=['dinov2', 'inception', 'pca', 'pixels'],
+    __all__=['classifier', 'dinov2', 'inception', 'pca', 'pixels'],
+    classifier=classifier.classifier,
     dinov2=pretrained.dinov2,
     inception=pretrained.inception,
     pca=features.pca,

@@ -119,9 +119,9 @@ def bootstrap(
         cov = (times * centred).T @ centred / (n - 1)
         # The square roots of the eigenvalues of C_2^(1/2) C_1 C_2^(1/2); without vectors, a third of the time.
         eigenvalues = np.linalg.eigvalsh(root @ cov @ root)
-        cross = np.sqrt(np.maximum(eigenvalues, 0.0)).sum()
+        roots = np.sqrt(np.maximum(eigenvalues, 0.0))
         delta = mean - reference.mean
-        distances.append(delta @ delta + np.trace(cov) + np.trace(reference.cov) - 2 * cross)
+        distances.append(delta @ delta + np.trace(cov) + np.trace(reference.cov) - 2 * roots.sum())
     return np.array(distances)
 
 

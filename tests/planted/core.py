@@ -166,7 +166,7 @@ MUTANTS = tuple(Mutant(*row) for row in [
      DISTANCES + 'test_frechet_of_commuting_gaussians'),
     ('Frechet cross term added', 'evaluation/frechet.py', '- 2 * cross', '+ 2 * cross',
      DISTANCES + 'test_frechet_of_commuting_gaussians'),
-    ('covariance over n', 'evaluation/frechet.py', 'scatter / (n - 1)', 'scatter / n',
+    ('covariance over n', 'evaluation/frechet.py', 'total.scatter / (total.n - 1)', 'total.scatter / total.n',
      DISTANCES + 'test_moments_stream'),
     ('biased kernel distance', 'evaluation/kid.py', '(gram.sum() - np.trace(gram)) / (len(f) * (len(f) - 1))',
      'gram.mean()', DISTANCES + 'test_squared_mmd_is_the_double_loop'),

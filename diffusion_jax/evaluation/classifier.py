@@ -1,0 +1,119 @@
+"""A classifier trained here, on the labels of a data set, as a feature space: an honest stand-in where no file of
+weights is at hand. Its numbers compare runs on that data set under that file, and are called neither FID nor KID.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array
+
+from diffusion_jax.data.pipeline import batch_at
+from diffusion_jax.data.sources import Source
+from diffusion_jax.errors import UserError
+from diffusion_jax.evaluation.features import Features, Outputs
+from diffusion_jax.evaluation.pretrained import file_hash, in_batches
+from diffusion_jax.nets.classifier import WIDTH, Classifier
+from diffusion_jax.types import Key
+
+
+def fit(source: Source, key: Key, steps: int = 2000, batch_size: int = 128, lr: float = 1e-3) -> Any:
+    """Parameters of a `Classifier` of the source's labels: Adam on the cross-entropy, its rate falling as a cosine.
+
+    Raises:
+        UserError: for data that are no labelled pictures.
+    """
+    if source.label is None or source.num_classes is None or source.levels is None or source.x[np.arange(1)].ndim != 4:
+        raise UserError(f'a classifier needs labelled pictures, and {source.name} has none')
+    net, optimiser = Classifier(source.num_classes), optax.adam(optax.cosine_decay_schedule(lr, steps))
+    at = batch_at(source, 0, batch_size)
+    params = jax.jit(net.init)(key, _scaled(source, at(0).x))
+    state = optimiser.init(params)
+
+    @jax.jit
+    def step(params, state, x, label):
+        def loss(params):
+            return optax.softmax_cross_entropy_with_integer_labels(net.apply(params, x)[1], label).mean()
+
+        updates, state = optimiser.update(jax.grad(loss)(params), state)
+        return optax.apply_updates(params, updates), state
+
+    for i in range(steps):
+        batch = at(i)
+        params, state = step(params, state, _scaled(source, batch.x), batch.label)
+    return params
+
+
+def save(path: str | Path, params: Any) -> None:
+    """Writes the parameters as an .npz file; equal parameters make equal files."""
+    np.savez(Path(path), **{'/'.join(name): np.asarray(v) for name, v in _flat(params)})
+
+
+def classifier(shape: tuple[int, ...], path: str | None = None, batch_size: int = 256) -> Features:
+    """The last hidden layer of a classifier that `save` wrote; its logits give the Inception Score's formula.
+
+    Args:
+        shape: of an image, (h, w, c).
+        path: of the file.
+        batch_size: images at once, over all devices.
+
+    Raises:
+        UserError: if there is no such file, or one for other images.
+    """
+    if path is None:
+        raise UserError(
+            "config.eval.features: 'classifier' needs path=FILE.npz of a trained one; "
+            'python -m experiments.classifier --data=NAME --out=FILE.npz makes one'
+        )
+    params = _load(path, shape)
+    net = Classifier(params['params']['out']['bias'].shape[0])
+
+    def run(params: Any, x: Array) -> Outputs:
+        features, logits = net.apply(params, x / 127.5 - 1)
+        return Outputs(features, None, logits)
+
+    return Features(f'classifier-{WIDTH}', in_batches(run, params, batch_size), file_hash(path))
+
+
+def accuracy(features: Features, source: Source, batch: int = 1000) -> float:
+    """The share of a source's rows whose largest logit is that of their label."""
+    right = 0
+    for first in range(0, len(source.x), batch):
+        index = np.arange(first, min(first + batch, len(source.x)))
+        logits = features.outputs(_scaled(source, source.x[index])).logits
+        right += int((np.argmax(logits, axis=1) == source.label[index]).sum())
+    return right / len(source.x)
+
+
+def _load(path: str, shape: tuple[int, ...]) -> Any:
+    try:
+        with np.load(path) as file:
+            flat = {name: jnp.asarray(file[name]) for name in file.files}
+    except (OSError, ValueError) as error:
+        raise UserError(f'cannot read {path} as a classifier: {error}') from error
+    params: dict[str, Any] = {}
+    for name, value in flat.items():
+        *path_to, last = name.split('/')
+        node = params
+        for part in path_to:
+            node = node.setdefault(part, {})
+        node[last] = value
+    if 'params/out/bias' in flat:
+        net = Classifier(len(flat['params/out/bias']))
+        image = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
+        wanted = jax.eval_shape(net.init, jax.random.key(0), image)
+        if {n: v.shape for n, v in _flat(wanted)} == {n: v.shape for n, v in _flat(params)}:
+            return params
+    raise UserError(f'{path} is no classifier of images of shape {shape}')
+
+
+def _flat(tree, path=()):
+    for name, value in tree.items():
+        yield from _flat(value, (*path, name)) if isinstance(value, dict) else [((*path, name), value)]
+
+
+def _scaled(source, x):
+    return jnp.asarray(x, jnp.float32) / ((source.levels - 1) / 2) - 1

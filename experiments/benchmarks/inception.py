@@ -1,0 +1,58 @@
+"""Inception features of uint8 images: this package's network and torch-fidelity's, which is pytorch-fid's, on one CPU.
+
+See README.md. Random weights: speed does not depend on them. Needs the `oracle` extra.
+"""
+
+import argparse
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import torch  # pyright: ignore[reportMissingImports]
+from torch_fidelity import feature_extractor_inceptionv3 as theirs  # pyright: ignore[reportMissingImports]
+
+from diffusion_jax.evaluation import resize
+from diffusion_jax.nets.inception import SIDE, InceptionV3
+from experiments.benchmarks.timing import interleaved, table
+
+
+class Theirs(theirs.FeatureExtractorInceptionV3):
+    """torch-fidelity's module with random weights: it looks for a file, and finds none here."""
+
+    def load_state_dict(self, *_):  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Keep the random weights."""
+
+
+def main():
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--batch', type=int, default=16)
+    parser.add_argument('--side', type=int, default=32, help='of the images before they are resized')
+    parser.add_argument('--threads', type=int, default=2, help='of torch; pin the process for JAX, see README.md')
+    parser.add_argument('--reps', type=int, default=5)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    theirs.load_state_dict_from_url = lambda *_, **__: {}
+    module = Theirs('inception-v3-compat', ['2048', 'logits_unbiased']).to(memory_format=torch.channels_last)
+    images = np.random.default_rng(0).integers(0, 256, (args.batch, args.side, args.side, 3), np.uint8)
+    for_torch = torch.tensor(images.transpose(0, 3, 1, 2)).to(memory_format=torch.channels_last)
+
+    net, way = InceptionV3(), resize.tensorflow(SIDE)
+    params = jax.jit(net.init)(jax.random.key(0), jnp.zeros((1, SIDE, SIDE, 3)))
+    run = jax.jit(lambda params, x: net.apply(params, way.apply(x.astype(jnp.float32))))
+
+    def theirs_run():
+        with torch.inference_mode():
+            return module(for_torch)
+
+    row = interleaved(
+        f'{args.batch} images of {args.side} pixels: resize, pool, logits (ours: and the spatial features)',
+        theirs_run,
+        lambda: jax.block_until_ready(run(params, images)),
+        args.reps,
+    )
+    print(table([row], 'torch-fidelity 0.4 on it, channels_last, eager'))
+
+
+if __name__ == '__main__':
+    main()
