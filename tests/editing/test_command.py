@@ -77,6 +77,16 @@ def test_a_small_image_and_a_large_one_of_which_the_means_count():
     assert not np.allclose(once, outs[0], atol=0.1)
 
 
+def test_every_prediction_is_projected():
+    """Where the model takes each of two values for the other, the hidden one ends at the known one, at the last t."""
+    config = few_step.run('edm')
+    experiment = build.build(config)._replace(models={'model': lambda params, cond, key: lambda x, t: x[:, ::-1]})
+    spec = {**config['sample'], 'times': {'name': 'karras', 'n': 20}}
+    images = build.Images(image=POINTS, mask=np.array([-1.0, 1.0]))
+    out = draw(experiment, spec, 'inpaint', images, 2, {}, batch_size=4)
+    np.testing.assert_allclose(out[:, 1], POINTS[:, 0].repeat(2), atol=0.02)
+
+
 def test_sdedit_of_one_image():
     near = of_images('sdedit:t0=0.01', build.Images(image=IMAGES[1]))
     np.testing.assert_allclose(near, IMAGES[1:].repeat(2, 0), atol=0.05)

@@ -53,7 +53,7 @@ MUTANTS = tuple(Mutant(*row) for row in [
     ('edit: both ends from one image', 'build/editing.py', "for name in ('image', 'image2')]",
      "for name in ('image', 'image')]", COMMAND + 'interpolation_and_transfer'),
     ('edit: denoiser not edited', 'build/sampling.py', 'lambda denoise: edit(clip(denoise)), full', 'clip, full',
-     COMMAND + 'a_small_image_and_a_large_one_of_which_the_means_count'),
+     COMMAND + 'every_prediction_is_projected'),
     ('files: half a level off', 'data/files.py', 'x / np.float32(127.5) - 1', 'x / np.float32(128) - 1',
      COMMAND + 'every_level_of_a_file_comes_back'),
 ])  # fmt: skip
