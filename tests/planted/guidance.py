@@ -93,5 +93,6 @@ MUTANTS = tuple(Mutant(*row) for row in [
     ('another sample traced', 'generate.py', 'row = jnp.asarray(rows[bad[:1]])', 'row = jnp.asarray(rows[:1])', TRACED),
     ('another class traced', 'generate.py', 'row % num_classes if num_classes else None)',
      'bad[:1] % num_classes if num_classes else None)', TRACED),
-    ('NaN of the padding refused', 'generate.py', 'cond))[: num - start]', 'cond))', 'tests/test_generate.py::test_nan_is_refused'),
+    ('NaN of the padding refused', 'generate.py', 'cond))[: num - start]', 'cond))',
+     'tests/test_generate.py::test_nan_is_refused'),
 ])  # fmt: skip
