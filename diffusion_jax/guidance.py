@@ -5,6 +5,7 @@ At a fixed (x_t, t) eps, v and score are affine in x_0, so a guided x_0 is the g
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +18,7 @@ from diffusion_jax.types import Denoiser, DenoiserWithVariance, Schedule
 __all__ = ['auto', 'classifier', 'classifier_free', 'clip', 'dynamic_threshold', 'interval']
 
 Weight = float | Float[Array, ''] | Float[Array, ' b']
+_Either = Callable[[Array, Array], Any]  # Denoiser or DenoiserWithVariance
 LogProb = Callable[[Array, Array], Array]  # (x_t [B, ...], t [B]) -> log p(y | x_t) of each sample's own y, [B]
 
 
@@ -89,7 +91,7 @@ def classifier(denoise: Denoiser, schedule: Schedule, log_prob: LogProb, w: Weig
     return guided
 
 
-def interval(guided: Denoiser, plain: Denoiser, schedule: Schedule, low: float, high: float) -> Denoiser:
+def interval(guided: _Either, plain: _Either, schedule: Schedule, low: float, high: float) -> _Either:
     """Guidance at low < sigma / alpha <= high only, elsewhere the conditional model `plain` (arXiv 2404.07724).
 
     Each of the two is evaluated only where a sample of the batch needs it, so that steps outside cost half. Both may be
