@@ -27,7 +27,7 @@ def watchdog(seconds: float):
         while not over.wait(min(1.0, seconds / 4)):
             if last and time.monotonic() - last[0] > seconds:
                 print(f'error: no step was finished for {seconds:g} s. What runs:', file=sys.stderr, flush=True)
-                faulthandler.dump_traceback(sys.__stderr__, all_threads=True)
+                faulthandler.dump_traceback(2, all_threads=True)
                 os._exit(STALLED)
 
     if not seconds:

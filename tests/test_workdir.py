@@ -83,3 +83,11 @@ def test_a_folder_that_cannot_be(tmp_path):
     (tmp_path / 'file').write_text('')
     with pytest.raises(UserError, match=r'cannot write to .*file/run: Not a directory'):
         workdir.check(tmp_path / 'file' / 'run', CONFIG, False)
+
+
+def test_a_folder_is_one_runs_alone(tmp_path):
+    with workdir.lock(tmp_path):
+        with pytest.raises(UserError, match='is in use by another run: wait for it, or use another --workdir'):
+            workdir.lock(tmp_path).__enter__()
+    with workdir.lock(tmp_path):  # a run that has ended leaves it free
+        pass

@@ -1,0 +1,33 @@
+"""Bugs in the mesh, in gradient accumulation and in how a run ends."""
+
+from tests.planted.mutant import Mutant
+
+# fmt: off
+SHARDING, STEP, LOOP = 'tests/test_sharding.py::', 'tests/test_step.py::', 'tests/test_loop.py::'
+WATCHDOG = 'tests/test_watchdog.py::'
+
+MUTANTS = tuple(Mutant(*row) for row in [
+    ('mesh: the first axis that divides', 'sharding.py', 'max(divisible, key=lambda i: a.shape[i])', 'divisible[0]',
+     SHARDING + 'test_the_longest_axis_that_divides_is_split_and_small_arrays_are_not'),
+    ('mesh: small arrays split', 'sharding.py', 'n == 1 or a.size < least_size or', 'n == 1 or',
+     SHARDING + 'test_the_longest_axis_that_divides_is_split_and_small_arrays_are_not'),
+    ('mesh: nothing split', 'sharding.py', 'n == 1 or a.size < least_size', 'n >= 1 or a.size < least_size',
+     SHARDING + 'test_the_longest_axis_that_divides_is_split_and_small_arrays_are_not'),
+    ('mesh: parts not counted', 'sharding.py', 'n = mesh.size * parts', 'n = mesh.size',
+     SHARDING + 'test_every_device_has_rows_for_every_part'),
+    ('parts: gradients summed', 'step.py', 'a + b / parts', 'a + b',
+     STEP + 'test_parts_of_a_batch_add_up_to_its_step'),
+    ('parts: one key for all', 'step.py', 'jax.random.fold_in(key, i), part)', 'key, part)',
+     STEP + 'test_every_part_has_its_own_rows_and_key'),
+    ('parts: the first one again', 'step.py', 'i, part = i_and_part', 'i, part = i_and_part[0], '
+     'jax.tree.map(lambda a: a[0], cut)', STEP + 'test_every_part_has_its_own_rows_and_key'),
+    ('stop: another exit code', 'loop.py', "to go on.', stopped)", "to go on.')",
+     LOOP + 'test_stopping_saves_and_says_how_to_go_on'),
+    ('watchdog: barks at a program that has not begun', 'watchdog.py', 'if last and time', 'if time',
+     WATCHDOG + 'test_a_program_that_works_or_has_not_begun_is_left_alone'),
+    ('watchdog: beats not heard', 'watchdog.py', 'last[:] = [time.monotonic()]', 'last.extend([time.monotonic()])',
+     WATCHDOG + 'test_a_program_that_works_or_has_not_begun_is_left_alone'),
+    ('lock: not kept', 'workdir.py', 'fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)', 'file.flush()',
+     'tests/test_workdir.py::test_a_folder_is_one_runs_alone'),
+])
+# fmt: on
