@@ -5,6 +5,7 @@ At a fixed (x_t, t) eps, v and score are affine in x_0, so a guided x_0 is the g
 """
 
 from collections.abc import Callable
+from typing import TypeVar
 from typing import Any
 
 import jax
@@ -19,6 +20,7 @@ __all__ = ['auto', 'classifier', 'classifier_free', 'clip', 'dynamic_threshold',
 
 Weight = float | Float[Array, ''] | Float[Array, ' b']
 _Either = Callable[[Array, Array], Any]  # Denoiser or DenoiserWithVariance
+D = TypeVar('D', Denoiser, DenoiserWithVariance)
 LogProb = Callable[[Array, Array], Array]  # (x_t [B, ...], t [B]) -> log p(y | x_t) of each sample's own y, [B]
 
 
