@@ -43,18 +43,18 @@ SCHEDULES = {
 SOLVERS = {
     'euler': (samplers.euler, 1),
     'heun': (samplers.heun, 2),
-    **{f'dpm_solver {p}': (partial(samplers.dpm_solver, order=p), p) for p in (1, 2, 3)},
-    **{f'dpm_solver_pp_single {p}': (partial(samplers.dpm_solver_pp_single, order=p), p) for p in (1, 2, 3)},
-    **{f'dpm_solver_pp {p}': (partial(samplers.dpm_solver_pp, order=p), p) for p in (1, 2, 3)},
-    **{f'unipc {p} bh1': (partial(samplers.unipc, order=p, variant='bh1'), p + 1) for p in (1, 2, 3)},
-    **{f'unipc {p} bh2': (partial(samplers.unipc, order=p, variant='bh2'), p + 1) for p in (1, 2, 3)},
-    **{f'deis {p}': (partial(samplers.deis, order=p), p) for p in (1, 2, 3, 4)},
+    **{f'dpm_solver_{p}': (partial(samplers.dpm_solver, order=p), p) for p in (1, 2, 3)},
+    **{f'dpm_solver_pp_single_{p}': (partial(samplers.dpm_solver_pp_single, order=p), p) for p in (1, 2, 3)},
+    **{f'dpm_solver_pp_{p}': (partial(samplers.dpm_solver_pp, order=p), p) for p in (1, 2, 3)},
+    **{f'unipc_{p}_bh1': (partial(samplers.unipc, order=p, variant='bh1'), p + 1) for p in (1, 2, 3)},
+    **{f'unipc_{p}_bh2': (partial(samplers.unipc, order=p, variant='bh2'), p + 1) for p in (1, 2, 3)},
+    **{f'deis_{p}': (partial(samplers.deis, order=p), p) for p in (1, 2, 3, 4)},
     'pndm': (samplers.pndm, 2),
 }
 FAST = {
-    *((name, 'RectifiedFlow') for name in ('euler', 'dpm_solver 3', 'dpm_solver_pp_single 2')),
-    *((name, 'RectifiedFlow') for name in ('unipc 3 bh1', 'deis 3', 'pndm')),
-    *((name, 'LinearVP') for name in ('heun', 'dpm_solver_pp 2', 'dpm_solver_pp 3', 'unipc 1 bh2')),
+    *((name, 'RectifiedFlow') for name in ('euler', 'dpm_solver_3', 'dpm_solver_pp_single_2')),
+    *((name, 'RectifiedFlow') for name in ('unipc_3_bh1', 'deis_3', 'pndm')),
+    *((name, 'LinearVP') for name in ('heun', 'dpm_solver_pp_2', 'dpm_solver_pp_3', 'unipc_1_bh2')),
 }
 ROWS = [
     pytest.param(name, on, marks=() if (name, on) in FAST else pytest.mark.slow) for name in SOLVERS for on in SCHEDULES
