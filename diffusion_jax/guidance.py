@@ -5,8 +5,7 @@ At a fixed (x_t, t) eps, v and score are affine in x_0, so a guided x_0 is the g
 """
 
 from collections.abc import Callable
-from typing import TypeVar
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp

@@ -21,7 +21,7 @@ _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a trained diffusion m
 _SAMPLER = flags.DEFINE_string('sampler', 'dpm_solver_pp', 'A deterministic one, e.g. ddim, heun, unipc:order=3.')
 _STEPS = flags.DEFINE_integer('steps', 8, 'Steps of the grid.', lower_bound=2)
 _NAME = flags.DEFINE_string('name', None, 'Name of the grid. Default: the sampler and the steps.')
-_NUM = flags.DEFINE_integer('num', 32, 'Noises to search with, and as many to measure with.', lower_bound=2)
+_NUM = flags.DEFINE_integer('num', 64, 'Noises to search with, and as many to measure with.', lower_bound=2)
 _ITERATIONS = flags.DEFINE_integer('iterations', 30, 'Of each of the three starts, at most.', lower_bound=1)
 _REFERENCE = flags.DEFINE_integer('reference', 100, "Steps of Heun's method for the exact end points.", lower_bound=10)
 _SEED = flags.DEFINE_integer('seed', 0, 'Seed of the noises.')

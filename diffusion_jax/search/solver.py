@@ -76,14 +76,18 @@ def fit_grid(
     def error(times):
         return float(jnp.mean(per_sample_error(run(jnp.asarray(times, target.dtype)), target)))
 
-    solver = optimistix.LevenbergMarquardt(tolerance, tolerance)
+    @jax.jit  # one compilation for all starts
+    def improved(z):
+        solver = optimistix.LevenbergMarquardt(tolerance, tolerance)
+        solution = optimistix.least_squares(
+            residuals, solver, z, options={'jac': 'fwd'}, max_steps=max_steps, throw=False
+        )
+        return to_times(solution.value)
+
     found = [(error(grid), grid) for grid in starts]
     before = [value for value, _ in found]
     for grid in starts if len(starts[0]) > 2 else ():  # a single step has nothing to place
-        solution = optimistix.least_squares(
-            residuals, solver, to_z(grid), options={'jac': 'fwd'}, max_steps=max_steps, throw=False
-        )
-        times = np.append(grid[0], np.asarray(to_times(solution.value), np.float64)[1:])
+        times = np.append(grid[0], np.asarray(improved(to_z(grid)), np.float64)[1:])
         found.append((error(times), times))
     usable = [(value, grid) for value, grid in found if np.isfinite(value) and (np.diff(grid) < 0).all()]
     if not usable:

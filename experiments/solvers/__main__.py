@@ -58,7 +58,7 @@ def measured(problem: Problem) -> list[dict]:
         for n in _SEARCHED:
             by_hand = ours.grids(problem, n)
             best = sorted(by_hand, key=lambda name: ours.error(run(x, by_hand[name]), y))[:2]
-            found = ours.searched(problem, solver, n, x, y, [by_hand[name] for name in best])
+            found = ours.searched(problem, solver, x, y, [by_hand[name] for name in best])
             error = ours.error(run(x_test, found.times), y_test)
             add('searched', solver, 'searched', n, error, times=found.times.tolist(), of_the_search=found.error)
             print(problem.name, solver, n, error, flush=True)

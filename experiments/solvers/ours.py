@@ -62,8 +62,8 @@ def runner(problem: Problem, name: str) -> Callable[[Array, Grid], Array]:
     return run
 
 
-def searched(problem: Problem, name: str, n: int, x: Array, target: np.ndarray, starts: list[Grid]) -> search.Found:
-    """The grid of n steps that the search finds for these noises."""
+def searched(problem: Problem, name: str, x: Array, target: np.ndarray, starts: list[Grid]) -> search.Found:
+    """The grid, of as many steps as the starts, that the search finds for these noises."""
     sampler = SOLVERS[name](mixture.denoiser(problem.mixture, problem.schedule), problem.schedule)
     return search.fit_grid(
         lambda grid: samplers.sample(sampler, KEY, x, grid), jnp.asarray(target), problem.schedule, starts

@@ -36,7 +36,11 @@ def problems() -> list[Problem]:
         '3072': (image_like(), 32),
     }
     ends: dict[str, tuple[Schedule, float]] = {'EDM': (schedules.VE(), 80.0), 'DDPM': (_TABLE, 1.0)}
-    return [Problem(f'{dim}, {end}', _float64(*data[dim][0]), *ends[end], data[dim][1]) for dim in data for end in ends]
+    return [
+        Problem(f'{dim}, {end}', _float64(*components), schedule, t_max, batch)
+        for dim, (components, batch) in data.items()
+        for end, (schedule, t_max) in ends.items()
+    ]
 
 
 def digits() -> GaussianMixture:
