@@ -28,7 +28,8 @@ def fit(source: Source, key: Key, steps: int = 2000, batch_size: int = 128, lr: 
     """
     if source.label is None or source.num_classes is None or source.levels is None or source.x[np.arange(1)].ndim != 4:
         raise UserError(f'a classifier needs labelled pictures, and {source.name} has none')
-    net, optimiser = Classifier(source.num_classes), optax.adam(optax.cosine_decay_schedule(lr, steps))
+    net: Any = Classifier(source.num_classes)
+    optimiser = optax.adam(optax.cosine_decay_schedule(lr, steps))
     at = batch_at(source, 0, batch_size)
     params = jax.jit(net.init)(key, _scaled(source, at(0).x))
     state = optimiser.init(params)
@@ -49,7 +50,8 @@ def fit(source: Source, key: Key, steps: int = 2000, batch_size: int = 128, lr: 
 
 def save(path: str | Path, params: Any) -> None:
     """Writes the parameters as an .npz file; equal parameters make equal files."""
-    np.savez(Path(path), **{'/'.join(name): np.asarray(v) for name, v in _flat(params)})
+    arrays: Any = {'/'.join(name): np.asarray(v) for name, v in _flat(params)}
+    np.savez(Path(path), **arrays)
 
 
 def classifier(shape: tuple[int, ...], path: str | None = None, batch_size: int = 256) -> Features:
@@ -69,7 +71,7 @@ def classifier(shape: tuple[int, ...], path: str | None = None, batch_size: int 
             'python -m experiments.classifier --data=NAME --out=FILE.npz makes one'
         )
     params = _load(path, shape)
-    net = Classifier(params['params']['out']['bias'].shape[0])
+    net: Any = Classifier(params['params']['out']['bias'].shape[0])
 
     def run(params: Any, x: Array) -> Outputs:
         features, logits = net.apply(params, x / 127.5 - 1)
@@ -80,11 +82,12 @@ def classifier(shape: tuple[int, ...], path: str | None = None, batch_size: int 
 
 def accuracy(features: Features, source: Source, batch: int = 1000) -> float:
     """The share of a source's rows whose largest logit is that of their label."""
+    labels: Any = source.label
     right = 0
     for first in range(0, len(source.x), batch):
         index = np.arange(first, min(first + batch, len(source.x)))
-        logits = features.outputs(_scaled(source, source.x[index])).logits
-        right += int((np.argmax(logits, axis=1) == source.label[index]).sum())
+        logits: Any = features.outputs(_scaled(source, source.x[index])).logits
+        right += int((np.argmax(logits, axis=1) == labels[index]).sum())
     return right / len(source.x)
 
 

@@ -25,7 +25,7 @@ class Features(NamedTuple):
     """What a sample is compared by. Two distances are comparable only if name, hash and resize agree."""
 
     name: str  # with the dimension, such as 'pixels-64'
-    outputs: Callable[[Array], Outputs]  # [n, ...] in [-1, 1] -> Outputs
+    outputs: Callable[[Array | np.ndarray], Outputs]  # [n, ...] in [-1, 1] -> Outputs
     hash: str  # of whatever determines `outputs` beyond its name: for a network, SHA-256 of its file of weights
     resize: str = 'none'  # how images come to the size that the network takes
     inception: bool = False  # the published weights: a Frechet distance may be called FID
@@ -39,7 +39,7 @@ def pixels(shape: tuple[int, ...]) -> Features:
     """The values themselves, flattened: d is the product of `shape` = (h, w, c)."""
     d = math.prod(shape)
 
-    def outputs(x: Float[Array, 'n ...']) -> Outputs:
+    def outputs(x: Float[Array | np.ndarray, 'n ...']) -> Outputs:
         return Outputs(jnp.asarray(x, jnp.float32).reshape(len(x), d))
 
     return Features(f'pixels-{d}', outputs, hashlib.sha256(repr(tuple(shape)).encode()).hexdigest()[:16])
@@ -73,7 +73,7 @@ def pca(reference: Float[Array | np.ndarray, 'n ...'], dim: int) -> Features:
     projection = jnp.asarray(components * np.sign(largest), jnp.float32)
     centre = jnp.asarray(mean, jnp.float32)
 
-    def outputs(x: Float[Array, 'n ...']) -> Outputs:
+    def outputs(x: Float[Array | np.ndarray, 'n ...']) -> Outputs:
         flat = jnp.asarray(x, jnp.float32).reshape(len(x), -1)
         return Outputs(jnp.matmul(flat - centre[None], projection, precision=jax.lax.Precision.HIGHEST))
 

@@ -49,7 +49,8 @@ def inception(
     if resize not in _RESIZES:
         raise UserError(f'config.eval.features.resize={resize!r} is unknown; {nearest(resize, _RESIZES)}')
     _check_images(shape)
-    params, net, way = inception_file.read(path), InceptionV3(), _RESIZES[resize](SIDE)
+    params, way = inception_file.read(path), _RESIZES[resize](SIDE)
+    net: Any = InceptionV3()
 
     def run(params: Any, x: Array) -> Outputs:
         return Outputs(*net.apply(params, way.apply(_rgb(x))))
@@ -80,7 +81,8 @@ def dinov2(shape: tuple[int, ...], path: str | None = None, batch_size: int = 32
     way = resizes.imagenet(224)
 
     def run(params: Any, x: Array) -> Outputs:
-        return Outputs(net.apply(params, way.apply(_rgb(x))))
+        rows: Any = net.apply(params, way.apply(_rgb(x)))
+        return Outputs(rows)
 
     return Features(f'dinov2-{net.dim}', in_batches(run, params, batch_size), file_hash(path), way.name)
 

@@ -5,9 +5,9 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from typing import NamedTuple
 
-import diffusers  # pyright: ignore[reportMissingImports]
 import jax
 import torch  # pyright: ignore[reportMissingImports]
 
@@ -39,14 +39,14 @@ def interleaved(
     return row
 
 
-def table(rows: Sequence[Row], setting: str) -> str:
+def table(rows: Sequence[Row], setting: str, peer: str = 'diffusers') -> str:
     """Markdown: medians, the range in brackets, and theirs / ours (above 1, we are faster)."""
     lines = [
-        f'diffusers {diffusers.__version__} on torch {torch.__version__} ({setting}); jax {jax.__version__}; '
+        f'{peer} {version(peer)} on torch {torch.__version__} ({setting}); jax {jax.__version__}; '
         f'{torch.get_num_threads()} threads of {os.cpu_count()}, {platform.machine()}, '
         f'load {os.getloadavg()[0]:.1f} at the end',
         '',
-        '| | diffusers, s | diffusion_jax, s | ratio |',
+        f'| | {peer}, s | diffusion_jax, s | ratio |',
         '|---|---|---|---|',
     ]
     for what, theirs, ours in rows:
