@@ -57,7 +57,8 @@ def measured(problem: Problem) -> list[dict]:
         run = ours.runner(problem, solver)
         for n in _SEARCHED:
             by_hand = ours.grids(problem, n)
-            best = sorted(by_hand, key=lambda name: ours.error(run(x, by_hand[name]), y))[:2]
+            errors = {name: ours.error(run(x, grid), y) for name, grid in by_hand.items()}
+            best = sorted(by_hand, key=errors.__getitem__)[:2]
             found = ours.searched(problem, solver, x, y, [by_hand[name] for name in best])
             error = ours.error(run(x_test, found.times), y_test)
             add('searched', solver, 'searched', n, error, times=found.times.tolist(), of_the_search=found.error)

@@ -50,8 +50,8 @@ class _Counted:
 
     def __call__(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
         self.calls += 1
-        sigma = jnp.broadcast_to(jnp.asarray(sigma.numpy(), jnp.float64), x.shape[:1])
-        return torch.tensor(np.asarray(self.denoise(jnp.asarray(x.numpy()), sigma)))
+        t = jnp.broadcast_to(jnp.asarray(sigma.numpy(), jnp.float64), x.shape[:1])
+        return torch.tensor(np.asarray(self.denoise(jnp.asarray(x.numpy()), t)))
 
 
 def _counting(model: _Counted, solve: Callable[[torch.Tensor], torch.Tensor], scale: float) -> Run:
