@@ -49,7 +49,7 @@ def measured(problem: Problem) -> list[dict]:
         print(problem.name, n, min((r['error'], r['solver']) for r in rows if r['evaluations'] <= n), flush=True)
     for solver in ours.SOLVERS:
         run = ours.runner(problem, solver)
-        for n in _EVALUATIONS:
+        for n in (n for n in _EVALUATIONS if ours.steps(solver, n)):
             for grid, t in ours.grids(problem, ours.steps(solver, n)).items():
                 add('ours', solver, grid, n, ours.error(run(x_test, t), y_test))
     print(problem.name, min((r['error'], r['solver']) for r in rows if r['who'] == 'ours'), flush=True)

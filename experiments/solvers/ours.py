@@ -21,14 +21,27 @@ SOLVERS: dict[str, Callable[..., Sampler]] = {
     'dpm_solver_pp 3': functools.partial(samplers.dpm_solver_pp, order=3),
     'unipc 2': samplers.unipc,
     'unipc 3': functools.partial(samplers.unipc, order=3),
+    'unipc 2 bh1': functools.partial(samplers.unipc, variant='bh1'),
+    'deis 2': functools.partial(samplers.deis, order=2),
     'deis 3': samplers.deis,
+    'pndm': samplers.pndm,
+    'dpm_solver 2': samplers.dpm_solver,
+    'dpm_solver 3': functools.partial(samplers.dpm_solver, order=3),
+    'dpm_solver_pp_single 2': samplers.dpm_solver_pp_single,
+    'dpm_solver_pp_single 3': functools.partial(samplers.dpm_solver_pp_single, order=3),
 }
+_COSTS = {'heun': 2, 'dpm_solver 2': 2, 'dpm_solver 3': 3, 'dpm_solver_pp_single 2': 2, 'dpm_solver_pp_single 3': 3}
 KEY = jax.random.key(0)  # none of them draws noise
 
 
 def steps(name: str, evaluations: int) -> int:
-    """The most steps for a number of evaluations: Heun's cost two but for the last, the others' one."""
-    return (evaluations + 1) // 2 if name == 'heun' else evaluations
+    """The most steps for a number of evaluations, 0 if it does not do with so few.
+
+    A step costs one or what `_COSTS` says, the one to clean data always one; PNDM's first three cost four each.
+    """
+    if name == 'pndm':
+        return max(evaluations - 9, 0) if evaluations >= 13 else 0
+    return 1 + (evaluations - 1) // _COSTS.get(name, 1)
 
 
 def grids(problem: Problem, n: int) -> dict[str, Grid]:

@@ -26,6 +26,7 @@ def main() -> None:
     results = {path.stem.replace('_', ' dimensions, '): json.loads(path.read_text()) for path in files}
     for name, rows in results.items():
         print(_table(name, rows))
+        print(_by_solver(rows))
     columns = (len(results) + 1) // 2
     figure, axes = plt.subplots(2, columns, figsize=(4.5 * columns, 7), squeeze=False)
     for ax, (name, rows) in zip(axes.flat, results.items(), strict=False):
@@ -57,6 +58,16 @@ def _table(name, rows):
     for n in _EVALUATIONS:
         cells = [_cell(_best(rows, family, n), n) for family in (*_LABELS, 'searched')]
         lines.append(f'| {n} | ' + ' | '.join(cells) + ' |')
+    return '\n'.join([*lines, ''])
+
+
+def _by_solver(rows):
+    """Each of our solvers on the best of its grids by hand."""
+    lines = ['| ours by hand | ' + ' | '.join(map(str, _EVALUATIONS)) + ' |', '|---' * (1 + len(_EVALUATIONS)) + '|']
+    for solver in dict.fromkeys(row['solver'] for row in rows if row['who'] == 'ours'):
+        of_it = [row for row in rows if row['who'] == 'ours' and row['solver'] == solver]
+        best = (_best(of_it, 'ours', n) for n in _EVALUATIONS)
+        lines.append(f'| {solver} | ' + ' | '.join('' if b is None else f'{b["error"]:.3g}' for b in best) + ' |')
     return '\n'.join([*lines, ''])
 
 
