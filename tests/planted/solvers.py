@@ -25,7 +25,7 @@ MUTANTS = tuple(Mutant(*row) for row in [
     ('solver with full order to clean data', 'samplers/exponential.py', ' & (schedule.sigma(s) > 0)', '',
      SOLVERS + 'test_ends_stay_finite_and_so_do_gradients[unipc]'),
     ('solver counts points that are not there', 'samplers/exponential.py', '1 + jnp.sum(there)',
-     '1 + jnp.sum(there | True)', SOLVERS + 'test_the_whole_range_in_float32[dpm_solver_pp]'),
+     '1 + jnp.sum(there | True)', SOLVERS + 'test_first_steps_and_both_ends_are_ddim'),
     ('solver with powers for Newton', 'samplers/exponential.py', 'math.prod(u - r_j for r_j in r)',
      'math.prod(u for r_j in r)', SOLVERS + 'test_quadrature_is_the_integral'),
     ('corrector without the new evaluation', 'samplers/unipc.py', 'past.values.at[0].set(x_0)', 'past.values',
