@@ -24,8 +24,7 @@ class Multistep(NamedTuple):
 def dpm_solver_pp(denoise: Denoiser, schedule: Schedule, order: int = 2) -> Sampler:
     """DPM-Solver++(2M) (arXiv 2211.01095, algorithm 2) and (3M): a polynomial in x_0; `order=1` is DDIM.
 
-    The released 3M, and with it diffusers', has half of the second divided difference where it stands for u^2 in the
-    polynomial, which leaves it of order 2. Here it is of order 3.
+    The 3M of diffusers takes half of the second divided difference, which leaves it of order 2. Here it is of order 3.
 
     Raises:
         ValueError: order is not 1, 2 or 3.
