@@ -41,7 +41,7 @@ def pytest(tree: Path, tests: list[str], timeout: float) -> tuple[int, str]:
     """Exit status and output of the tests in a tree."""
     # Byte code is trusted by size and second of change: a planted bug may share both with the original.
     env = os.environ | {'PYTHONDONTWRITEBYTECODE': '1', 'PYTHONPATH': str(tree)}
-    command = [sys.executable, '-m', 'pytest', '-x', '-q', '-p', 'no:cacheprovider', '-n', '0', *tests]
+    command = [sys.executable, '-m', 'pytest', '-x', '-q', '-p', 'no:cacheprovider', '-n', '0', '-m', '', *tests]
     try:
         run = subprocess.run(command, cwd=tree, env=env, capture_output=True, text=True, timeout=timeout, check=False)
     except subprocess.TimeoutExpired:

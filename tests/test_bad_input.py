@@ -42,7 +42,7 @@ TRAIN = [
         [DIGITS, '--config.train.batch_size=12'],
         'train.batch_size=12 does not divide over 8 devices: use 8 or 16, or set',
     ),
-    ([DIGITS, '--config.mesh.data=9'], 'mesh.data=9, but there are 8 devices'),
+    ([DIGITS, '--config.mesh.data=9'], 'mesh.data=9, mesh.fsdp=1, but there are 8 devices'),
     ([DIGITS, '--config.net.multipliers=(1,1,1,1,1)'], 'config.net: an image of 8x8 cannot be halved evenly 4 times'),
     ([DIGITS, '--config.data.drop_label=0.1'], 'config.data.drop_label=0.1, but the model has no classes: set config'),
     ([DIGITS, '--config.data.drop_labels=0.1'], 'config.data.drop_labels is not a field; did you mean drop_label?'),

@@ -265,7 +265,6 @@ TIMES = [
     ('sct', 'multstep', None, "config.sample.times.name='multstep' is unknown; did you mean multistep"),
     ('sct', 'at:times=1.6', None, "config.sample.times: t = 1.6 lies beyond 1.571, the end of this run's TrigFlow"),
     ('mean_flow', 'at:times=1.1', None, "config.sample.times: t = 1.1 lies beyond 1, the end of this run's Rectified"),
-    ('mean_flow', 'karras', None, "config.sample.times: t = 80 lies beyond 1, the end of this run's RectifiedFlow"),
     ('sct', 'uniform', 2, 'config.sample.times: t = 1 of TrigFlow is not noisy enough to start from: choose another'),
 ]
 

@@ -12,6 +12,7 @@ from diffusion_jax.generate import generate
 from diffusion_jax.specs import parse_spec
 from tests import few_step, tiny
 
+pytestmark = pytest.mark.slow
 ROWS = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 1), np.uint8)
 HIDDEN = np.zeros((8, 8), np.uint8)
 HIDDEN[4:] = 255

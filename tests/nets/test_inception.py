@@ -76,6 +76,7 @@ def check(net, path, images, batch):
     return spatial.shape[1]
 
 
+@pytest.mark.slow
 def test_every_block_on_small_images(theirs):
     net, path = theirs
     net.INPUT_IMAGE_SIZE = 107  # ends in 2 x 2 pixels

@@ -11,9 +11,7 @@ from tests.samplers.test_ancestral import PATHS, bind, scales
 from tests.samplers.test_edm import KEY, run, start
 
 
-@pytest.mark.parametrize(
-    'name', ['TrigFlow', *(pytest.param(n, marks=pytest.mark.slow) for n in ('table linear', 'VE'))]
-)
+@pytest.mark.parametrize('name', [pytest.param(n, marks=pytest.mark.slow) for n in ('TrigFlow', 'table linear', 'VE')])
 def test_a_whole_run_is_the_exact_map(name, x64):
     """In one step from t_max to clean data, and in two."""
     schedule, t_max = PATHS[name]
