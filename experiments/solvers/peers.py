@@ -12,11 +12,11 @@ from types import ModuleType
 from typing import Any
 from unittest import mock
 
-import diffusers
+import diffusers  # pyright: ignore[reportMissingImports]
 import jax
 import jax.numpy as jnp
 import numpy as np
-import torch
+import torch  # pyright: ignore[reportMissingImports]
 
 from diffusion_jax import schedules
 from diffusion_jax.data import mixture
