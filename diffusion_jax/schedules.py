@@ -62,11 +62,11 @@ class DiscreteVP:
 
     def alpha(self, t: Float[Array, '*t']) -> Float[Array, '*t']:
         """Signal scale sqrt(abar)."""
-        return jnp.sqrt(self._interpolate(self.alpha_bar, t))
+        return _root(self._interpolate(self.alpha_bar, t))
 
     def sigma(self, t: Float[Array, '*t']) -> Float[Array, '*t']:
         """Noise scale sqrt(1 - abar)."""
-        return jnp.sqrt(self._interpolate(self.one_minus_alpha_bar, t))
+        return _root(self._interpolate(self.one_minus_alpha_bar, t))
 
     def _interpolate(self, table, t):
         table = jnp.asarray(table, t.dtype)
@@ -90,6 +90,12 @@ class DiscreteVP:
         return self
 
 
+def _root(v):
+    """sqrt, with derivative 0 instead of infinity at 0: a grid that ends there has derivatives in its other times."""
+    zero = v == 0
+    return jnp.where(zero, 0, jnp.sqrt(jnp.where(zero, 1, v)))
+
+
 def _pytree(cls):
     """A frozen dataclass whose fields are static."""
     cls = dataclass(frozen=True)(cls)
@@ -110,7 +116,7 @@ class LinearVP:
 
     def sigma(self, t: Float[Array, '*t']) -> Float[Array, '*t']:
         """Noise scale sqrt(1 - alpha^2)."""
-        return jnp.sqrt(-jnp.expm1(-2 * self._half_integral(t)))
+        return _root(-jnp.expm1(-2 * self._half_integral(t)))
 
     def _half_integral(self, t):
         return (self.beta_max - self.beta_min) * t**2 / 4 + self.beta_min * t / 2

@@ -26,6 +26,8 @@ MUTANTS = tuple(Mutant(*row) for row in [
     ('search by squares', 'search/solver.py', '** 0.25)', '** 0.0)', SEARCH + 'test_far_samples_count_once'),
     ('search returns its start', 'search/solver.py', 'key=lambda pair: pair[0]', 'key=lambda pair: -pair[0]',
      SEARCH + 'test_one_free_time_is_brute_forces'),
+    ('an infinite derivative at clean data', 'schedules.py', 'jnp.sqrt(jnp.where(zero, 1, v))', 'jnp.sqrt(v)',
+     SEARCH + 'test_every_schedule_can_be_searched[LinearVP]'),
     ('search in the wrong direction', 'search/solver.py', 'top - share * width', 'top - share * 0.3 * width',
      SEARCH + 'test_one_free_time_is_brute_forces'),
     ('search with starts that differ', 'search/solver.py', '!= 1 or not np.allclose(first, first[0], rtol=1e-9)',

@@ -7,8 +7,9 @@ import pytest
 
 from diffusion_jax import samplers, schedules, search, times
 from tests.oracles import GAUSSIAN as DATA
-from tests.samplers.test_ancestral import bind
+from tests.samplers.test_ancestral import PATHS, bind, scales
 
+KEY = jax.random.key(0)
 X = np.random.default_rng(0).normal(size=(16, 1))
 VE, FLOW = schedules.VE(), schedules.RectifiedFlow()
 
@@ -53,6 +54,18 @@ def test_no_time_can_be_moved_to_a_smaller_error(x64):
             moved = found.times.copy()
             moved[i] *= factor
             assert mean_error(moved, TARGET) > found.error
+
+
+@pytest.mark.parametrize('name', [n if n == 'LinearVP' else pytest.param(n, marks=pytest.mark.slow) for n in PATHS])
+def test_every_schedule_can_be_searched(name, x64):
+    """The last time, 0, has no derivative that could spoil those of the others: sigma is like sqrt(t) there on VP."""
+    schedule, t_max = PATHS[name]
+    grid = t_max * np.array([1.0, 0.9, 0.8, 0.0])
+    x = jnp.asarray(X) * schedule.sigma(jnp.asarray(t_max))
+    target = DATA.pf_ode(np.asarray(x), *scales(schedule, [t_max, 0.0]))
+    sampler = samplers.ddim(bind(DATA, schedule), schedule)
+    found = search.fit_grid(lambda grid: samplers.sample(sampler, KEY, x, grid), jnp.asarray(target), schedule, [grid])
+    assert found.error < 0.9 * found.errors_before[0]
 
 
 def test_far_samples_count_once(x64):
