@@ -19,7 +19,7 @@ _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the results.', requir
 _ONLY = flags.DEFINE_string('only', '', 'One problem, by its name.')
 _EVALUATIONS = (4, 6, 8, 12, 20, 40)
 _SEARCHED = (8,)
-_SEARCHED_SOLVERS = ('dpm_solver_pp 3', 'deis 3')
+_SEARCHED_SOLVERS = ('dpm_solver_pp 3', 'deis 3', 'unipc 3')
 
 
 def main() -> None:

@@ -124,8 +124,8 @@ def _diffusers_table(problem, model, n):
         for order in orders:
             for grid in (*_SPACINGS, *_SIGMAS):
                 scheduler = make(solver_order=order, **fixed, **grid, **_TABLE)
-                name = f'diffusers {make.__name__.removesuffix("Scheduler")} {order} {"".join(map(str, grid.values()))}'
-                name += ' '.join(key for key, value in grid.items() if value is True)
+                of_grid = ' '.join(key if value is True else value for key, value in grid.items())
+                name = f'diffusers {make.__name__.removesuffix("Scheduler")} {order} {of_grid}'
                 yield name, _counting(model, _table_loop(scheduler, model, n), 1.0)
     for grid in _SPACINGS if n > 4 else ():
         scheduler = diffusers.PNDMScheduler(skip_prk_steps=True, set_alpha_to_one=True, **grid, **_TABLE)

@@ -86,7 +86,7 @@ def _plot(ax, name, rows):
         if shown:
             ax.loglog(*zip(*shown, strict=True), 'o-', label=label)
     for row in (row for row in rows if row['who'] == 'searched'):
-        style = {'dpm_solver_pp 3': 'k*', 'deis 3': 'r*'}[row['solver']]
+        style = {'dpm_solver_pp 3': 'k*', 'deis 3': 'r*', 'unipc 3': 'm*'}[row['solver']]
         ax.loglog(row['evaluations'], row['error'], style, ms=11, label=f'ours searched, {row["solver"]}')
     ax.set(title=name, xlabel='evaluations', ylabel='distance to the exact end point')
     ax.set_xticks(_EVALUATIONS, [str(n) for n in _EVALUATIONS], minor=False)
