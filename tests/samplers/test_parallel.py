@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from diffusion_jax import samplers, times
+from diffusion_jax.samplers.ancestral import OneStep
 from diffusion_jax.types import Sampler
 from tests.oracles import MIXTURE
 from tests.samplers.test_ancestral import LINEAR, bind
@@ -46,6 +47,17 @@ def test_a_window_longer_than_the_run_is_the_run():
     out = samplers.parallel(sampler, KEY, x, GRID[-6:], 9, 0.0)
     np.testing.assert_allclose(out.x, samplers.sample(sampler, KEY, x, GRID[-6:]), rtol=1e-5)
     assert out.evaluations <= 5
+
+
+def test_a_later_point_does_not_settle_before_an_earlier_one(x64):
+    """After a leap the points are so large that the early ones' changes count for nothing beside them."""
+
+    def step(key, state, t, s):
+        return OneStep(state.x + jnp.where(t > 5, jnp.sin(state.x), jnp.where(t == 5, 1e6, 0.0)))
+
+    sampler, grid, x = Sampler(OneStep, step), np.arange(8.0, -1, -1), jnp.asarray(X)
+    out = samplers.parallel(sampler, KEY, x, grid, 8, 1e-3)
+    np.testing.assert_allclose(out.x, samplers.sample(sampler, KEY, x, grid), rtol=0, atol=0.01)
 
 
 def test_what_cannot_run_in_parallel_is_refused():
