@@ -1,5 +1,6 @@
 """The sections of a config and the fields of those that are no specs."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +11,8 @@ from diffusion_jax.specs import check_type
 
 _SECTIONS = tuple('seed data schedule precond net objective optim ema train mesh sample eval'.split())
 # What a config, or the saved config of an older run, need not have.
-_OPTIONAL = {'frozen': {'name': 'fixed'}, 'init_from': None, 'teacher': None}
+_OPTIONAL = {'frozen': {'name': 'fixed'}, 'teacher': None}
+_OPTIONAL |= {'init_from': None, 'init_step': 'newest', 'init_partial': None}
 _OPTIONAL_FIELDS = {
     'data': {'drop_label': None},
     'mesh': {'fsdp': 1},
@@ -62,6 +64,8 @@ def check(config: Mapping[str, Any]) -> dict[str, Any]:
     if guidance is not None and not isinstance(guidance, Mapping):
         raise UserError(f"config.sample.guidance={guidance!r} must be None or a spec such as {{'name': ...}}")
     check_type(config['init_from'], str | None, 'config.init_from')
+    check_type(config['init_step'], str, 'config.init_step')
+    _check_partial(check_type(config['init_partial'], str | None, 'config.init_partial'), config['init_from'])
     return config
 
 
@@ -81,6 +85,17 @@ def _check_keep_every(keep_every, save_every):
         near = [n * save_every for n in (keep_every // save_every, keep_every // save_every + 1)] if save_every else []
         use = f'; use {" or ".join(str(n) for n in near if n)}' if near else ''
         raise UserError(f'config.train.keep_every={keep_every} is no multiple of save_every={save_every}{use}')
+
+
+def _check_partial(names, init_from):
+    if names is not None and init_from is None:
+        raise UserError(
+            f'config.init_partial={names!r} says what to take of another run: set config.init_from, its folder'
+        )
+    try:
+        re.compile(names or '')
+    except re.error as error:
+        raise UserError(f'config.init_partial={names!r} is no regular expression: {error}') from error
 
 
 def _check_number(value, minimum, where):
