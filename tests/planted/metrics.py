@@ -86,7 +86,7 @@ MUTANTS = tuple(Mutant(*row) for row in [
     ('second scale twice', 'interop/dinov2.py', "{prefix}.{n}.gamma", '{prefix}.ls2.gamma', DINO),
     ('gap of standard errors added', 'runs.py', 'float(np.hypot(*errors))', 'float(sum(errors))',
      'tests/test_evaluate.py::test_the_gaps_standard_error_is_that_of_welchs_test'),
-    ('gap the other way', 'runs.py', "held_out['bits/dim'] - seen['bits/dim']", "seen['bits/dim'] - held_out['bits/dim']",
+    ('gap of bits the other way', 'runs.py', "held_out['bits/dim'] - seen", "seen['bits/dim'] - seen",
      'tests/test_evaluate.py::test_the_gaps_standard_error_is_that_of_welchs_test'),
     ('gap of one set with itself', 'evaluate.py', '(held_out, train) if', '(held_out, held_out) if',
      'tests/test_evaluate.py::test_results_accumulate'),
