@@ -17,6 +17,7 @@ from diffusion_jax.evaluation import measure, report
 from diffusion_jax.generate import batches
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a trained run.', required=True)
+_STEP = flags.DEFINE_string('step', 'newest', 'Which checkpoint: newest, best (by train.best_by), or its step.')
 _NUM = flags.DEFINE_integer('num', None, "How many samples. Default: the run's own eval.num.", lower_bound=2)
 _SAMPLER = flags.DEFINE_string('sampler', None, "e.g. ancestral, ddim, ddim:eta=0.5. Default: the run's own.")
 _STEPS = flags.DEFINE_integer('steps', None, "Steps of the time grid. Default: the run's own.", lower_bound=1)
@@ -43,7 +44,7 @@ _GAP = flags.DEFINE_bool('bits_gap', False, 'Bits/dim of as many training rows a
 def main() -> None:
     """The entry point."""
     folder = Path(_WORKDIR.value)
-    run = runs.load(folder)
+    run = runs.load(folder, _STEP.value)
     settings = run.config['eval']
     num = _NUM.value or settings['num']
     spec = runs.sample_spec(run.config['sample'], _SAMPLER.value, _STEPS.value, _GRID.value, _GUIDANCE.value)

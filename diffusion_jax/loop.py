@@ -1,6 +1,6 @@
 """The training loop: dispatches ahead of the device and reads metrics some steps late, so as never to wait for them."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -20,7 +20,7 @@ class Hooks(NamedTuple):
     """What happens beside the steps. The step given is the number of steps done."""
 
     log: Callable[[int, dict[str, float]], None]  # means over the last `every.log` steps
-    save: Callable[[TrainState], None]
+    save: Callable[[TrainState, dict[str, float]], None]  # with means over the steps since the last save
     draw: Callable[[int, TrainState], None]
     stop: Callable[[int], int]  # asked after every step: 0 to go on, or the exit code with which to stop
     beat: Callable[[], None]  # called whenever something was finished
@@ -45,6 +45,7 @@ def fit(
     """
     pending: deque = deque()
     window: list[dict[str, float]] = []
+    since_save: Counter = Counter()  # sums of the metrics, and the number of steps
 
     def fetch(until: int) -> None:
         while len(pending) > until:
@@ -52,6 +53,7 @@ def fit(
             values = {name: float(value) for name, value in jax.device_get(metrics).items()}
             _check_finite(k, values)
             window.append(values)
+            since_save.update(values, steps=1)
             if (every.log and k % every.log == 0) or k == steps:
                 hooks.log(k, {name: float(np.mean([w[name] for w in window])) for name in values})
                 window.clear()
@@ -65,7 +67,9 @@ def fit(
         if (every.save and k % every.save == 0) or k == steps or stopped:
             fetch(until=0)
             _check_weights(k, state.params)
-            hooks.save(state)
+            n = since_save.pop('steps')
+            hooks.save(state, {name: total / n for name, total in since_save.items()})
+            since_save.clear()
             hooks.beat()
         if stopped and k < steps:
             raise Interrupted(f'stopped at step {k} of {steps}; saved. Run the same command again to go on.', stopped)

@@ -12,7 +12,7 @@ from jax.experimental import multihost_utils
 
 from diffusion_jax import build, checkpoint, distributed, loop, pictures, sharding, workdir
 from diffusion_jax.data import pipeline
-from diffusion_jax.errors import UserError
+from diffusion_jax.errors import UserError, nearest
 from diffusion_jax.generate import generate
 from diffusion_jax.logs import Log
 from diffusion_jax.state import TrainState, init_state
@@ -39,11 +39,12 @@ def train(config: Mapping[str, Any], folder: Path, allow_config_change: bool = F
     # Before anything is written; a run that has begun needs it only if it never came to save.
     begun = (folder / 'config.json').exists()
     start_from = None if begun else _start(config, experiment, mesh)
-    workdir.check(folder, config, allow_config_change)
-
+    train_step = make_train_step(experiment.loss, experiment.tx, experiment.ema, experiment.freezing, settings['parts'])
     key_init, key_train, key_sample = jax.random.split(jax.random.key(config['seed']), 3)
     fresh = init_state(experiment.init, experiment.tx, experiment.freezing, experiment.keeps_teacher)
     shapes = jax.eval_shape(fresh, key_init, None if config['init_from'] is None else _network(experiment, mesh))
+    _check_best_by(settings, train_step, shapes, key_train, experiment.source)
+    workdir.check(folder, config, allow_config_change)
     shardings = sharding.of_state(mesh, shapes)
     create = jax.jit(fresh, out_shardings=shardings)
 
@@ -53,7 +54,12 @@ def train(config: Mapping[str, Any], folder: Path, allow_config_change: bool = F
         if distributed.is_first():
             pictures.save(folder / 'samples' / f'step_{step:08d}.png', x)
 
-    with workdir.lock(folder), contextlib.closing(checkpoint.open_manager(folder, settings['keep'])) as manager:
+    about = {'config': config, 'provenance': workdir.provenance()}
+
+    def save(state, metrics):
+        checkpoint.save(manager, state, metrics, about)
+
+    with workdir.lock(folder), contextlib.closing(checkpoint.open_manager(folder, _keep(settings))) as manager:
         state = checkpoint.restore(manager, sharding.with_shardings(shapes, shardings))
         if state is None:
             state = create(key_init, start_from or _start(config, experiment, mesh))
@@ -61,9 +67,6 @@ def train(config: Mapping[str, Any], folder: Path, allow_config_change: bool = F
         distributed.together('begun')
         workdir.record(folder, config)
         start = int(state.step)
-        train_step = make_train_step(
-            experiment.loss, experiment.tx, experiment.ema, experiment.freezing, settings['parts']
-        )
         # The state comes out as it goes in, so that the second step needs no other executable.
         step = jax.jit(train_step, donate_argnums=0, out_shardings=(shardings, sharding.replicated(mesh)))
         every = loop.Every(settings['log_every'], settings['save_every'], settings['sample_every'])
@@ -73,12 +76,25 @@ def train(config: Mapping[str, Any], folder: Path, allow_config_change: bool = F
             watchdog(settings['watchdog']) as beat,
             contextlib.closing(_batches(experiment.source, config, start, mesh)) as stream,
         ):
-            hooks = loop.Hooks(write, lambda state: checkpoint.save(manager, state), draw_samples, stop, beat)
+            hooks = loop.Hooks(write, save, draw_samples, stop, beat)
             try:
                 state = loop.fit(step, state, key_train, stream, settings['steps'], every, hooks)
             finally:
                 checkpoint.wait(manager)
     return state
+
+
+def _check_best_by(settings, train_step, shapes, key, source):
+    if settings['keep_best']:  # else it costs the tracing of a step for nothing
+        batch = pipeline.batch_at(source, 0, settings['batch_size'])(0)
+        known = jax.eval_shape(train_step, shapes, key, batch)[1]
+        if settings['best_by'] not in known:
+            name = settings['best_by']
+            raise UserError(f'config.train.best_by={name!r} is no metric of this run; {nearest(name, known)}')
+
+
+def _keep(settings):
+    return checkpoint.Keep(settings['keep'], settings['keep_every'], settings['keep_best'], settings['best_by'])
 
 
 @contextlib.contextmanager

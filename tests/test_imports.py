@@ -33,6 +33,7 @@ TIERS = [
         'evaluation',
         'state',
         'checkpoint',
+        'digest',
         'workdir',
         'logs',
         'generate',

@@ -37,7 +37,7 @@ class Run:
     def __init__(self, values=float, stop_at=None):
         self.values, self.stop_at = values, stop_at
         self.dispatched, self.read, self.ahead = 0, [], []
-        self.batches, self.logged, self.saved, self.drawn = [], [], [], []
+        self.batches, self.logged, self.saved, self.drawn, self.means = [], [], [], [], []
 
     def step(self, state, key, batch):
         self.dispatched += 1
@@ -50,7 +50,7 @@ class Run:
         self.dispatched = start
         hooks = loop.Hooks(
             log=lambda k, metrics: self.logged.append((k, metrics['loss'])),
-            save=lambda state: self.saved.append(int(state.step)),
+            save=lambda state, means: self.saved.append(int(state.step)) or self.means.append(means),
             draw=lambda k, state: self.drawn.append((k, int(state.step))),
             stop=lambda k: 143 if k == self.stop_at else 0,
             beat=lambda: None,
@@ -71,6 +71,9 @@ def test_saves_draws_and_logs_at_their_steps():
     state = run.fit(25, loop.Every(log=4, save=10, draw=7))
     assert state.step == 25
     assert run.saved == [10, 20, 25]
+    assert run.means == [
+        {'loss': np.mean([k**2 for k in steps])} for steps in (range(1, 11), range(11, 21), range(21, 26))
+    ]
     assert run.drawn == [(7, 7), (14, 14), (21, 21), (25, 25)]
     expected = [(k, np.mean([j**2 for j in range(k - 3, k + 1)])) for k in range(4, 25, 4)] + [(25, 25**2)]
     assert run.logged == expected
