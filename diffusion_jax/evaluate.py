@@ -38,6 +38,7 @@ _METHOD = flags.DEFINE_string(
     'How bits/dim are computed: vlb (the variational bound; needs a table of steps) or ode (any schedule), e.g. '
     'ode:dequantise=truncated_normal,sigma_min=0.002. Default: vlb where it can be.',
 )
+_GAP = flags.DEFINE_bool('bits_gap', False, 'Bits/dim of as many training rows as well, and the difference.')
 
 
 def main() -> None:
@@ -76,10 +77,23 @@ def main() -> None:
     _keep(folder, name, json.loads(report.to_json(result)))
 
     if bits_num and held_out is not None:
-        bits = runs.bits_per_dim(run, held_out, bits_num, method=method)
-        name = f'bits/dim on {held_out.name}, step {run.step}' + (f', {_name(method)}' if method else '')
+        _keep_bits(folder, run, (held_out, train) if _GAP.value else (held_out,), bits_num, method)
+
+
+def _keep_bits(folder, run, sources, num, method):
+    by = f', {_name(method)}' if method else ''
+    found = []
+    for source in sources:
+        bits = runs.bits_per_dim(run, source, num, method=method)
+        found.append(bits)
+        name = f'bits/dim on {source.name}, step {run.step}{by}'
         print(f'{name}: ' + ', '.join(f'{k} {v:.4g}' for k, v in bits.items() if isinstance(v, float | int)))
         _keep(folder, name, bits)
+    if len(found) == 2:
+        gap = runs.bits_gap(*found)
+        name = f'bits/dim on {sources[0].name} above {sources[1].name}, step {run.step}{by}'
+        print(f'{name}: ' + ', '.join(f'{k} {v:.4g}' for k, v in gap.items()))
+        _keep(folder, name, gap)
 
 
 def _counted(stream, progress):

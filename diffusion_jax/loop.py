@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from diffusion_jax.errors import Interrupted, UserError
+from diffusion_jax.errors import Diverged, Interrupted
 from diffusion_jax.state import TrainState
 from diffusion_jax.step import TrainStep
 from diffusion_jax.types import Key
@@ -40,7 +40,7 @@ def fit(
     """Trains from `state.step` to `steps`; `batches` yields the batch of that step first.
 
     Raises:
-        UserError: at a metric that is not finite, or weights to be saved. Nothing from that step on is saved.
+        Diverged: at a metric that is not finite, or weights to be saved. Nothing from that step on is saved.
         Interrupted: when `hooks.stop()` says so, after saving.
     """
     pending: deque = deque()
@@ -97,7 +97,7 @@ def _finite(params):
 
 
 def _diverged(k, shown):
-    return UserError(
+    return Diverged(
         f'step {k}: {shown}. Stopped; checkpoints from before it are kept. '
         'Lower optim.lr, lengthen optim.warmup or set optim.clip, and go on with --allow_config_change.'
     )

@@ -137,7 +137,7 @@ def _differences(saved, given):
 
 
 def provenance() -> dict[str, Any]:
-    """What this start of the run runs with: command, versions, git commit, devices."""
+    """Command, commit (None outside of a repository), versions and devices of this process."""
     commit = subprocess.run(
         ['git', 'describe', '--always', '--dirty', '--abbrev=12'],
         cwd=Path(__file__).parent,
