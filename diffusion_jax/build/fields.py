@@ -15,10 +15,18 @@ _OPTIONAL_FIELDS = {
     'data': {'drop_label': None},
     'mesh': {'fsdp': 1},
     'sample': {'guidance': None},
-    'train': {'parts': 1, 'watchdog': 3600.0},
+    'train': {
+        'parts': 1,
+        'watchdog': 3600.0,
+        'remat': None,
+        'max_skips': None,
+        'spike': None,
+        'profile_at': None,
+        'profile_steps': 3,
+    },
 }
 _FIELDS = {
-    'train': ('batch_size', 'steps', 'log_every', 'save_every', 'sample_every', 'keep', 'parts', 'watchdog'),
+    'train': ('batch_size', 'steps', 'log_every', 'save_every', 'sample_every', 'keep', *_OPTIONAL_FIELDS['train']),
     'mesh': ('data', 'fsdp'),
     'sample': ('sampler', 'times', 'clip', 'guidance', 'num', 'batch_size'),
     'eval': ('num', 'batch_size', 'features', 'reference', 'held_out', 'variance', 'bits_num', 'bits_terms'),
@@ -42,8 +50,8 @@ def check(config: Mapping[str, Any]) -> dict[str, Any]:
         config[section] = {**defaults, **config[section]} if isinstance(config[section], Mapping) else config[section]
     for section, fields in _FIELDS.items():
         _check_names(config[section], fields, f'config.{section}')
-    least = {'train': {'batch_size': 1, 'steps': 0, 'keep': 1, 'parts': 1}, 'sample': {'num': 1, 'batch_size': 1}}
-    least |= {'eval': {'num': 2, 'batch_size': 1, 'bits_num': 0}}
+    least = {'train': {'batch_size': 1, 'steps': 0, 'keep': 1, 'parts': 1, 'profile_steps': 1}}
+    least |= {'sample': {'num': 1, 'batch_size': 1}, 'eval': {'num': 2, 'batch_size': 1, 'bits_num': 0}}
     for section, fields in least.items():
         for field, minimum in fields.items():
             _check_number(config[section][field], minimum, f'config.{section}.{field}')
@@ -51,11 +59,24 @@ def check(config: Mapping[str, Any]) -> dict[str, Any]:
         _check_number(config['train'][field], 0, f'config.train.{field}')
     _check_number(config['seed'], 0, 'config.seed')
     check_type(config['train']['watchdog'], float, 'config.train.watchdog')
+    _check_train(config['train'])
     guidance = config['sample']['guidance']
     if guidance is not None and not isinstance(guidance, Mapping):
         raise UserError(f"config.sample.guidance={guidance!r} must be None or a spec such as {{'name': ...}}")
     check_type(config['init_from'], str | None, 'config.init_from')
     return config
+
+
+def _check_train(train):
+    check_type(train['remat'], str | None, 'config.train.remat')
+    for field in ('max_skips', 'profile_at'):
+        if train[field] is not None:
+            _check_number(train[field], 1, f'config.train.{field}')
+    spike = check_type(train['spike'], float | None, 'config.train.spike')
+    if spike is not None and train['max_skips'] is None:
+        raise UserError(f'config.train.spike={spike} needs config.train.max_skips, the most steps to skip in a row')
+    if spike is not None and spike <= 1:
+        raise UserError(f'config.train.spike={spike} must be more than 1, the usual gradient norm')
 
 
 def _check_names(given, wanted, where):
