@@ -43,6 +43,11 @@ def ddpm() -> Any:
         'best_by': 'loss',
         'parts': 1,
         'watchdog': 3600.0,
+        'remat': config_dict.placeholder(str),  # 'full', or what else a U-Net takes
+        'max_skips': config_dict.placeholder(int),  # in a row; without it the first bad update ends the run
+        'spike': config_dict.placeholder(float),  # gradient norms this many times the usual one are bad
+        'profile_at': config_dict.placeholder(int),
+        'profile_steps': 3,
     }
     config.init_from = config_dict.placeholder(str)
     config.init_step = 'newest'

@@ -1,6 +1,7 @@
 """A whole training run: data, mesh, checkpoints and loop put together."""
 
 import contextlib
+import itertools
 import os
 import signal
 import sys
@@ -11,11 +12,12 @@ from typing import Any
 import jax
 from jax.experimental import multihost_utils
 
-from diffusion_jax import build, checkpoint, distributed, loop, pictures, sharding, workdir
+from diffusion_jax import build, checkpoint, distributed, loop, pictures, sharding, throughput, workdir
 from diffusion_jax.data import pipeline
 from diffusion_jax.errors import UserError, nearest
 from diffusion_jax.generate import generate
 from diffusion_jax.logs import Log
+from diffusion_jax.profile import profiled
 from diffusion_jax.state import TrainState, init_state
 from diffusion_jax.step import make_train_step
 from diffusion_jax.watchdog import watchdog
@@ -68,20 +70,27 @@ def train(config: Mapping[str, Any], folder: Path, allow_config_change: bool = F
         distributed.together('begun')
         workdir.record(folder, config)
         start = int(state.step)
-        # The state comes out as it goes in, so that the second step needs no other executable.
+        if start >= settings['steps']:
+            return state
+        # The state comes out as it goes in, so that one executable does for all steps.
         step = jax.jit(train_step, donate_argnums=0, out_shardings=(shardings, sharding.replicated(mesh)))
         every = loop.Every(settings['log_every'], settings['save_every'], settings['sample_every'])
         with (
-            _log(folder, start, settings) as write,
+            contextlib.closing(_batches(experiment.source, config, start, mesh)) as stream,
             _stop() as stop,
             watchdog(settings['watchdog']) as beat,
-            contextlib.closing(_batches(experiment.source, config, start, mesh)) as stream,
         ):
-            hooks = loop.Hooks(write, save, draw_samples, stop, beat)
-            try:
-                state = loop.fit(step, state, key_train, stream, settings['steps'], every, hooks)
-            finally:
-                checkpoint.wait(manager)
+            first = next(stream)
+            step, cost = throughput.compile_step(
+                step, state, key_train, first, devices=mesh.size, parts=settings['parts']
+            )
+            with _log(folder, start, settings, cost, mesh) as write, _profiled(step, folder, start, settings) as step:
+                hooks = loop.Hooks(write, save, draw_samples, stop, beat)
+                batches, max_skips = itertools.chain([first], stream), settings['max_skips'] or 0
+                try:
+                    state = loop.fit(step, state, key_train, batches, settings['steps'], every, hooks, max_skips)
+                finally:
+                    checkpoint.wait(manager)
     return state
 
 
@@ -106,12 +115,22 @@ def _keep(settings):
 
 
 @contextlib.contextmanager
-def _log(folder, start, settings):
+def _log(folder, start, settings, cost, mesh):
     if not distributed.is_first():
-        yield lambda step, metrics: None
+        yield lambda step, metrics, timing: None
         return
-    with Log(folder, start, settings['steps'], settings['batch_size']) as log:
-        yield log.write
+    local, begin = jax.local_devices(), iter([throughput.once(cost)])
+
+    def write(step, metrics, timing):
+        found = throughput.figures(timing, cost, settings['batch_size'], local[0].device_kind, mesh.size)
+        log.write(step, {**metrics, **found, **throughput.memory(local), **next(begin, {})})
+
+    with Log(folder, start, settings['steps']) as log:
+        yield write
+
+
+def _profiled(step, folder, start, settings):
+    return profiled(step, folder / 'profile', start, settings['profile_at'], settings['profile_steps'])
 
 
 def _batches(source, config, start, mesh):

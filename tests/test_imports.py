@@ -25,6 +25,7 @@ TIERS = [
         'ema',
         'frozen',
         'anneal',
+        'spikes',
         'search',
     },
     {'samplers', 'guidance', 'objectives', 'likelihood', 'editing'},
@@ -53,6 +54,8 @@ FREE: dict[str, set[str]] = {
     'sharding': set(),
     'distributed': set(),
     'watchdog': set(),
+    'throughput': set(),
+    'profile': set(),
     'data': set(),
     'interop': {'nets'},
 }

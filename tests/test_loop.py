@@ -49,7 +49,7 @@ class Run:
         state = TrainState(jnp.int32(start), None, None, (), Frozen())
         self.dispatched = start
         hooks = loop.Hooks(
-            log=lambda k, metrics: self.logged.append((k, metrics['loss'])),
+            log=lambda k, metrics, timing: self.logged.append((k, metrics['loss'])),
             save=lambda state, means: self.saved.append(int(state.step)) or self.means.append(means),
             draw=lambda k, state: self.drawn.append((k, int(state.step))),
             stop=lambda k: 143 if k == self.stop_at else 0,

@@ -17,12 +17,21 @@ _OPTIONAL_FIELDS = {
     'data': {'drop_label': None},
     'mesh': {'fsdp': 1},
     'sample': {'guidance': None},
-    'train': {'parts': 1, 'watchdog': 3600.0, 'keep_every': 0, 'keep_best': 0, 'best_by': 'loss'},
+    'train': {
+        'parts': 1,
+        'watchdog': 3600.0,
+        'keep_every': 0,
+        'keep_best': 0,
+        'best_by': 'loss',
+        'remat': None,
+        'max_skips': None,
+        'spike': None,
+        'profile_at': None,
+        'profile_steps': 3,
+    },
 }
 _FIELDS = {
-    'train': tuple(
-        'batch_size steps log_every save_every sample_every keep keep_every keep_best best_by parts watchdog'.split()
-    ),
+    'train': ('batch_size', 'steps', 'log_every', 'save_every', 'sample_every', 'keep', *_OPTIONAL_FIELDS['train']),
     'mesh': ('data', 'fsdp'),
     'sample': ('sampler', 'times', 'clip', 'guidance', 'num', 'batch_size'),
     'eval': ('num', 'batch_size', 'features', 'reference', 'held_out', 'variance', 'bits_num', 'bits_terms'),
@@ -47,10 +56,18 @@ def check(config: Mapping[str, Any]) -> dict[str, Any]:
     for section, fields in _FIELDS.items():
         _check_names(config[section], fields, f'config.{section}')
     least = {
-        'train': {'batch_size': 1, 'steps': 0, 'keep': 1, 'keep_every': 0, 'keep_best': 0, 'parts': 1},
+        'train': {
+            'batch_size': 1,
+            'steps': 0,
+            'keep': 1,
+            'keep_every': 0,
+            'keep_best': 0,
+            'parts': 1,
+            'profile_steps': 1,
+        },
         'sample': {'num': 1, 'batch_size': 1},
+        'eval': {'num': 2, 'batch_size': 1, 'bits_num': 0},
     }
-    least |= {'eval': {'num': 2, 'batch_size': 1, 'bits_num': 0}}
     for section, fields in least.items():
         for field, minimum in fields.items():
             _check_number(config[section][field], minimum, f'config.{section}.{field}')
@@ -60,6 +77,7 @@ def check(config: Mapping[str, Any]) -> dict[str, Any]:
     check_type(config['train']['watchdog'], float, 'config.train.watchdog')
     check_type(config['train']['best_by'], str, 'config.train.best_by')
     _check_keep_every(config['train']['keep_every'], config['train']['save_every'])
+    _check_train(config['train'])
     guidance = config['sample']['guidance']
     if guidance is not None and not isinstance(guidance, Mapping):
         raise UserError(f"config.sample.guidance={guidance!r} must be None or a spec such as {{'name': ...}}")
@@ -67,6 +85,18 @@ def check(config: Mapping[str, Any]) -> dict[str, Any]:
     check_type(config['init_step'], str, 'config.init_step')
     _check_partial(check_type(config['init_partial'], str | None, 'config.init_partial'), config['init_from'])
     return config
+
+
+def _check_train(train):
+    check_type(train['remat'], str | None, 'config.train.remat')
+    for field in ('max_skips', 'profile_at'):
+        if train[field] is not None:
+            _check_number(train[field], 1, f'config.train.{field}')
+    spike = check_type(train['spike'], float | None, 'config.train.spike')
+    if spike is not None and train['max_skips'] is None:
+        raise UserError(f'config.train.spike={spike} needs config.train.max_skips, the most steps to skip in a row')
+    if spike is not None and spike <= 1:
+        raise UserError(f'config.train.spike={spike} must be more than 1, the usual gradient norm')
 
 
 def _check_names(given, wanted, where):
