@@ -37,7 +37,10 @@ def ddpm() -> Any:
         'log_every': 100,
         'save_every': 5000,
         'sample_every': 20_000,
-        'keep': 2,
+        'keep': 2,  # newest checkpoints
+        'keep_every': 0,  # steps whose checkpoints stay for ever; 0 for none
+        'keep_best': 0,  # checkpoints with the smallest mean of this metric since the one before
+        'best_by': 'loss',
         'parts': 1,
         'watchdog': 3600.0,
         'remat': config_dict.placeholder(str),  # 'full', or what else a U-Net takes

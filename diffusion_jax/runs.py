@@ -30,11 +30,11 @@ class Run(NamedTuple):
     mesh: Mesh
 
 
-def load(folder: Path) -> Run:
-    """Opens the newest checkpoint of a run.
+def load(folder: Path, which: str = 'newest') -> Run:
+    """Opens a checkpoint of a run: the newest, the best by its `train.best_by`, or that of a step.
 
     Raises:
-        UserError: if the folder holds no run, or no checkpoint, or the data set is gone.
+        UserError: if the folder holds no run, or no such checkpoint, or the data set is gone.
     """
     config = build.check(workdir.load_config(folder))
     mesh = sharding.make_mesh()  # not the one of training: that may have been another machine
@@ -42,7 +42,7 @@ def load(folder: Path) -> Run:
     shapes = jax.eval_shape(experiment.init, jax.random.key(0))
     target = sharding.replicated(mesh)
     abstract = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=target), shapes)
-    params, step = checkpoint.restore_ema(folder, abstract)
+    params, step = checkpoint.restore_ema(folder, abstract, which, config['train']['best_by'])
     return Run(config, experiment, params, step, mesh)
 
 
@@ -199,6 +199,13 @@ def bits_per_dim(
         **bits.parts(terms),
         'rows': len(x),
     }
+
+
+def bits_gap(held_out: Mapping[str, Any], seen: Mapping[str, Any]) -> dict[str, float]:
+    """How many bits/dim more held-out rows cost than training rows, both of `bits_per_dim`: above 0 by overfitting."""
+    gap = held_out['bits/dim'] - seen['bits/dim']
+    errors = [bits['standard error'] or np.nan for bits in (held_out, seen)]  # of one row there is none
+    return {'gap': gap, 'standard error': float(np.hypot(*errors))}
 
 
 @contextlib.contextmanager

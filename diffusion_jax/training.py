@@ -13,7 +13,7 @@ from jax.experimental import multihost_utils
 
 from diffusion_jax import build, checkpoint, distributed, loop, pictures, sharding, throughput, workdir
 from diffusion_jax.data import pipeline
-from diffusion_jax.errors import UserError
+from diffusion_jax.errors import UserError, nearest
 from diffusion_jax.generate import generate
 from diffusion_jax.logs import Log
 from diffusion_jax.profile import profiled
@@ -41,11 +41,12 @@ def train(config: Mapping[str, Any], folder: Path, allow_config_change: bool = F
     # Before anything is written; a run that has begun needs it only if it never came to save.
     begun = (folder / 'config.json').exists()
     start_from = None if begun else _start(config, experiment, mesh)
-    workdir.check(folder, config, allow_config_change)
-
+    train_step = make_train_step(experiment.loss, experiment.tx, experiment.ema, experiment.freezing, settings['parts'])
     key_init, key_train, key_sample = jax.random.split(jax.random.key(config['seed']), 3)
     fresh = init_state(experiment.init, experiment.tx, experiment.freezing, experiment.keeps_teacher)
     shapes = jax.eval_shape(fresh, key_init, None if config['init_from'] is None else _network(experiment, mesh))
+    _check_best_by(settings, train_step, shapes, key_train, experiment.source)
+    workdir.check(folder, config, allow_config_change)
     shardings = sharding.of_state(mesh, shapes)
     create = jax.jit(fresh, out_shardings=shardings)
 
@@ -55,7 +56,12 @@ def train(config: Mapping[str, Any], folder: Path, allow_config_change: bool = F
         if distributed.is_first():
             pictures.save(folder / 'samples' / f'step_{step:08d}.png', x)
 
-    with workdir.lock(folder), contextlib.closing(checkpoint.open_manager(folder, settings['keep'])) as manager:
+    about = {'config': config, 'provenance': workdir.provenance()}
+
+    def save(state, metrics):
+        checkpoint.save(manager, state, metrics, about)
+
+    with workdir.lock(folder), contextlib.closing(checkpoint.open_manager(folder, _keep(settings))) as manager:
         state = checkpoint.restore(manager, sharding.with_shardings(shapes, shardings))
         if state is None:
             state = create(key_init, start_from or _start(config, experiment, mesh))
@@ -65,9 +71,6 @@ def train(config: Mapping[str, Any], folder: Path, allow_config_change: bool = F
         start = int(state.step)
         if start >= settings['steps']:
             return state
-        train_step = make_train_step(
-            experiment.loss, experiment.tx, experiment.ema, experiment.freezing, settings['parts']
-        )
         # The state comes out as it goes in, so that one executable does for all steps.
         step = jax.jit(train_step, donate_argnums=0, out_shardings=(shardings, sharding.replicated(mesh)))
         every = loop.Every(settings['log_every'], settings['save_every'], settings['sample_every'])
@@ -81,13 +84,26 @@ def train(config: Mapping[str, Any], folder: Path, allow_config_change: bool = F
                 step, state, key_train, first, devices=mesh.size, parts=settings['parts']
             )
             with _log(folder, start, settings, cost, mesh) as write, _profiled(step, folder, start, settings) as step:
-                hooks = loop.Hooks(write, lambda state: checkpoint.save(manager, state), draw_samples, stop, beat)
+                hooks = loop.Hooks(write, save, draw_samples, stop, beat)
                 batches, max_skips = itertools.chain([first], stream), settings['max_skips'] or 0
                 try:
                     state = loop.fit(step, state, key_train, batches, settings['steps'], every, hooks, max_skips)
                 finally:
                     checkpoint.wait(manager)
     return state
+
+
+def _check_best_by(settings, train_step, shapes, key, source):
+    if settings['keep_best']:  # else it costs the tracing of a step for nothing
+        batch = pipeline.batch_at(source, 0, settings['batch_size'])(0)
+        known = jax.eval_shape(train_step, shapes, key, batch)[1]
+        if settings['best_by'] not in known:
+            name = settings['best_by']
+            raise UserError(f'config.train.best_by={name!r} is no metric of this run; {nearest(name, known)}')
+
+
+def _keep(settings):
+    return checkpoint.Keep(settings['keep'], settings['keep_every'], settings['keep_best'], settings['best_by'])
 
 
 @contextlib.contextmanager
@@ -99,7 +115,7 @@ def _log(folder, start, settings, cost, mesh):
 
     def write(step, metrics, timing):
         found = throughput.figures(timing, cost, settings['batch_size'], local[0].device_kind, mesh.size)
-        log.write(step, {**metrics, **found, **throughput.memory(local), **next(begin, {})})
+        log.write(step, {**metrics, **found, **throughput.memory([d.memory_stats() for d in local]), **next(begin, {})})
 
     with Log(folder, start, settings['steps']) as log:
         yield write

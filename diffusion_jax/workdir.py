@@ -68,7 +68,7 @@ def record(workdir: Path, config: Mapping[str, Any]) -> None:
     path = workdir / 'provenance.json'
     last = read_json(path, {})
     earlier = last.pop('earlier', [])
-    write_json(path, {**_provenance(), 'earlier': [*earlier, last] if last else []})
+    write_json(path, {**provenance(), 'earlier': [*earlier, last] if last else []})
 
 
 def load_config(workdir: Path) -> dict[str, Any]:
@@ -128,7 +128,8 @@ def _differences(saved, given):
     return [f'{k}: {a.get(k, missing)} -> {b.get(k, missing)}' for k in keys]
 
 
-def _provenance():
+def provenance() -> dict[str, Any]:
+    """Command, commit (None outside of a repository), versions and devices of this process."""
     commit = subprocess.run(
         ['git', 'describe', '--always', '--dirty', '--abbrev=12'],
         cwd=Path(__file__).parent,

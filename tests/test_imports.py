@@ -34,6 +34,7 @@ TIERS = [
         'evaluation',
         'state',
         'checkpoint',
+        'digest',
         'workdir',
         'logs',
         'generate',

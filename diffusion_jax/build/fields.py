@@ -18,6 +18,9 @@ _OPTIONAL_FIELDS = {
     'train': {
         'parts': 1,
         'watchdog': 3600.0,
+        'keep_every': 0,
+        'keep_best': 0,
+        'best_by': 'loss',
         'remat': None,
         'max_skips': None,
         'spike': None,
@@ -50,8 +53,11 @@ def check(config: Mapping[str, Any]) -> dict[str, Any]:
         config[section] = {**defaults, **config[section]} if isinstance(config[section], Mapping) else config[section]
     for section, fields in _FIELDS.items():
         _check_names(config[section], fields, f'config.{section}')
-    least = {'train': {'batch_size': 1, 'steps': 0, 'keep': 1, 'parts': 1, 'profile_steps': 1}}
-    least |= {'sample': {'num': 1, 'batch_size': 1}, 'eval': {'num': 2, 'batch_size': 1, 'bits_num': 0}}
+    least = {
+        'train': {'batch_size': 1, 'steps': 0, 'keep': 1, 'keep_every': 0, 'keep_best': 0, 'parts': 1},
+        'sample': {'num': 1, 'batch_size': 1},
+    }
+    least |= {'eval': {'num': 2, 'batch_size': 1, 'bits_num': 0}}
     for section, fields in least.items():
         for field, minimum in fields.items():
             _check_number(config[section][field], minimum, f'config.{section}.{field}')
@@ -59,6 +65,8 @@ def check(config: Mapping[str, Any]) -> dict[str, Any]:
         _check_number(config['train'][field], 0, f'config.train.{field}')
     _check_number(config['seed'], 0, 'config.seed')
     check_type(config['train']['watchdog'], float, 'config.train.watchdog')
+    check_type(config['train']['best_by'], str, 'config.train.best_by')
+    _check_keep_every(config['train']['keep_every'], config['train']['save_every'])
     _check_train(config['train'])
     guidance = config['sample']['guidance']
     if guidance is not None and not isinstance(guidance, Mapping):
@@ -69,7 +77,7 @@ def check(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _check_train(train):
     check_type(train['remat'], str | None, 'config.train.remat')
-    for field in ('max_skips', 'profile_at'):
+    for field in ('max_skips', 'profile_at', 'profile_steps'):
         if train[field] is not None:
             _check_number(train[field], 1, f'config.train.{field}')
     spike = check_type(train['spike'], float | None, 'config.train.spike')
@@ -88,6 +96,13 @@ def _check_names(given, wanted, where):
     missing = [name for name in wanted if name not in given]
     if missing:
         raise UserError(f'{where} has no {", ".join(missing)}')
+
+
+def _check_keep_every(keep_every, save_every):
+    if keep_every and (not save_every or keep_every % save_every):
+        near = [n * save_every for n in (keep_every // save_every, keep_every // save_every + 1)] if save_every else []
+        use = f'; use {" or ".join(str(n) for n in near if n)}' if near else ''
+        raise UserError(f'config.train.keep_every={keep_every} is no multiple of save_every={save_every}{use}')
 
 
 def _check_number(value, minimum, where):
