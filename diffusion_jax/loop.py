@@ -63,11 +63,8 @@ def fit(
         while len(pending) > until:
             k, metrics = pending.popleft()
             values = {name: float(value) for name, value in jax.device_get(metrics).items()}
-            skipped = {name: values.pop(name) for name in ('skipped',) if name in values}
-            if in_a_row := values.pop('skipped_in_a_row', 0):
-                _check_skips(k, values, in_a_row, max_skips)
-            else:
-                _check_finite(k, values)
+            skipped = {'skipped': values.pop('skipped')} if 'skipped' in values else {}
+            if _updated(k, values, values.pop('skipped_in_a_row', 0), max_skips):
                 window.append(values)
                 since_save.update(values, steps=1)
             if (every.log and k % every.log == 0) or k == steps:
@@ -101,18 +98,14 @@ def fit(
     return state
 
 
-def _check_finite(k, values):
-    if not all(np.isfinite(v) for v in values.values()):
-        raise _diverged(k, _shown(values))
-
-
-def _check_skips(k, values, in_a_row, max_skips):
+def _updated(k, values, in_a_row, max_skips):
+    """Whether this step made an update, if all is well with it."""
+    shown = ', '.join(f'{name}={value:.4g}' for name, value in values.items())
     if in_a_row > max_skips:
-        raise _diverged(k, f'{_shown(values)}, the last of {in_a_row:.0f} steps skipped in a row (train.max_skips)')
-
-
-def _shown(values):
-    return ', '.join(f'{name}={value:.4g}' for name, value in values.items())
+        raise _diverged(k, f'{shown}, the last of {in_a_row:.0f} steps skipped in a row (train.max_skips)')
+    if not in_a_row and not all(np.isfinite(v) for v in values.values()):
+        raise _diverged(k, shown)
+    return not in_a_row
 
 
 def _check_weights(k, params):

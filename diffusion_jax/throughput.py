@@ -2,10 +2,8 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
-
-import jax
 
 # Dense bfloat16 FLOP/s of one device, by the name that JAX has for it. TPUs: "peak compute per chip (bf16)" of
 # docs.cloud.google.com/tpu/docs/{v4,v5e,v5p,v6e}. GPUs: NVIDIA's data sheets, whose figures "with sparsity" are halved.
@@ -109,8 +107,11 @@ def once(cost: Cost) -> dict[str, float]:
     return {'compile_seconds': cost.compile_seconds} | ({} if cost.flops is None else {'step_flops': cost.flops})
 
 
-def memory(devices: Sequence[jax.Device]) -> dict[str, float]:
-    """Bytes in use, now and at most so far, on the fullest of these devices; empty where they do not say."""
-    stats = [found for device in devices if (found := device.memory_stats())]
+def memory(stats: Sequence[Mapping[str, int] | None]) -> dict[str, int]:
+    """Bytes in use, now and at most so far, on the fullest device, from the `memory_stats()` of each.
+
+    Empty where they do not say (None), as CPUs.
+    """
     names = {'memory_bytes': 'bytes_in_use', 'memory_peak_bytes': 'peak_bytes_in_use'}
-    return {ours: max(s[theirs] for s in stats) for ours, theirs in names.items() if stats and theirs in stats[0]}
+    known = [s for s in stats if s]
+    return {ours: max(s[theirs] for s in known) for ours, theirs in names.items() if known and theirs in known[0]}

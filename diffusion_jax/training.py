@@ -123,7 +123,7 @@ def _log(folder, start, settings, cost, mesh):
 
     def write(step, metrics, timing):
         found = throughput.figures(timing, cost, settings['batch_size'], local[0].device_kind, mesh.size)
-        log.write(step, {**metrics, **found, **throughput.memory(local), **next(begin, {})})
+        log.write(step, {**metrics, **found, **throughput.memory([d.memory_stats() for d in local]), **next(begin, {})})
 
     with Log(folder, start, settings['steps']) as log:
         yield write

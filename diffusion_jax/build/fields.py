@@ -117,7 +117,7 @@ def check(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _check_train(train):
     check_type(train['remat'], str | None, 'config.train.remat')
-    for field in ('max_skips', 'profile_at'):
+    for field in ('max_skips', 'profile_at', 'profile_steps'):
         if train[field] is not None:
             _check_number(train[field], 1, f'config.train.{field}')
     spike = check_type(train['spike'], float | None, 'config.train.spike')
