@@ -26,7 +26,7 @@ def check(workdir: Path, config: Mapping[str, Any], allow_change: bool) -> None:
             be created.
     """
     if (workdir / 'config.json').exists():
-        changed = _differences(load_config(workdir), _plain(config))
+        changed = differences(load_config(workdir), config)
         if changed and not allow_change:
             raise UserError(
                 f'{workdir} holds a run with another config (saved -> given):\n'
@@ -120,8 +120,9 @@ def _flat(tree, prefix=''):
     return {prefix[:-1]: tree}
 
 
-def _differences(saved, given):
-    a, b = _flat(saved), _flat(given)
+def differences(saved: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
+    """The fields in which two configs differ, one `name: saved -> given` each."""
+    a, b = _flat(saved), _flat(_plain(given))
     missing = '(none)'
     # A field that an older version did not have yet is None where it is not used.
     keys = [k for k in {**a, **b} if a.get(k) != b.get(k)]
