@@ -6,7 +6,7 @@ import importlib.metadata
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +18,23 @@ from diffusion_jax.errors import UserError, one_line
 _VERSIONS = ('diffusion_jax', 'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy')
 
 
-def check(workdir: Path, config: Mapping[str, Any], allow_change: bool) -> None:
+def check(
+    workdir: Path, config: Mapping[str, Any], allow_change: bool, complete: Callable[[dict], dict] = dict
+) -> None:
     """Checks that a folder can be the workdir of this run, and creates it. Writes nothing into it.
+
+    Args:
+        workdir: the folder.
+        config: resolved.
+        allow_change: of a config that is saved there.
+        complete: fills in what the saved config of an older version has not yet.
 
     Raises:
         UserError: if it holds a run of another config, showing the difference, unless `allow_change`; or if it cannot
             be created.
     """
     if (workdir / 'config.json').exists():
-        changed = differences(load_config(workdir), config)
+        changed = differences(complete(load_config(workdir)), config)
         if changed and not allow_change:
             raise UserError(
                 f'{workdir} holds a run with another config (saved -> given):\n'
@@ -68,7 +76,7 @@ def record(workdir: Path, config: Mapping[str, Any]) -> None:
     path = workdir / 'provenance.json'
     last = read_json(path, {})
     earlier = last.pop('earlier', [])
-    write_json(path, {**_provenance(), 'earlier': [*earlier, last] if last else []})
+    write_json(path, {**provenance(), 'earlier': [*earlier, last] if last else []})
 
 
 def load_config(workdir: Path) -> dict[str, Any]:
@@ -129,7 +137,8 @@ def differences(saved: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]
     return [f'{k}: {a.get(k, missing)} -> {b.get(k, missing)}' for k in keys]
 
 
-def _provenance():
+def provenance() -> dict[str, Any]:
+    """Command, commit (None outside of a repository), versions and devices of this process."""
     commit = subprocess.run(
         ['git', 'describe', '--always', '--dirty', '--abbrev=12'],
         cwd=Path(__file__).parent,

@@ -1,4 +1,4 @@
-"""A study that several processes work on: every trial is one process's at a time, and there are no more than asked for."""
+"""A study that several processes work on: a trial is one process's at a time, and no more are made than asked for."""
 
 import contextlib
 import socket

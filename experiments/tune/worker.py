@@ -62,7 +62,7 @@ def work(study: optuna.Study, folder: Path, trials: int, space: ModuleType, eval
 
 
 def of_training(config: Mapping[str, Any], folder: Path, measure: Measure) -> Evaluate:
-    """Trains a run with the overrides, measured every `train.sample_every` steps: what is worse than others is stopped."""
+    """Trains a run with the overrides, measured every `train.sample_every` steps; what is worse than others ends."""
 
     def evaluate(trial, overrides):
         changed = build.check(build.override(config, overrides))

@@ -1,0 +1,80 @@
+"""The command line of a paper's table."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from absl import flags
+
+from diffusion_jax import specs
+from diffusion_jax.errors import UserError, nearest
+from experiments.papers import report
+from experiments.papers.fill import Settings, fill
+from experiments.papers.scale import SCALES, Plan, Planner
+from experiments.papers.table import Table
+
+
+def define(paper: Table, planner: Planner) -> Callable[[], None]:
+    """Defines the flags, and returns the entry point of one experiment, which reads them."""
+    scale = flags.DEFINE_enum('scale', 'mini', SCALES, 'mini: minutes to an hour on 2 cores; paper: its own setting.')
+    folder = flags.DEFINE_string(
+        'workdir', None, 'Folder of the runs and of the table; where there is one run, its own.', required=True
+    )
+    num = flags.DEFINE_integer('num', None, "Samples a cell. Default: the scale's.", lower_bound=2)
+    seeds = flags.DEFINE_multi_integer('seed', [0], 'Seed of training and of sampling, once for every replicate.')
+    rows = flags.DEFINE_list('rows', None, 'Rows to fill. Default: all.')
+    columns = flags.DEFINE_list('columns', None, 'Columns to fill. Default: all.')
+    data_dir = flags.DEFINE_string('data_dir', None, 'Folder of tensorflow-datasets.')
+    features = flags.DEFINE_string('features', None, "e.g. inception:path=FILE. Default: each run's own eval.features.")
+    given = flags.DEFINE_multi_string('given', [], 'NAME=FOLDER: a finished run in place of one of the table.')
+
+    def main() -> None:
+        plan = planner(scale.value)
+        wanted = chosen(plan, paper, rows.value, columns.value)
+        settings = Settings(
+            Path(folder.value),
+            num.value or plan.num,
+            specs.parse_spec(features.value) if features.value else None,
+            data_dir.value,
+            finished(given.value, plan),
+        )
+        filled = fill(plan, wanted, seeds.value, settings, lambda text: print(text, flush=True))
+        command = ' '.join(['python', '-m', f'experiments.{paper.name}', *sys.argv[1:]])
+        path = report.write(paper, plan, filled, scale.value, seeds.value, settings.folder, command)
+        print(f'{report.claims(paper, filled, seeds.value)}\nwrote {path}')
+
+    return main
+
+
+def chosen(plan: Plan, paper: Table, rows: list[str] | None, columns: list[str] | None) -> list[tuple[str, str]]:
+    """The plan's cells of some rows and columns, in the paper's order.
+
+    Raises:
+        UserError: for a row or column that the table has not, or none that the plan fills.
+    """
+    for given, known, what in ((rows, paper.rows, 'row'), (columns, paper.columns, 'column')):
+        for name in given or ():
+            if name not in known:
+                raise UserError(f'--{what}s: there is no {what} {name!r}; {nearest(name, known)}')
+    wanted = [(r, c) for r in paper.rows for c in paper.columns if (r, c) in plan.cells]
+    wanted = [(r, c) for r, c in wanted if (rows is None or r in rows) and (columns is None or c in columns)]
+    if not wanted:
+        raise UserError('none of these cells is filled at this scale')
+    return wanted
+
+
+def finished(given: list[str], plan: Plan) -> dict[str, Path]:
+    """The finished runs that the command line names.
+
+    Raises:
+        UserError: for another form, or a name that the plan has not.
+    """
+    found = {}
+    for text in given:
+        name, equals, folder = text.partition('=')
+        if not equals:
+            raise UserError(f'--given={text}: the form is NAME=FOLDER')
+        if name not in plan.trainings:
+            raise UserError(f'--given: there is no run {name!r}; {nearest(name, plan.trainings)}')
+        found[name] = Path(folder)
+    return found
