@@ -14,7 +14,7 @@ from diffusion_jax.errors import UserError
 from experiments.launch import job as jobs
 from experiments.launch import places
 from tests import processes, tiny
-from tests.test_sweep import CONFIG, SWEEP, read_csv
+from tests.experiments.test_sweep import CONFIG, SWEEP, read_csv
 
 MAIN = 'experiments.launch.__main__'
 PYTHON = sys.executable
