@@ -9,6 +9,7 @@ import threading
 import time
 from types import SimpleNamespace
 
+import jax
 import pytest
 
 from diffusion_jax import runs
@@ -18,8 +19,8 @@ from tests import processes, tiny
 
 optuna = pytest.importorskip('optuna')
 
-from experiments.tune import report, worker
-from experiments.tune.study import claim, open_study
+from experiments.tune import report, worker  # noqa: E402
+from experiments.tune.study import claim, open_study  # noqa: E402
 
 FINISHED = ['COMPLETE', 'PRUNED', 'FAIL']
 SPACE = SimpleNamespace(space=lambda trial: {'x': trial.suggest_float('x', -1.0, 1.0)})
@@ -114,13 +115,17 @@ def trained(tmp_path_factory):
     folder, seen = tmp_path_factory.mktemp('points'), []
     config = tiny.points(steps=6)
     config['train'] |= {'sample_every': 2, 'save_every': 6}
-    train(config, folder, watch=lambda run: seen.append((run.step, run.params)))
+    train(config, folder, watch=lambda run: seen.append((run.step, jax.device_get(run.params))))
     return config, folder, seen
 
 
 def test_a_training_shows_itself_on_the_way(trained):
-    config, folder, seen = trained
+    _, folder, seen = trained
     assert [step for step, _ in seen] == [2, 4, 6]
+    before, last = seen[1][1], seen[2][1]
+    saved = runs.load(folder).params
+    assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), last, saved))
+    assert not jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), before, saved))
 
 
 def test_a_training_is_measured_on_the_way_and_pruned(trained, tmp_path):
@@ -205,10 +210,8 @@ def test_two_processes_one_of_them_killed(trained, tmp_path):
             time.sleep(0.1)
 
     wait_for(2)
-    children = subprocess.run(
-        ['pgrep', '-P', str(first.pid)], capture_output=True, text=True, check=True
-    ).stdout.split()
-    os.kill(int(children[0]), signal.SIGKILL)
+    child = subprocess.check_output(['pgrep', '-P', str(first.pid)], text=True).split()[0]
+    os.kill(int(child), signal.SIGKILL)
     wait_for(4)
     first.kill()
     first.wait()
@@ -219,4 +222,3 @@ def test_two_processes_one_of_them_killed(trained, tmp_path):
     assert all(trial.value == trial.params['n'] for trial in study.get_trials())
     best = min(trial.value for trial in study.get_trials())
     assert json.loads((folder / 'confirmed.json').read_text())[1][2] == [best + 0.007]
-    assert 'journal.log' in os.listdir(folder)

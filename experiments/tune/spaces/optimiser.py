@@ -1,6 +1,6 @@
 """The optimiser and the average of any run.
 
-python -m experiments.tune --config=configs/toy2d.py --space=experiments/tune/spaces/optimiser.py --workdir=runs/tuned
+python -m experiments.tune --config=configs/toy2d.py --space=experiments/tune/spaces/optimiser.py --workdir=runs/x
 """
 
 
