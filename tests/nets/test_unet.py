@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from diffusion_jax.nets import UNet, functional
-from tests.nets.cases import built
+from tests.nets.cases import built, randomised
 from tests.nets.from_diffusers import convert
 
 TINY = {'channels': 16, 'multipliers': (1, 2), 'blocks': 1, 'attention': (4,), 'out_channels': 3}
@@ -195,3 +195,35 @@ def test_attention_is_where_it_was_asked_for():
         'up_1_attention_1',
         'up_1_attention_2',
     ]
+
+
+def gradient(remat, x):
+    net = UNet(channels=8, multipliers=(1, 1), blocks=1, attention=(), out_channels=1, dropout=0.5, remat=remat)
+    init, apply = functional(net)
+    c = jnp.ones(len(x))
+    params = randomised(jax.eval_shape(init, jax.random.key(0), x, c))
+
+    def loss(params):
+        return jnp.mean(apply(params, x, c, None, jax.random.key(1)) ** 2)
+
+    return loss, params
+
+
+def test_blocks_computed_again_keep_less_and_give_the_same_gradient():
+    """Dropout included: the same key must mean the same mask the second time."""
+    x = jnp.asarray(np.random.default_rng(0).standard_normal((2, 8, 8, 1)), jnp.float32)
+    found, kept = {}, {}
+    for remat in (None, 'full', 'dots_saveable'):
+        loss, params = gradient(remat, x)
+        # What the backward pass is given of the forward one.
+        kept[remat] = count(jax.eval_shape(lambda p, loss=loss: jax.vjp(loss, p)[1], params)) - count(params)
+        found[remat] = jax.jit(jax.grad(loss))(params) if remat != 'dots_saveable' else None
+    assert kept['full'] < 0.4 * kept[None]
+    assert kept['full'] < kept['dots_saveable'] < kept[None]
+    scale = max(float(jnp.abs(g).max()) for g in jax.tree.leaves(found[None]))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5 * scale), found['full'], found[None])
+
+
+def test_an_unknown_policy():
+    with pytest.raises(ValueError, match="remat='ful' is unknown; it is one of full, dots_saveable"):
+        shapes(UNet(**TINY, remat='ful'), (1, 8, 8, 3))
