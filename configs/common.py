@@ -50,6 +50,8 @@ def ddpm() -> Any:
         'profile_steps': 3,
     }
     config.init_from = config_dict.placeholder(str)
+    config.init_step = 'newest'
+    config.init_partial = config_dict.placeholder(str)  # regular expression of the arrays to take, where they fit
     config.frozen = {'name': 'fixed'}
     config.mesh = {'data': -1, 'fsdp': 1}
     config.sample = {

@@ -1,6 +1,7 @@
 """Checkpoints of a run, by Orbax: asynchronous, sharded, the newest and best kept, the EMA readable on its own."""
 
 import contextlib
+import functools
 import json
 import logging
 import math
@@ -173,6 +174,49 @@ def restore_ema(workdir: Path, abstract: Params, which: str = 'newest', best_by:
     return found.content['ema'], found.step
 
 
+class Taken(NamedTuple):
+    """A part of another run's averaged parameters."""
+
+    params: Params  # None where nothing was taken
+    step: int
+    left: list[str]  # the names of what was not taken
+
+
+def restore_matching(
+    workdir: Path, abstract: Params, names: str, which: str = 'newest', best_by: str = 'loss'
+) -> Taken:
+    """Those of a run's averaged parameters that another model can use, by their names and shapes. Reads no others.
+
+    Args:
+        workdir: of the run.
+        abstract: shapes and shardings of the other model's parameters.
+        names: a regular expression of the whole name, such as `down_0/conv/kernel`.
+        which: as in `restore_ema`.
+        best_by: as in `restore_ema`.
+
+    Raises:
+        UserError: as `restore_ema`; if there are none.
+    """
+    name = functools.partial(jax.tree_util.keystr, simple=True, separator='/')
+    with _reader_of(workdir) as reader:
+
+        def read(step):
+            saved = jax.tree_util.tree_leaves_with_path(reader.metadata(step).item_metadata['ema'].tree)
+            shapes = {name(path): tuple(a.shape) for path, a in saved}
+            fits = lambda path, a: re.fullmatch(names, name(path)) and shapes.get(name(path)) == a.shape  # noqa: E731
+            wanted = jax.tree_util.tree_map_with_path(lambda path, a: a if fits(path, a) else None, abstract)
+            if not jax.tree.leaves(wanted):
+                raise UserError(f"no array of {workdir} whose name matches {names!r} has the shape of this one's")
+            left = [name(path) for path, a in jax.tree_util.tree_leaves_with_path(abstract) if not fits(path, a)]
+            return _read(reader, step, {'ema': wanted})['ema'], left
+
+        found = _first_readable(reader, _order(reader, workdir, which, best_by), read)
+    if found is None:
+        raise UserError(f'{workdir} holds no checkpoint yet: train first, or check the path')
+    params, left = found.content
+    return Taken(params, found.step, left)
+
+
 def _order(reader, workdir, which, best_by):
     """The steps to try, in this order."""
     steps = sorted(reader.all_steps(), reverse=True)
@@ -243,6 +287,8 @@ def _first_readable(reader: ocp.CheckpointManager, order: Sequence[int], read: C
         content, failed = None, False
         try:
             content = jax.block_until_ready(read(step))
+        except UserError:
+            raise
         except Exception as error:  # Orbax raises many types for damaged files
             logging.warning('checkpoint %d is unreadable (%s: %.200s)', step, type(error).__name__, one_line(error))
             failed = True

@@ -16,7 +16,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from diffusion_jax import build, checkpoint, sharding, specs, times, workdir
 from diffusion_jax.data.sources import Source
 from diffusion_jax.errors import UserError
-from diffusion_jax.evaluation import measure
+from diffusion_jax.evaluation import measure, report
+from diffusion_jax.generate import batches
 from diffusion_jax.types import Params
 
 
@@ -160,6 +161,49 @@ def _unknown(n):
     """Stands for a grid that does not exist: building it tells of it."""
 
 
+def held_out(run: Run) -> Source | None:
+    """The data that a run has not seen, if its config names any."""
+    split = run.config['eval']['held_out']
+    return build.build_source(run.config['data'], split) if split else None
+
+
+def reference_data(run: Run) -> Source:
+    """The data that a run's samples are compared with: its training data, unless the config says otherwise."""
+    return build.build_source(run.config['data'], run.config['eval']['reference'])
+
+
+def reference(run: Run, held_out: Source | None, features: Mapping[str, Any] | None = None) -> measure.Reference:
+    """`reference_data` in the run's own features or others (a spec).
+
+    Raises:
+        UserError: if the data or the features cannot be read.
+    """
+    data = reference_data(run)
+    made = build.build_features(features or run.config['eval']['features'], measure.values_of(data))
+    return measure.make_reference(data, made, held_out)
+
+
+def survey(run: Run, sampling: Sampling, num: int, reference: measure.Reference, seed: int = 0) -> report.Result:
+    """All distances of `num` samples, drawn and measured batch by batch.
+
+    Raises:
+        UserError: if the model yields NaN.
+    """
+    draw, params, trace, _ = sampling
+    size, classes, key = run.config['eval']['batch_size'], run.experiment.num_classes, jax.random.key(seed)
+    with progress_bar('sampling', num) as progress:
+        stream = batches(draw, params, key, num, size, run.mesh, classes, trace=trace)
+        return measure.survey(_counted(stream, progress), num, reference, (seed,))
+
+
+def _counted(stream, progress):
+    done = 0
+    for x in stream:
+        yield x
+        done += len(x)
+        progress(done)
+
+
 def bits_per_dim(
     run: Run, source: Source, num: int, seed: int = 0, method: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
@@ -183,16 +227,16 @@ def bits_per_dim(
 
     key = jax.random.key(seed)
     size = min(settings['batch_size'], len(x))
-    batches = []
+    done = []
     with progress_bar('bits/dim', len(x)) as progress:
         for i in range(0, len(x), size):
             # The last batch is filled up with its last row, so that one executable does for all.
             rows = np.minimum(np.arange(i, i + size), len(x) - 1)
             cond = None if labels is None else jnp.asarray(labels[rows])
             batch = jax.device_get(evaluate(run.params, jax.random.fold_in(key, i), x[rows], cond))
-            batches.append(jax.tree.map(lambda a, i=i: a[: len(x) - i], batch))
+            done.append(jax.tree.map(lambda a, i=i: a[: len(x) - i], batch))
             progress(min(i + size, len(x)))
-    terms = jax.tree.map(lambda *a: np.concatenate(a), *batches)
+    terms = jax.tree.map(lambda *a: np.concatenate(a), *done)
     return {
         'bits/dim': float(terms.total.mean()),
         'standard error': float(terms.total.std(ddof=1) / np.sqrt(len(x))) if len(x) > 1 else None,

@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import os
 import signal
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -44,9 +45,9 @@ def train(config: Mapping[str, Any], folder: Path, allow_config_change: bool = F
     train_step = make_train_step(experiment.loss, experiment.tx, experiment.ema, experiment.freezing, settings['parts'])
     key_init, key_train, key_sample = jax.random.split(jax.random.key(config['seed']), 3)
     fresh = init_state(experiment.init, experiment.tx, experiment.freezing, experiment.keeps_teacher)
-    shapes = jax.eval_shape(fresh, key_init, None if config['init_from'] is None else _network(experiment, mesh))
+    shapes = jax.eval_shape(fresh, key_init, _shapes(experiment.network_init, mesh) if config['teacher'] else None)
     _check_best_by(settings, train_step, shapes, key_train, experiment.source)
-    workdir.check(folder, config, allow_config_change)
+    workdir.check(folder, config, allow_config_change, _completed)
     shardings = sharding.of_state(mesh, shapes)
     create = jax.jit(fresh, out_shardings=shardings)
 
@@ -102,6 +103,13 @@ def _check_best_by(settings, train_step, shapes, key, source):
             raise UserError(f'config.train.best_by={name!r} is no metric of this run; {nearest(name, known)}')
 
 
+def _completed(saved):
+    try:
+        return build.check(saved)
+    except UserError:
+        return saved  # by a version with other fields, which the difference shall show
+
+
 def _keep(settings):
     return checkpoint.Keep(settings['keep'], settings['keep_every'], settings['keep_best'], settings['best_by'])
 
@@ -133,19 +141,33 @@ def _batches(source, config, start, mesh):
             yield sharding.put_batch(mesh, batch)
 
 
-def _network(experiment, mesh):
-    shapes = jax.eval_shape(experiment.network_init, jax.random.key(0))
+def _shapes(init, mesh):
+    shapes = jax.eval_shape(init, jax.random.key(0))
     return sharding.with_shardings(shapes, sharding.of_state(mesh, shapes))
 
 
 def _start(config, experiment, mesh):
-    """The averaged parameters of the run that this one starts from, None for none."""
+    """The averaged parameters of the run that this one starts from, or some of them; None for none."""
     if config['init_from'] is None:
         return None
+    folder, partial, which = Path(config['init_from']), config['init_partial'], config['init_step']
     try:
-        return checkpoint.restore_ema(Path(config['init_from']), _network(experiment, mesh))[0]
+        best_by = build.check(workdir.load_config(folder))['train']['best_by']
+        if partial is None:
+            return checkpoint.restore_ema(folder, _shapes(experiment.network_init, mesh), which, best_by)[0]
+        taken = checkpoint.restore_matching(folder, _shapes(experiment.init, mesh), partial, which, best_by)
+        if distributed.is_first():
+            print(_told(taken, folder), file=sys.stderr)
+        return taken.params
     except UserError as error:
         raise UserError(f'config.init_from: {error}') from error
+
+
+def _told(taken, folder):
+    num = len(jax.tree.leaves(taken.params))
+    names = ', '.join(taken.left[:8]) + (f' and {len(taken.left) - 8} more' if len(taken.left) > 8 else '')
+    left = f'; initialised from the seed: {names}' if taken.left else ''
+    return f'{num} of {num + len(taken.left)} arrays are from step {taken.step} of {folder}{left}'
 
 
 @contextlib.contextmanager

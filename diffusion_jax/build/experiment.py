@@ -69,6 +69,8 @@ def build(config: Mapping[str, Any]) -> Experiment:
     keeps_teacher = 'teacher' in wanted or bool(objective.get('ode_step'))
     if config['teacher']:
         context['teacher'] = build_teacher(config, context, net, source.levels)
+    elif keeps_teacher and config['init_partial'] is not None:
+        raise UserError('config.init_partial: this objective distils a teacher, which it needs whole: leave it out')
     elif keeps_teacher:
         raise UserError('config.objective distils a teacher: set --config.init_from=WORKDIR to the folder of its run')
 

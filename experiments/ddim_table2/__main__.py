@@ -1,4 +1,7 @@
-"""DDIM's Table 2: python -m experiments.ddim_table2 --scale=mini --workdir=runs/mnist."""
+"""DDIM's Table 2, of a trained model; trains it first in a folder without one.
+
+python -m experiments.ddim_table2 --scale=mini --workdir=runs/mnist --data_dir=DIR
+"""
 
 from diffusion_jax import cli
 from experiments.ddim_table2 import analyse, sweep

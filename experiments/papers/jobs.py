@@ -42,6 +42,7 @@ class Job(NamedTuple):
 
     label: str
     measure: Callable[[runs.Run, Bench], Measured]
+    spec: Mapping[str, Any] = {}  # what it changes in the run's `sample` section
 
 
 def samples(sampler: Mapping[str, Any], grid: Mapping[str, Any]) -> Job:
@@ -50,14 +51,15 @@ def samples(sampler: Mapping[str, Any], grid: Mapping[str, Any]) -> Job:
     Every job starts from the same noises for the same seed.
     """
 
+    spec = {'sampler': dict(sampler), 'times': dict(grid)}
+
     def do(run: runs.Run, bench: Bench) -> Measured:
-        spec = {**run.config['sample'], 'sampler': dict(sampler), 'times': dict(grid)}
-        draw, params, trace, _ = runs.sampling(run, spec)
+        draw, params, trace, _ = runs.sampling(run, {**run.config['sample'], **spec})
         key, size = jax.random.key(bench.seed), run.config['eval']['batch_size']
         x = generate(draw, params, key, bench.num, size, run.mesh, run.experiment.num_classes, trace=trace)
         return of_samples(x, bench)
 
-    return Job(f'{runs.name_of(sampler)}_{runs.name_of(grid)}', do)
+    return Job(f'{runs.name_of(sampler)}_{runs.name_of(grid)}', do, spec)
 
 
 def of_samples(x: np.ndarray, bench: Bench) -> Measured:

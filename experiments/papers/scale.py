@@ -47,7 +47,7 @@ def config_of(training: Training, seed: int = 0, start: Path | None = None, data
         UserError: for an override that names no section, or a config that `build.check` refuses.
     """
     path, _, argument = training.config.partition(':')
-    module = importlib.import_module(f'configs.{Path(path).stem}')
+    module = importlib.import_module('.'.join(Path(path).with_suffix('').parts))
     config = module.get_config(argument) if argument else module.get_config()
     config.seed = seed
     if data_dir is not None and 'dir' in config.data:

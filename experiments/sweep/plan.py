@@ -1,0 +1,144 @@
+"""A sweep file and a config made into jobs: which runs there are, and where each lies."""
+
+import hashlib
+import importlib.util
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from diffusion_jax import build, workdir
+from diffusion_jax.errors import UserError
+from experiments.sweep.measured import Measured, evaluated
+from experiments.sweep.space import Overrides
+
+_NAME = 60  # characters of a folder's name that tell of its overrides
+
+
+class Job(NamedTuple):
+    """One run of a sweep."""
+
+    index: int
+    overrides: Overrides
+    config: dict[str, Any]  # resolved
+    folder: Path
+
+
+class Sweep(NamedTuple):
+    """What a sweep file holds."""
+
+    overrides: list[Overrides]  # each once
+    measure: Callable[[Path], Measured]
+    config: str | None
+
+
+def load_file(path: str) -> ModuleType:
+    """A Python file as a module.
+
+    Raises:
+        UserError: if there is no such file.
+    """
+    if not Path(path).is_file():
+        raise UserError(f'there is no file {path}')
+    spec = importlib.util.spec_from_file_location(Path(path).stem, path)
+    if spec is None or spec.loader is None:
+        raise UserError(f'{path} is no Python file')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def load_sweep(path: str) -> Sweep:
+    """A sweep file; of runs that are the same only the first stays.
+
+    Raises:
+        UserError: if there is no such file, or it has no `sweep()`, or that gives no runs.
+    """
+    module = load_file(path)
+    if not hasattr(module, 'sweep'):
+        raise UserError(f'{path} has no function sweep()')
+    overrides = list({_hash(o): o for o in map(_plain, module.sweep())}.values())
+    if not overrides:
+        raise UserError(f'sweep() of {path} gives no runs')
+    return Sweep(overrides, getattr(module, 'measure', evaluated), getattr(module, 'CONFIG', None))
+
+
+def load_config(path: str | None, sweep: str) -> Any:
+    """The config of a file's `get_config`, named as `FILE` or `FILE:ARG`.
+
+    Raises:
+        UserError: if there is none.
+    """
+    if path is None:
+        raise UserError(f'set --config, or CONFIG in {sweep}')
+    file, colon, arg = path.partition(':')
+    get_config = load_file(file).get_config
+    return get_config(arg) if colon else get_config()
+
+
+def jobs(config: Mapping[str, Any], overrides: Iterable[Overrides], folder: Path) -> list[Job]:
+    """The runs of a sweep in `folder`. A run keeps its folder when others come before it; nothing is written.
+
+    Raises:
+        UserError: for an unknown field.
+    """
+    there = {path.name.rpartition('-')[2]: path for path in folder.glob('[0-9]*-*')}
+    planned = []
+    for i, changes in enumerate(overrides):
+        name = f'{i:03d}-{_readable(changes)}-{_hash(changes)}'
+        try:
+            changed = build.check(build.override(config, changes))
+        except UserError as error:
+            raise UserError(f'run {i} of the sweep: {error}') from error
+        planned.append(Job(i, changes, changed, there.get(_hash(changes), folder / name)))
+    return planned
+
+
+def check_folder(job: Job) -> None:
+    """Refuses a folder that holds a run of another config.
+
+    Raises:
+        UserError: naming the first field that differs.
+    """
+    if (job.folder / 'config.json').exists():
+        changed = workdir.differences(workdir.load_config(job.folder), build.with_teacher(job.config, job.folder))
+        if changed:
+            raise UserError(f'{job.folder} holds a run of another config ({changed[0]}): use another --workdir')
+
+
+def check_build(job: Job) -> None:
+    """Builds all of a run but its data, so that what cannot be built is told before anything runs.
+
+    Raises:
+        UserError: for anything that cannot be built.
+    """
+    try:
+        config = build.with_teacher(job.config, job.folder)
+        experiment = build.build({**config, 'data': build.undecoded(config['data'])})
+        build.build_draw(experiment, config['sample'])
+    except UserError as error:
+        raise UserError(f'run {job.index} of the sweep: {error}') from error
+
+
+def label(value: Any) -> str:
+    """A value of an override in few characters: of a spec its name and arguments."""
+    if isinstance(value, Mapping):
+        rest = ','.join(f'{k}={label(v)}' for k, v in value.items() if k != 'name')
+        return f'{value.get("name", "")}({rest})' if rest else str(value.get('name', ''))
+    return f'{value:.6g}' if isinstance(value, float) else str(value)
+
+
+def _plain(overrides: Overrides) -> Overrides:
+    """The same as JSON has it, whatever NumPy or ml_collections had to do with it."""
+    return json.loads(json.dumps(overrides, default=lambda a: a.to_dict() if hasattr(a, 'to_dict') else a.tolist()))
+
+
+def _hash(overrides: Overrides) -> str:
+    return hashlib.sha256(json.dumps(overrides, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def _readable(overrides: Overrides) -> str:
+    text = ','.join(f'{field.rpartition(".")[2]}={label(value)}' for field, value in overrides.items())
+    return re.sub(r'[^\w.,=+-]+', '_', text)[:_NAME].rstrip('_') or 'base'
