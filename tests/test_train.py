@@ -11,9 +11,10 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import optax
 import pytest
 
-from diffusion_jax import checkpoint, runs, training
+from diffusion_jax import checkpoint, runs, spikes, training
 from diffusion_jax.data import pipeline
 from diffusion_jax.errors import Interrupted, UserError
 from diffusion_jax.training import train
@@ -271,6 +272,24 @@ def test_a_run_that_skips_bad_updates_resumes_exactly(tmp_path, monkeypatch):
     assert metrics(tmp_path / 'cut') == metrics(tmp_path / 'whole')
     logged = [json.loads(line)['skipped'] for line in (tmp_path / 'whole' / 'metrics.jsonl').read_text().splitlines()]
     assert logged == [0, 2, 4, 4]
+
+
+def test_a_run_begins_and_ends_to_skip(tmp_path, monkeypatch):
+    """Turned on where a run diverged, and off again; the counts begin anew, the optimiser goes on."""
+    train(tiny.points(steps=15), tmp_path / 'plain')
+    plant_nan(monkeypatch, 15)
+    with pytest.raises(UserError, match=r'^step 16: .*loss=nan.* set optim.clip or train.max_skips; go on'):
+        train(tiny.points(steps=20), tmp_path / 'plain', allow_config_change=True)
+    on = train(tiny.points(steps=20, max_skips=2), tmp_path / 'plain', allow_config_change=True)
+    assert int(spikes.counts(on.opt_state)['skipped']) == 1
+    assert int(optax.tree.get(spikes.bare(on.opt_state), 'count', filtering=is_adams)) == 19
+    off = train(tiny.points(steps=21), tmp_path / 'plain', allow_config_change=True)
+    assert int(optax.tree.get(off.opt_state, 'count', filtering=is_adams)) == 20
+    assert spikes.counts(off.opt_state) == {}
+
+
+def is_adams(path, _):
+    return any('ScaleByAdamState' in str(p) for p in path)
 
 
 def test_too_many_bad_batches_in_a_row_end_the_run(tmp_path, monkeypatch):
