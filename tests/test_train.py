@@ -143,6 +143,13 @@ def test_a_refused_resume_leaves_the_saved_config_alone(tmp_path):
     assert int(train(config, tmp_path).step) == 5
 
 
+def test_a_trace_is_no_change_of_a_run(tmp_path):
+    train(tiny.points(steps=4), tmp_path)
+    train(tiny.points(steps=4, profile_at=2, profile_steps=1), tmp_path)
+    with pytest.raises(UserError, match='holds a run with another config'):
+        train(tiny.points(steps=4, max_skips=2), tmp_path)
+
+
 def environment():
     return {**os.environ, 'PYTHONPATH': str(ROOT), 'XLA_FLAGS': '', 'PYTHONUNBUFFERED': '1'}
 
