@@ -8,7 +8,6 @@ import math
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -17,9 +16,10 @@ import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 from orbax.checkpoint import checkpoint_managers as policies
 
-from diffusion_jax import distributed
+from diffusion_jax import distributed, paths
 from diffusion_jax.digest import digests
 from diffusion_jax.errors import UserError, nearest, one_line
+from diffusion_jax.paths import AnyPath
 from diffusion_jax.state import TrainState
 from diffusion_jax.types import Params
 
@@ -33,9 +33,9 @@ class Keep(NamedTuple):
     best_by: str = 'loss'
 
 
-def open_manager(workdir: Path, keep: Keep = Keep()) -> ocp.CheckpointManager:  # noqa: B008
+def open_manager(workdir: AnyPath, keep: Keep = Keep()) -> ocp.CheckpointManager:  # noqa: B008
     """The manager of `workdir/checkpoints`, for the one run that writes there; all its processes take part."""
-    directory = workdir.absolute() / 'checkpoints'
+    directory = paths.absolute(workdir) / 'checkpoints'
     policy = [policies.LatestN(keep.newest), _Best(directory, keep, {})]
     policy += [policies.EveryNSteps(keep.every)] if keep.every else []
     options = ocp.CheckpointManagerOptions(
@@ -50,7 +50,7 @@ class _Best(NamedTuple):
     Orbax keeps metrics in a file of its own, and a single damaged one of these stops it from opening the others.
     """
 
-    directory: Path
+    directory: AnyPath
     keep: Keep
     known: dict[int, float]
 
@@ -138,7 +138,7 @@ def restore(manager: ocp.CheckpointManager, abstract: TrainState) -> TrainState 
     An unreadable step is moved aside, so that the run can save that step again, with a warning that names it.
     """
     items = {'train': abstract._replace(ema=None), 'ema': abstract.ema}
-    with _reader(Path(manager.directory)) as reader:
+    with _reader(manager.directory) as reader:
         order = sorted(reader.all_steps(), reverse=True)
         found = _first_readable(reader, order, lambda step: _read(reader, step, items))
     if found is None:
@@ -147,13 +147,13 @@ def restore(manager: ocp.CheckpointManager, abstract: TrainState) -> TrainState 
         # Only beside a readable step is an unreadable one surely damaged; all of them may be another model's.
         if distributed.is_first():
             for step in found.unreadable:
-                _move_aside(Path(manager.directory) / str(step))
+                _move_aside(manager.directory / str(step))
         distributed.together('moved aside')
         manager.reload()
     return found.content['train']._replace(ema=found.content['ema'])
 
 
-def restore_ema(workdir: Path, abstract: Params, which: str = 'newest', best_by: str = 'loss') -> tuple[Params, int]:
+def restore_ema(workdir: AnyPath, abstract: Params, which: str = 'newest', best_by: str = 'loss') -> tuple[Params, int]:
     """The averaged parameters of a run's checkpoint, and its step. Reads nothing else and changes nothing.
 
     Args:
@@ -183,7 +183,7 @@ class Taken(NamedTuple):
 
 
 def restore_matching(
-    workdir: Path, abstract: Params, names: str, which: str = 'newest', best_by: str = 'loss'
+    workdir: AnyPath, abstract: Params, names: str, which: str = 'newest', best_by: str = 'loss'
 ) -> Taken:
     """Those of a run's averaged parameters that another model can use, by their names and shapes. Reads no others.
 
@@ -237,12 +237,12 @@ def _order(reader, workdir, which, best_by):
 def _reader_of(workdir):
     if not (workdir / 'checkpoints').is_dir():
         raise UserError(f'{workdir} holds no checkpoint: train first, or check the path')
-    with _reader(workdir.absolute() / 'checkpoints') as reader:
+    with _reader(paths.absolute(workdir) / 'checkpoints') as reader:
         yield reader
 
 
 @contextlib.contextmanager
-def _reader(directory: Path) -> Iterator[ocp.CheckpointManager]:
+def _reader(directory: AnyPath) -> Iterator[ocp.CheckpointManager]:
     """A manager that leaves everything as it is: a training that is still running may be saving there just now."""
     # Every process by itself, without barriers: one that fails to read its part would leave the others in them.
     me = jax.process_index()

@@ -52,6 +52,7 @@ FREE: dict[str, set[str]] = {
     'nets': set(),
     'sharding': set(),
     'distributed': set(),
+    'paths': set(),
     'watchdog': set(),
     'data': set(),
     'interop': {'nets'},
