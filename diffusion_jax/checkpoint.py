@@ -207,14 +207,14 @@ def restore_matching(
             wanted = jax.tree_util.tree_map_with_path(lambda path, a: a if fits(path, a) else None, abstract)
             if not jax.tree.leaves(wanted):
                 raise UserError(f"no array of {workdir} whose name matches {names!r} has the shape of this one's")
-            left = [name(path) for path, a in jax.tree_util.tree_leaves_with_path(abstract) if not fits(path, a)]
-            return _read(reader, step, {'ema': wanted})['ema'], left
+            return _read(reader, step, {'ema': wanted})
 
         found = _first_readable(reader, _order(reader, workdir, which, best_by), read)
     if found is None:
         raise UserError(f'{workdir} holds no checkpoint yet: train first, or check the path')
-    params, left = found.content
-    return Taken(params, found.step, left)
+    params = found.content['ema']
+    all_names, taken = ([name(path) for path, _ in jax.tree_util.tree_leaves_with_path(t)] for t in (abstract, params))
+    return Taken(params, found.step, [n for n in all_names if n not in taken])
 
 
 def _order(reader, workdir, which, best_by):
@@ -259,24 +259,17 @@ def _reader(directory: AnyPath) -> Iterator[ocp.CheckpointManager]:
 
 def _read(reader, step, items):
     """Items of a checkpoint, on the shardings of the shapes given, where None stands for what is not wanted."""
-    saved = _metadata(reader.directory, step).get('digests', {})
     args = {
         name: ocp.args.PyTreeRestore(
             item, restore_args=ocp.checkpoint_utils.construct_restore_args(item), partial_restore=name == 'ema'
         )
         for name, item in items.items()
     }
-    content = dict(reader.restore(step, args=ocp.args.Composite(**args)).items())
-    for name in items:
-        found, wanted = digests(content[name]), saved.get(name, {})
-        changed = [path for path, digest in found.items() if wanted.get(path, digest) != digest]
-        if changed:
-            raise ValueError(f'{len(changed)} of its arrays are not those that were saved, the first {changed[0]}')
-    return content
+    return dict(reader.restore(step, args=ocp.args.Composite(**args)).items())
 
 
 class _Found(NamedTuple):
-    content: Any
+    content: dict[str, Any]
     step: int
     unreadable: list[int]
 
@@ -284,22 +277,32 @@ class _Found(NamedTuple):
 def _first_readable(reader: ocp.CheckpointManager, order: Sequence[int], read: Callable) -> _Found | None:
     unreadable = []
     for step in order:
-        content, failed = None, False
+        content, saved, trouble = {}, {}, ''
         try:
+            saved = _metadata(reader.directory, step).get('digests', {})
             content = jax.block_until_ready(read(step))
         except UserError:
             raise
         except Exception as error:  # Orbax raises many types for damaged files
-            logging.warning('checkpoint %d is unreadable (%s: %.200s)', step, type(error).__name__, one_line(error))
-            failed = True
-        if _on_any(failed):
-            unreadable.append(step)
-            continue
-        return _Found(content, step, unreadable)
+            trouble = f'{type(error).__name__}: {one_line(error):.200}'
+        # Digests are sums over all processes: only where none has failed do they all take part.
+        if not _on_any(bool(trouble)):
+            trouble = _changed(content, saved)
+            if not trouble:
+                return _Found(content, step, unreadable)
+        logging.warning('checkpoint %d is unreadable (%s)', step, trouble or 'by another process')
+        unreadable.append(step)
     if unreadable:
         where = reader.directory
         raise UserError(f"none of the checkpoints {unreadable} in {where} can be read, or they are another model's")
     return None
+
+
+def _changed(content, saved):
+    """What to say of arrays that are not those that were saved; nothing if they all are."""
+    found = {name: digests(item) for name, item in content.items()}
+    changed = [path for name in found for path, d in found[name].items() if saved.get(name, {}).get(path, d) != d]
+    return f'{len(changed)} of its arrays are not those that were saved, the first {changed[0]}' if changed else ''
 
 
 def _on_any(failed):

@@ -100,6 +100,7 @@ def test_a_folder_that_cannot_be_written_to(start, tmp_path, monkeypatch):
     def refuse(self, *args, **kwargs):
         raise OSError(30, 'Read-only file system')
 
+    jax.devices()  # its first call reads files
     monkeypatch.setattr(Path, 'mkdir', refuse)
     monkeypatch.setattr(Path, 'open', refuse)
     with pytest.raises(UserError) as error:

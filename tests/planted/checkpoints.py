@@ -8,7 +8,7 @@ PARTIAL, PATHS = 'tests/test_partial.py::', 'tests/test_paths.py::'
 KEPT = CHECKPOINT + 'test_the_best_and_every_few_steps_are_kept_over_restarts'
 
 MUTANTS = tuple(Mutant(*row) for row in [
-    ('checkpoint: nothing compared', 'checkpoint.py', 'if wanted.get(path, digest) != digest', 'if False',
+    ('checkpoint: nothing compared', 'checkpoint.py', 'if saved.get(name, {}).get(path, d) != d', 'if False',
      CHECKPOINT + 'test_a_flipped_bit_anywhere_is_found_or_does_no_harm'),
     ('checkpoint: the worst is kept', 'checkpoint.py', 'return -value if math', 'return value if math', KEPT),
     ('checkpoint: NaN is best', 'checkpoint.py', 'isfinite(value) else -math.inf', 'isfinite(value) else 1e9', KEPT),
@@ -18,8 +18,8 @@ MUTANTS = tuple(Mutant(*row) for row in [
      '[]', KEPT),
     ('checkpoint: best is newest', 'checkpoint.py', "if not steps or which == 'newest':", 'if not which.isdigit():',
      CHECKPOINT + "test_which_is_read[('best',)-20]"),
-    ('checkpoint: a reader moves things', 'checkpoint.py', '            unreadable.append(step)\n',
-     '            unreadable.append(step)\n            _move_aside(reader.directory / str(step))\n',
+    ('checkpoint: a reader moves things', 'checkpoint.py', '        unreadable.append(step)\n',
+     '        unreadable.append(step)\n        _move_aside(reader.directory / str(step))\n',
      CHECKPOINT + 'test_the_ema_alone'),
     ('checkpoint: means since the start', 'loop.py', '            since_save.clear()\n', '',
      LOOP + 'test_saves_draws_and_logs_at_their_steps'),
