@@ -1,7 +1,6 @@
 """What is measured of a trained run: distances of its samples, its bits/dim, its reconstructions."""
 
 import dataclasses
-import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -55,8 +54,8 @@ def samples(sampler: Mapping[str, Any], grid: Mapping[str, Any]) -> Job:
 
     def do(run: runs.Run, bench: Bench) -> Measured:
         draw, params, trace, _ = runs.sampling(run, {**run.config['sample'], **spec})
-        key, size = jax.random.key(bench.seed), run.config['eval']['batch_size']
-        x = generate(draw, params, key, bench.num, size, run.mesh, run.experiment.num_classes, trace=trace)
+        key, size, classes = jax.random.key(bench.seed), run.config['eval']['batch_size'], run.experiment.num_classes
+        x = generate(draw, params, key, bench.num, size, run.mesh, classes, trace=trace)
         return of_samples(x, bench)
 
     return Job(f'{runs.name_of(sampler)}_{runs.name_of(grid)}', do, spec)
@@ -110,9 +109,3 @@ def reconstruction(grid: Mapping[str, Any]) -> Job:
         return Measured({'error': error}, {'error': 'mean square error per dimension'}, protocol, y[:SHOWN])
 
     return Job(f'reconstruction_{runs.name_of(grid)}', do)
-
-
-def timed(work: Callable[[], Any]) -> tuple[Any, float]:
-    """A result, and the CPU seconds that it took: other jobs on the machine do not count."""
-    start = time.process_time()
-    return work(), time.process_time() - start

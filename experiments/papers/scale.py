@@ -44,7 +44,7 @@ def config_of(training: Training, seed: int = 0, start: Path | None = None, data
     """The resolved config of a run.
 
     Raises:
-        UserError: for an override that names no section, or a config that `build.check` refuses.
+        UserError: for an override of an unknown field, or a config that `build.check` refuses.
     """
     path, _, argument = training.config.partition(':')
     module = importlib.import_module('.'.join(Path(path).with_suffix('').parts))
@@ -54,15 +54,4 @@ def config_of(training: Training, seed: int = 0, start: Path | None = None, data
         config.data.dir = data_dir
     if start is not None:
         config.init_from = str(start)
-    for field, value in training.overrides.items():
-        *sections, name = field.split('.')
-        node = config
-        for section in sections:
-            node = node[section]
-        node[name] = value
-    return build.resolve(config)
-
-
-def folder_of(plan: Plan, folder: Path, name: str, seed: int) -> Path:
-    """Where a run of the plan lives."""
-    return folder if len(plan.trainings) == 1 else folder / f'seed_{seed}' / name
+    return build.check(build.override(build.resolve(config), training.overrides))

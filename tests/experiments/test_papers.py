@@ -11,7 +11,8 @@ from diffusion_jax import build, nets, runs
 from diffusion_jax.errors import UserError
 from diffusion_jax.training import train
 from experiments.papers import command, few, report, scale, table
-from experiments.papers.fill import Entry, Filled, Settings, fill, needed
+from experiments.papers.fill import Entry, Filled, fill
+from experiments.papers.trained import Settings, needed, waves
 from tests import tiny
 
 NAMES = (
@@ -179,6 +180,7 @@ def test_only_the_runs_of_the_wanted_cells_are_trained():
     plan = plan_of('cm_table', 'mini')
     assert needed(plan, [('PD', '2')]) == ['edm', 'pd_4', 'pd_2']
     assert needed(plan, [('CT', '1')]) == ['ct']
+    assert waves(plan, needed(plan, plan.cells)) == [['edm', 'ct'], ['cd', 'pd_4'], ['pd_2'], ['pd_1']]
 
 
 PLAN = scale.Plan(
