@@ -18,7 +18,7 @@ from tests.planted import MUTANTS, Mutant
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = 'diffusion_jax'
-TREE = (PACKAGE, 'configs', 'tests', 'pyproject.toml')
+TREE = (PACKAGE, 'configs', 'experiments', 'tests', 'pyproject.toml')
 
 
 def misplaced(root: Path = ROOT) -> list[str]:

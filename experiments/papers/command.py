@@ -10,7 +10,7 @@ from diffusion_jax import specs
 from diffusion_jax.errors import UserError, nearest
 from experiments.papers import report
 from experiments.papers.fill import fill
-from experiments.papers.scale import SCALES, Plan, Planner
+from experiments.papers.scale import SCALES, Files, Plan, Planner
 from experiments.papers.table import Table
 from experiments.papers.trained import Settings, ensure, ensure_all, needed
 
@@ -26,6 +26,7 @@ def define(paper: Table, planner: Planner) -> Callable[[], None]:
     rows = flags.DEFINE_list('rows', None, 'Rows to fill. Default: all.')
     columns = flags.DEFINE_list('columns', None, 'Columns to fill. Default: all.')
     data_dir = flags.DEFINE_string('data_dir', None, 'Folder of tensorflow-datasets.')
+    lpips = flags.DEFINE_list('lpips', None, 'VGG16.pth,LIN.pth: the two files of LPIPS, see configs/cifar10_cd.py.')
     features = flags.DEFINE_string('features', None, "e.g. inception:path=FILE. Default: each run's own eval.features.")
     given = flags.DEFINE_multi_string('given', [], 'NAME=FOLDER: a finished run in place of one of the table.')
     workers = flags.DEFINE_integer(
@@ -35,12 +36,14 @@ def define(paper: Table, planner: Planner) -> Callable[[], None]:
 
     def main() -> None:
         plan = planner(scale.value)
+        if lpips.value is not None and len(lpips.value) != 2:
+            raise UserError('--lpips: the form is VGG16.pth,LIN.pth')
         wanted = chosen(plan, paper, rows.value, columns.value)
         settings = Settings(
             Path(folder.value),
             num.value or plan.num,
             specs.parse_spec(features.value) if features.value else None,
-            data_dir.value,
+            Files(data_dir.value, *(lpips.value or (None, None))),
             finished(given.value, plan),
         )
         if alone.value:

@@ -19,6 +19,14 @@ class Training(NamedTuple):
     start: str | None = None  # name of the run that it starts from
 
 
+class Files(NamedTuple):
+    """What a run reads that is the user's."""
+
+    data_dir: str | None = None
+    vgg: str | None = None  # LPIPS's two
+    lin: str | None = None
+
+
 class Cell(NamedTuple):
     """Where a number comes from."""
 
@@ -40,7 +48,7 @@ class Plan(NamedTuple):
 Planner = Callable[[str], Plan]  # scale -> plan
 
 
-def config_of(training: Training, seed: int = 0, start: Path | None = None, data_dir: str | None = None) -> dict:
+def config_of(training: Training, seed: int, start: Path | None, files: Files) -> dict[str, Any]:
     """The resolved config of a run.
 
     Raises:
@@ -50,8 +58,10 @@ def config_of(training: Training, seed: int = 0, start: Path | None = None, data
     module = importlib.import_module('.'.join(Path(path).with_suffix('').parts))
     config = module.get_config(argument) if argument else module.get_config()
     config.seed = seed
-    if data_dir is not None and 'dir' in config.data:
-        config.data.dir = data_dir
+    if files.data_dir is not None and 'dir' in config.data:
+        config.data.dir = files.data_dir
+    if config.objective.get('distance', {}).get('name') == 'lpips':
+        config.objective.distance.update(vgg=files.vgg, lin=files.lin)
     if start is not None:
         config.init_from = str(start)
     return build.check(build.override(build.resolve(config), training.overrides))

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from diffusion_jax import workdir
 from diffusion_jax.errors import Diverged, Interrupted, UserError
 from diffusion_jax.training import train
-from experiments.papers.scale import Plan, config_of
+from experiments.papers.scale import Files, Plan, config_of
 from experiments.sweep import pool
 
 
@@ -18,7 +18,7 @@ class Settings(NamedTuple):
     folder: Path
     num: int  # samples a cell
     features: Mapping[str, Any] | None  # None: each run's own `eval.features`
-    data_dir: str | None
+    files: Files
     given: Mapping[str, Path]  # finished runs in place of the plan's, by name
 
 
@@ -57,7 +57,7 @@ def ensure(plan: Plan, name: str, seed: int, settings: Settings, say: Callable[[
     if state.done or name in settings.given:
         return state
     start = folder_of(plan, settings, training.start, seed) if training.start else None
-    config = config_of(training, seed, start, settings.data_dir)
+    config = config_of(training, seed, start, settings.files)
     say(f'training {name}, seed {seed}: {training.config} in {folder}')
     begun, reason = time.process_time(), None
     try:

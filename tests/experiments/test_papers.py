@@ -80,9 +80,12 @@ def test_every_run_of_every_sweep_builds(name, s, tmp_path):
     paper = paper_of(name)
     for run, training in plan.trainings.items():
         start = None if training.start is None else tmp_path / training.start
-        config = scale.config_of(training, seed=3, start=start, data_dir='DIR')
+        config = scale.config_of(training, 3, start, scale.Files('DIR', 'VGG', 'LIN'))
         assert config['seed'] == 3
         json.dumps(config)
+        distance = config['objective'].get('distance', {})
+        assert distance.get('name') != 'lpips' or (distance['vgg'], distance['lin']) == ('VGG', 'LIN')
+        assert config['data'].get('dir', 'DIR') == 'DIR'
         build_net(config['net'])
         points = cheap(config)
         if start:
@@ -149,6 +152,8 @@ def test_claims_are_judged_seed_by_seed():
     assert lines[2] == '| a falls | holds | does not hold (1 of 2 seeds) |'
     assert lines[3] == '| b is worst | holds | does not hold (0 of 1 seeds) |'
     assert lines[4] == '| c is best | not measured | not measured |'
+    none = report.claims(PAPER, FILLED, (2,)).splitlines()
+    assert none[2] == '| a falls | holds | not measured |'
 
 
 def test_numbers_are_compared_under_one_protocol_alone():
@@ -198,7 +203,7 @@ PLAN = scale.Plan(
 
 @pytest.mark.slow
 def test_runs_are_trained_once_and_a_diverged_one_is_unstable(tmp_path):
-    said, settings = [], Settings(tmp_path, 100, None, None, {})
+    said, settings = [], Settings(tmp_path, 100, None, scale.Files(), {})
     first = fill(PLAN, PLAN.cells, (0, 1), settings, said.append)
     assert [text.split(':')[0] for text in said if text.startswith('training')] == [
         f'training {name}, seed {seed}' for seed in (0, 1) for name in ('edm', 'cd', 'wild')
