@@ -24,7 +24,6 @@ class Entry(NamedTuple):
     value: float
     metric: str
     protocol: dict[str, Any]
-    seconds: float  # of CPU, for its job
     shown: np.ndarray
 
 
@@ -33,6 +32,7 @@ class Filled(NamedTuple):
 
     entries: dict[tuple[str, str], dict[int, Entry]]  # (row, column) -> seed -> entry
     minutes: dict[str, float]  # of CPU, for training each run, over all seeds; nothing for finished ones
+    seconds: dict[tuple[str, str, int], float]  # of CPU, for each job on each run
     floors: dict[str, Entry]  # held-out data in place of samples, by data set
     folders: dict[tuple[str, int], Path]  # of every run
 
@@ -46,7 +46,7 @@ def fill(
 ) -> Filled:
     """Every wanted cell for every seed, of training and of sampling. Run again, it goes on where it stopped."""
     cells = list(cells)
-    filled, bench_of = Filled({}, {}, {}, {}), _benches(settings)
+    filled, bench_of = Filled({}, {}, {}, {}, {}), _benches(settings)
     for seed in seeds:
         for name in needed(plan, cells):
             filled.folders[name, seed] = folder_of(plan, settings, name, seed)
@@ -55,18 +55,21 @@ def fill(
             bench = None if run is None else bench_of(run, seed)
             if bench is not None and any(plan.cells[cell].value == 'frechet' for cell in mine):
                 _add_floor(filled, bench)
-            measured: dict[str, tuple[Measured | None, float]] = {}
+            kept = _kept(plan, settings, name, seed)
             for cell in mine:
-                job, value = plan.cells[cell].job, plan.cells[cell].value
-                if job.label not in measured:
-                    kept = settings.folder / 'measured' / f'seed_{seed}_{name}' if len(plan.trainings) > 1 else None
-                    kept = kept or settings.folder / 'measured' / f'seed_{seed}'
-                    measured[job.label] = (None, 0.0) if bench is None else once(kept, run, job, bench)
-                entry = _entry(*measured[job.label], value)
+                job = plan.cells[cell].job
+                found, spent = (None, 0.0) if run is None or bench is None else once(kept, run, job, bench)
+                filled.seconds[name, job.label, seed] = spent
+                entry = _entry(found, plan.cells[cell].value)
                 if entry is not None:
                     filled.entries.setdefault(cell, {})[seed] = entry
                     say(f'{", ".join(cell)}, seed {seed}: {entry.value:.4g}')
     return filled
+
+
+def _kept(plan, settings, name, seed):
+    """Where the measurements of a run lie."""
+    return settings.folder / 'measured' / (f'seed_{seed}' if len(plan.trainings) == 1 else f'seed_{seed}_{name}')
 
 
 def once(folder: Path, run: runs.Run, job: Job, bench: Bench) -> tuple[Measured | None, float]:
@@ -91,12 +94,12 @@ def once(folder: Path, run: runs.Run, job: Job, bench: Bench) -> tuple[Measured 
     return Measured(**{**kept['measured'], 'shown': np.load(folder / f'{stem}.npy')}), kept['seconds']
 
 
-def _entry(found, seconds, value):
+def _entry(found, value):
     if found is None:
-        return Entry(UNSTABLE, '', {}, seconds, np.zeros(0))
+        return Entry(UNSTABLE, '', {}, np.zeros(0))
     if value not in found.values:  # such as a class score in features without classes
         return None
-    return Entry(found.values[value], found.names[value], found.protocol, seconds, found.shown)
+    return Entry(found.values[value], found.names[value], found.protocol, found.shown)
 
 
 def _opened(plan, name, seed, filled, settings, say):
@@ -122,7 +125,8 @@ def _benches(settings):
         key = json.dumps([data, features, chosen['reference']], sort_keys=True)
         if key not in kept:
             kept[key] = functools.cache(lambda: runs.reference(run, None, features)), runs.held_out(run)
-        return Bench(*kept[key], runs.name_of(features), settings.num, seed)
+        reference, held_out = kept[key]
+        return Bench(reference, held_out, runs.name_of(features), settings.num, seed)
 
     return bench_of
 
@@ -132,4 +136,4 @@ def _add_floor(filled, bench):
     name = bench.reference().name
     if bench.held_out is not None and name not in filled.floors:
         rows = measure.values_of(bench.held_out)[: bench.num]
-        filled.floors[name] = _entry(of_samples(rows, bench), 0.0, 'frechet')
+        filled.floors[name] = _entry(of_samples(rows, bench), 'frechet')

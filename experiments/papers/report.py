@@ -101,7 +101,7 @@ def protocols(filled: Filled) -> str:
 
 def costs(filled: Filled) -> str:
     """CPU time."""
-    measuring = sum(e.seconds for by_seed in filled.entries.values() for e in by_seed.values()) / 60
+    measuring = sum(filled.seconds.values()) / 60
     parts = [f'{name} {minutes:.1f}' for name, minutes in filled.minutes.items()]
     trained = f'training {", ".join(parts)} (together {sum(filled.minutes.values()):.1f}), ' if parts else ''
     return f'Cost in CPU minutes: {trained}sampling and measuring {measuring:.1f}.'
@@ -164,10 +164,10 @@ def draw_curves(path: Path, paper: Table, ours: Cells) -> None:
 
 def draw_losses(path: Path, folders: Mapping[tuple[str, int], Path]) -> bool:
     """The training loss of every run of the first seed; whether there was any to draw."""
-    first = {name: folder for (name, seed), folder in reversed(folders.items())}
+    first = {name: folder for (name, seed), folder in reversed(list(folders.items()))}
     figure = Figure(figsize=(6, 4))
     axes = figure.add_subplot()
-    for name, folder in reversed(first.items()):
+    for name, folder in reversed(list(first.items())):
         points = losses(folder / 'metrics.jsonl')
         if points:
             axes.plot(*zip(*points, strict=True), label=name)

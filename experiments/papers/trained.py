@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from diffusion_jax import workdir
+from diffusion_jax import build, workdir
 from diffusion_jax.errors import Diverged, Interrupted, UserError
 from diffusion_jax.training import train
 from experiments.papers.scale import Files, Plan, config_of
@@ -40,9 +40,10 @@ def folder_of(plan: Plan, settings: Settings, name: str, seed: int) -> Path:
 def needed(plan: Plan, cells: Iterable[tuple[str, str]]) -> list[str]:
     """The runs that some cells need, teachers first."""
     wanted = {plan.cells[cell].run for cell in cells}
-    for name in reversed(plan.trainings):
-        if name in wanted and plan.trainings[name].start:
-            wanted.add(plan.trainings[name].start)
+    for name in reversed(list(plan.trainings)):
+        start = plan.trainings[name].start
+        if name in wanted and start is not None:
+            wanted.add(start)
     return [name for name in plan.trainings if name in wanted]
 
 
@@ -50,14 +51,19 @@ def ensure(plan: Plan, name: str, seed: int, settings: Settings, say: Callable[[
     """Trains a run unless that is done. A loss that is not finite is a result, and is kept as one.
 
     Raises:
-        UserError: as `training.train`.
+        UserError: as `training.train`; for a finished run of another config.
     """
     folder, training = folder_of(plan, settings, name, seed), plan.trainings[name]
     state = _state(folder)
-    if state.done or name in settings.given:
+    if name in settings.given:
         return state
     start = folder_of(plan, settings, training.start, seed) if training.start else None
     config = config_of(training, seed, start, settings.files)
+    if state.done:
+        changed = workdir.differences(workdir.load_config(folder), build.with_teacher(config, folder))
+        if changed:
+            raise UserError(f'{folder} holds a run of another config ({changed[0]}): use another --workdir')
+        return state
     say(f'training {name}, seed {seed}: {training.config} in {folder}')
     begun, reason = time.process_time(), None
     try:

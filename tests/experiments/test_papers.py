@@ -107,8 +107,8 @@ def build_net(spec):
     kinds[spec['name']](**given, **({'out_channels': 1} if spec['name'] == 'UNet' else {'out_dim': 1}))
 
 
-def entry(value, metric='FID', n=50_000, reference='cifar10/3.0.2/train', seconds=6.0):
-    return Entry(value, metric, {'n': n, 'reference': reference, 'seeds': (0,)}, seconds, np.zeros(0))
+def entry(value, metric='FID', n=50_000, reference='cifar10/3.0.2/train'):
+    return Entry(value, metric, {'n': n, 'reference': reference, 'seeds': (0,)}, np.zeros(0))
 
 
 PAPER = table.Table(
@@ -134,6 +134,7 @@ FILLED = Filled(
         ('b', '1'): {0: entry(1.0)},
     },
     {'r': 1.5},
+    {('r', 'heun', 0): 20.0, ('r', 'heun', 1): 10.0},
     {},
     {},
 )
@@ -216,6 +217,11 @@ def test_runs_are_trained_once_and_a_diverged_one_is_unstable(tmp_path):
     assert not [text for text in said if text.startswith('training')]
     assert again.entries['a', '1'][1].value == first.entries['a', '1'][1].value
     assert again.minutes == first.minutes
+    other = PLAN._replace(
+        trainings={**PLAN.trainings, 'cd': PLAN.trainings['cd']._replace(overrides={'train.steps': 2})}
+    )
+    with pytest.raises(UserError, match='holds a run of another config .train.steps: 3 -> 2'):
+        fill(other, [('a', '1')], (0,), settings, said.append)
     only = settings._replace(given={'edm': tmp_path / 'seed_0' / 'edm'}, folder=tmp_path / 'other')
     fill(PLAN, [('a', '1')], (0,), only, said.append)
     assert runs.load(tmp_path / 'other' / 'seed_0' / 'cd').config['init_from'] == str(tmp_path / 'seed_0' / 'edm')
