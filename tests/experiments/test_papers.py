@@ -220,7 +220,7 @@ def test_runs_are_trained_once_and_a_diverged_one_is_unstable(tmp_path):
     other = PLAN._replace(
         trainings={**PLAN.trainings, 'cd': PLAN.trainings['cd']._replace(overrides={'train.steps': 2})}
     )
-    with pytest.raises(UserError, match='holds a run of another config .train.steps: 3 -> 2'):
+    with pytest.raises(UserError, match='holds a run of another config'):
         fill(other, [('a', '1')], (0,), settings, said.append)
     only = settings._replace(given={'edm': tmp_path / 'seed_0' / 'edm'}, folder=tmp_path / 'other')
     fill(PLAN, [('a', '1')], (0,), only, said.append)
