@@ -141,24 +141,29 @@ Commit: {ran['git']}.
 
 
 def draw_curves(path: Path, paper: Table, ours: Cells) -> None:
-    """The paper's cells and ours over the columns, a line for each row."""
-    both = {'paper': paper.cells, 'ours': ours}
-    figure = Figure(figsize=(5 * len(both) + 2, 4))
-    colours = matplotlib.colormaps['tab20'](np.arange(len(paper.rows)) % 20)
+    """The paper's cells and ours: over the columns with a line for each row, or the other way round for few columns."""
+    both, few = {f'paper: {paper.title}': paper.cells, 'ours': ours}, len(paper.columns) < 3
+    lines, ticks = (paper.columns, paper.rows) if few else (paper.rows, paper.columns)
+    figure = Figure(figsize=(12, 4))
+    colours = matplotlib.colormaps['tab20'](np.arange(len(lines)) % 20)
     for i, (whose, cells) in enumerate(both.items()):
         axes = figure.add_subplot(1, 2, i + 1)
-        for row, colour in zip(paper.rows, colours, strict=True):
-            points = [(c, cells[row, c]) for c in paper.columns if np.isfinite(cells.get((row, c), np.nan))]
+        for line, colour in zip(lines, colours, strict=True):
+            values = [cells.get((tick, line) if few else (line, tick), np.nan) for tick in ticks]
+            points = [(x, value) for x, value in enumerate(values) if np.isfinite(value)]
             if points:
-                x = [paper.columns.index(c) for c, _ in points]
-                axes.plot(x, [v for _, v in points], 'o-', color=colour, label=row)
-        axes.set_xticks(range(len(paper.columns)), paper.columns, rotation=20)
-        axes.set_title(f'{whose}: {paper.title}' if whose == 'paper' else whose)
-        axes.set_xlabel(paper.across)
-        if any(np.isfinite(v) and v > 0 for v in cells.values()):
+                axes.plot(*zip(*points, strict=True), 'o' if few else 'o-', color=colour, label=line)
+        axes.set_xticks(range(len(ticks)), ticks, rotation=90 if few else 20, fontsize=8)
+        axes.set_xlim(-0.5, len(ticks) - 0.5)
+        axes.set_title(whose)
+        axes.set_xlabel('' if few else paper.across)
+        if axes.lines:
             axes.set_yscale('log')
     handles = {label: h for a in figure.axes for h, label in zip(*a.get_legend_handles_labels(), strict=True)}
-    figure.legend(handles.values(), handles.keys(), loc='center left', bbox_to_anchor=(0.92, 0.5), fontsize=8)
+    title = paper.across if few else None
+    figure.legend(
+        handles.values(), handles.keys(), title=title, loc='center left', bbox_to_anchor=(0.92, 0.5), fontsize=8
+    )
     figure.savefig(path, dpi=90, bbox_inches='tight')
 
 
@@ -199,7 +204,7 @@ def draw_samples(path: Path, paper: Table, filled: Filled, seeds: Sequence[int])
                 continue
             if entry.shown.tobytes() not in seen:  # cells of one job
                 seen.add(entry.shown.tobytes())
-                rows[f'{row}; {column}'] = entry.shown
+                rows[row if len(paper.columns) == 1 else f'{row}; {column}'] = entry.shown
     if rows:
         pictures.save_rows(path, dict(list(rows.items())[:_MOST_ROWS]))
     return bool(rows)
