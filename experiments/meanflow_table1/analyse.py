@@ -1,4 +1,4 @@
-"""MeanFlow's Table 1 (arXiv 2505.13447), parts on the share of r != t, tangent and loss: the numbers, and what they show."""
+"""MeanFlow's Table 1 (arXiv 2505.13447), on the share of r != t, tangent and loss: the numbers, and what they show."""
 
 from experiments.papers.table import Claim, Table, best, block
 

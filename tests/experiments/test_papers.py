@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from diffusion_jax.errors import UserError
 from diffusion_jax.training import train
 from experiments.papers import command, few, report, scale, table
 from experiments.papers.fill import Entry, Filled, fill
-from experiments.papers.trained import Settings, needed, waves
+from experiments.papers.trained import Settings, ensure_all, needed, waves
 from tests import tiny
 
 NAMES = (
@@ -226,6 +227,31 @@ def test_runs_are_trained_once_and_a_diverged_one_is_unstable(tmp_path):
     fill(PLAN, [('a', '1')], (0,), only, said.append)
     assert runs.load(tmp_path / 'other' / 'seed_0' / 'cd').config['init_from'] == str(tmp_path / 'seed_0' / 'edm')
     assert not (tmp_path / 'other' / 'seed_0' / 'edm').exists()
+
+
+CHILD = """
+import sys
+from pathlib import Path
+from experiments.papers import scale
+from experiments.papers.trained import Settings, ensure
+from tests.experiments.test_papers import PLAN
+folder, *given = sys.argv[1:]
+name, seed = (dict(a.lstrip('-').split('=') for a in given)[key] for key in ('train', 'seed'))
+ensure(PLAN, name, int(seed), Settings(Path(folder), 100, None, scale.Files(), {}))
+"""
+
+
+@pytest.mark.slow
+def test_trainings_in_processes_of_their_own(tmp_path):
+    settings, command = Settings(tmp_path, 100, None, scale.Files(), {}), [sys.executable, '-c', CHILD, str(tmp_path)]
+    ensure_all(PLAN, ['edm', 'cd'], [0], settings, 2, command)
+    assert runs.load(tmp_path / 'seed_0' / 'cd').step == 3
+    kept = (tmp_path / 'seed_0' / 'cd' / 'training.json').read_text()
+    ensure_all(PLAN, ['edm', 'cd'], [0], settings, 2, [sys.executable, '-c', 'raise SystemExit(1)'])  # none starts
+    assert (tmp_path / 'seed_0' / 'cd' / 'training.json').read_text() == kept
+    with pytest.raises(UserError, match=r'1 runs failed: see .*seed_1/edm/log.txt'):
+        ensure_all(PLAN, ['edm', 'cd'], [1], settings, 2, [sys.executable, '-c', 'raise SystemExit(1)'])
+    assert not (tmp_path / 'seed_1' / 'cd').exists()  # which had no teacher
 
 
 @pytest.mark.slow
