@@ -25,6 +25,7 @@ class Entry(NamedTuple):
     metric: str
     protocol: dict[str, Any]
     shown: np.ndarray
+    error: float = 0.0  # standard error of the value, 0 where it has none or it is not known
 
 
 class Filled(NamedTuple):
@@ -99,7 +100,7 @@ def _entry(found, value):
         return Entry(UNSTABLE, '', {}, np.zeros(0))
     if value not in found.values:  # such as a class score in features without classes
         return None
-    return Entry(found.values[value], found.names[value], found.protocol, found.shown)
+    return Entry(found.values[value], found.names[value], found.protocol, found.shown, found.errors.get(value, 0.0))
 
 
 def _opened(plan, name, seed, filled, settings, say):

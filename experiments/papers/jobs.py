@@ -34,6 +34,7 @@ class Measured(NamedTuple):
     names: dict[str, str]  # the metric behind each of them
     protocol: dict[str, Any]
     shown: np.ndarray  # [<= SHOWN, ...] for the picture; empty for none
+    errors: Mapping[str, float] = {}  # standard errors of values, of the samples that were drawn alone
 
 
 class Job(NamedTuple):
@@ -69,7 +70,8 @@ def of_samples(x: np.ndarray, bench: Bench) -> Measured:
     names = {'frechet': report.frechet_name(features), 'score': report.class_name(features)}
     names = {key: name for key, name in names.items() if name in result.values}
     values = {key: result.values[name] for key, name in names.items()}
-    return Measured(values, names, dataclasses.asdict(result.protocol), x[:SHOWN])
+    errors = {key: result.values[f'{name}, standard error'] for key, name in names.items() if key == 'frechet'}
+    return Measured(values, names, dataclasses.asdict(result.protocol), x[:SHOWN], errors)
 
 
 def bits() -> Job:
@@ -78,9 +80,9 @@ def bits() -> Job:
     def do(run: runs.Run, bench: Bench) -> Measured:
         assert bench.held_out is not None
         result = runs.bits_per_dim(run, bench.held_out, run.config['eval']['bits_num'], bench.seed)
-        protocol = {'rows': result['rows'], 'of': bench.held_out.name, 'standard error': result['standard error']}
-        protocol |= {'terms': run.config['eval']['bits_terms']}
-        return Measured({'bits': result['bits/dim']}, {'bits': 'bits/dim, a bound'}, protocol, np.zeros(0))
+        protocol = {'rows': result['rows'], 'of': bench.held_out.name, 'terms': run.config['eval']['bits_terms']}
+        values, names = {'bits': result['bits/dim']}, {'bits': 'bits/dim, a bound'}
+        return Measured(values, names, protocol, np.zeros(0), {'bits': result['standard error']})
 
     return Job('bits', do)
 

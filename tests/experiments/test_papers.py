@@ -151,11 +151,23 @@ def test_the_table_has_the_papers_column_beside_ours():
 
 def test_claims_are_judged_seed_by_seed():
     lines = report.claims(PAPER, FILLED, (0, 1)).splitlines()
-    assert lines[2] == '| a falls | holds | does not hold (1 of 2 seeds) |'
-    assert lines[3] == '| b is worst | holds | does not hold (0 of 1 seeds) |'
-    assert lines[4] == '| c is best | not measured | not measured |'
+    assert lines[2] == '| a falls | holds | open | 50% |'  # 5, 4 and 7, 9
+    assert lines[3] == '| b is worst | holds | does not hold | 0% |'
+    assert lines[4] == '| c is best | not measured | not measured |  |'
     none = report.claims(PAPER, FILLED, (2,)).splitlines()
-    assert none[2] == '| a falls | holds | not measured |'
+    assert none[2] == '| a falls | holds | not measured |  |'
+
+
+@pytest.mark.parametrize(('apart', 'said', 'share'), [(0.0, 'open', 0.5), (0.7, 'open', 0.69), (5.0, 'holds', 1.0)])
+def test_claims_within_the_standard_error_are_open(apart, said, share):
+    """Two cells with unit standard errors, z apart: the first is below in Phi(z / sqrt 2) of all redraws."""
+    noisy = {('a', '1'): {0: entry(4.0 + apart)._replace(error=1.0)}, ('a', '2'): {0: entry(4.0)._replace(error=1.0)}}
+    line = report.claims(PAPER, FILLED._replace(entries=noisy), (0,)).splitlines()[2]
+    *_, ours, shown = (cell.strip() for cell in line.strip('|').split('|'))
+    assert ours == said
+    assert abs(float(shown.rstrip('%')) / 100 - share) < 0.06
+    assert '| a | 4 |' in report.table(PAPER, FILLED._replace(entries=noisy))
+    assert '± 1' in report.table(PAPER, FILLED._replace(entries=noisy))
 
 
 def test_numbers_are_compared_under_one_protocol_alone():
