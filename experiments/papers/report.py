@@ -3,7 +3,7 @@
 import json
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +42,10 @@ def number(value: float | None, spread: float = 0.0) -> str:
 
 def table(paper: Table, filled: Filled) -> str:
     """Paper's and our cells beside each other, as markdown; ± as `_spread` has it."""
+    ours_of = _metric_of(paper, filled)
     columns = [c for c in paper.columns if any((r, c) in {**paper.cells, **filled.entries} for r in paper.rows)]
-    head = [f'{paper.across} {c}, {whose}'.strip() for c in columns for whose in ('paper', 'ours')]
-    lines = ['| | ' + ' | '.join(head) + ' |', '|---' * (len(head) + 1) + '|']
+    head = [text for c in columns for text in (f'{paper.across} {c}, paper', f'{paper.across} {ours_of(c)}, ours')]
+    lines = ['| | ' + ' | '.join(text.strip() for text in head) + ' |', '|---' * (len(head) + 1) + '|']
     for row in paper.rows:
         texts = []
         for column in columns:
@@ -54,6 +55,16 @@ def table(paper: Table, filled: Filled) -> str:
             texts += [number(paper.cells.get((row, column))), number(ours, spread)]
         lines.append(f'| {row} | ' + ' | '.join(texts) + ' |')
     return '\n'.join(lines) + '\n'
+
+
+def _metric_of(paper, filled):
+    """What a column of ours is called: by its own metric, where the paper's columns are metrics."""
+    if paper.across:
+        return lambda column: column
+    metrics = {
+        column: e.metric for (_, column), by_seed in filled.entries.items() for e in by_seed.values() if e.metric
+    }
+    return lambda column: metrics.get(column, column)
 
 
 def _spread(values, errors):
@@ -136,7 +147,7 @@ def write(
     ran = workdir.provenance()
     versions = ', '.join(f'{k} {v}' for k, v in ran['versions'].items() if k in ('jax', 'flax', 'numpy'))
     shown = draw_samples(folder / f'{paper.name}_samples.png', paper, filled, seeds)
-    draw_curves(folder / f'{paper.name}.png', paper, means(filled))
+    draw_curves(folder / f'{paper.name}.png', paper, means(filled), _metric_of(paper, filled))
     losses = draw_losses(folder / f'{paper.name}_losses.png', filled.folders)
     text = f"""# {paper.title}, at scale {scale}
 
@@ -165,19 +176,19 @@ Commit: {ran['git']}.
     return path
 
 
-def draw_curves(path: Path, paper: Table, ours: Cells) -> None:
+def draw_curves(path: Path, paper: Table, ours: Cells, ours_of: Callable[[str], str]) -> None:
     """The paper's cells and ours: over the columns with a line for each row, or the other way round for few columns."""
-    both, few = {f'paper: {paper.title}': paper.cells, 'ours': ours}, len(paper.columns) < 3
+    both, few = {f'paper: {paper.title}': (paper.cells, str), 'ours': (ours, ours_of)}, len(paper.columns) < 3
     lines, ticks = (paper.columns, paper.rows) if few else (paper.rows, paper.columns)
     figure = Figure(figsize=(12, 4))
     colours = matplotlib.colormaps['tab20'](np.arange(len(lines)) % 20)
-    for i, (whose, cells) in enumerate(both.items()):
+    for i, (whose, (cells, called)) in enumerate(both.items()):
         axes = figure.add_subplot(1, 2, i + 1)
         for line, colour in zip(lines, colours, strict=True):
             values = [cells.get((tick, line) if few else (line, tick), np.nan) for tick in ticks]
             points = [(x, value) for x, value in enumerate(values) if np.isfinite(value)]
             if points:
-                axes.plot(*zip(*points, strict=True), 'o' if few else 'o-', color=colour, label=line)
+                axes.plot(*zip(*points, strict=True), 'o' if few else 'o-', color=colour, label=called(line))
         axes.set_xticks(range(len(ticks)), ticks, rotation=90 if few else 20, fontsize=8)
         axes.set_xlim(-0.5, len(ticks) - 0.5)
         axes.set_title(whose)
@@ -229,7 +240,7 @@ def draw_samples(path: Path, paper: Table, filled: Filled, seeds: Sequence[int])
                 continue
             if entry.shown.tobytes() not in seen:  # cells of one job
                 seen.add(entry.shown.tobytes())
-                rows[row if len(paper.columns) == 1 else f'{row}; {column}'] = entry.shown
+                rows[row if len(paper.columns) == 1 or not paper.across else f'{row}; {column}'] = entry.shown
     if rows:
         pictures.save_rows(path, dict(list(rows.items())[:_MOST_ROWS]))
     return bool(rows)

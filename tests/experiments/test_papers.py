@@ -147,6 +147,9 @@ def test_the_table_has_the_papers_column_beside_ours():
     assert lines[2] == '| a | 4 | 6 ± 1.4 | 2 | 6.5 ± 3.5 |'  # standard deviations sqrt(2) and 5 / sqrt(2)
     assert lines[3] == '| b | unstable | 1 |  |  |'
     assert lines[4] == '| c |  |  |  |  |'
+    by_metric = PAPER._replace(across='')
+    stand_in = FILLED._replace(entries={('a', '1'): {0: entry(5.0, metric='Frechet distance (pca-64)')}})
+    assert report.table(by_metric, stand_in).startswith('| | 1, paper | Frechet distance (pca-64), ours | 2, paper |')
 
 
 def test_claims_are_judged_seed_by_seed():
