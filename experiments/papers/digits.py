@@ -7,6 +7,8 @@ from experiments.papers.scale import Training
 
 STEPS = 400
 NUM = 1000
+# CT's N(k) ends at 20 intervals, not 150: in 400 steps nothing gets across 150 of them.
+CT = {'objective.pairs.N.s_1': 20, 'frozen.decay.N.s_1': 20}
 DATA = 'digits of 8x8, a U-Net of 16 and 32 channels, 400 steps of batch 128'
 
 
