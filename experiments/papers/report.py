@@ -179,11 +179,12 @@ Commit: {ran['git']}.
 def draw_curves(path: Path, paper: Table, ours: Cells, ours_of: Callable[[str], str]) -> None:
     """The paper's cells and ours: over the columns with a line for each row, or the other way round for few columns."""
     both, few = {f'paper: {paper.title}': (paper.cells, str), 'ours': (ours, ours_of)}, len(paper.columns) < 3
+    both = {whose: cells for whose, cells in both.items() if cells[0]}
     lines, ticks = (paper.columns, paper.rows) if few else (paper.rows, paper.columns)
-    figure = Figure(figsize=(12, 4))
+    figure = Figure(figsize=(6 * len(both), 4))
     colours = matplotlib.colormaps['tab20'](np.arange(len(lines)) % 20)
     for i, (whose, (cells, called)) in enumerate(both.items()):
-        axes = figure.add_subplot(1, 2, i + 1)
+        axes = figure.add_subplot(1, len(both), i + 1)
         for line, colour in zip(lines, colours, strict=True):
             values = [cells.get((tick, line) if few else (line, tick), np.nan) for tick in ticks]
             points = [(x, value) for x, value in enumerate(values) if np.isfinite(value)]
