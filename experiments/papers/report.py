@@ -87,7 +87,9 @@ def claims(paper: Table, filled: Filled, seeds: Sequence[int]) -> str:
         share = float(np.mean(known)) if known else None
         ours = None if share is None else True if share >= 0.95 else False if share <= 0.05 else 'open'
         shown = '' if share is None else f'{share:.0%}'
-        lines.append(f'| {claim.text} | {_SAYS[verdict(claim, paper.cells)]} | {_SAYS[ours]} | {shown} |')
+        theirs = verdict(claim, paper.cells)
+        said_there = 'no numbers' if theirs is None else _SAYS[theirs]
+        lines.append(f'| {claim.text} | {said_there} | {_SAYS[ours]} | {shown} |')
     return '\n'.join(lines) + '\n'
 
 

@@ -156,7 +156,7 @@ def test_claims_are_judged_seed_by_seed():
     lines = report.claims(PAPER, FILLED, (0, 1)).splitlines()
     assert lines[2] == '| a falls | holds | open | 50% |'  # 5, 4 and 7, 9
     assert lines[3] == '| b is worst | holds | does not hold | 0% |'
-    assert lines[4] == '| c is best | not measured | not measured |  |'
+    assert lines[4] == '| c is best | no numbers | not measured |  |'
     none = report.claims(PAPER, FILLED, (2,)).splitlines()
     assert none[2] == '| a falls | holds | not measured |  |'
 
