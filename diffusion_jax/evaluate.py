@@ -15,6 +15,7 @@ from diffusion_jax.errors import UserError
 from diffusion_jax.evaluation import report
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a trained run.', required=True)
+_STEP = flags.DEFINE_string('step', 'newest', 'Which checkpoint: newest, best (by train.best_by), or its step.')
 _NUM = flags.DEFINE_integer('num', None, "How many samples. Default: the run's own eval.num.", lower_bound=2)
 _SAMPLER = flags.DEFINE_string('sampler', None, "e.g. ancestral, ddim, ddim:eta=0.5. Default: the run's own.")
 _STEPS = flags.DEFINE_integer('steps', None, "Steps of the time grid. Default: the run's own.", lower_bound=1)
@@ -35,12 +36,13 @@ _METHOD = flags.DEFINE_string(
     'How bits/dim are computed: vlb (the variational bound; needs a table of steps) or ode (any schedule), e.g. '
     'ode:dequantise=truncated_normal,sigma_min=0.002. Default: vlb where it can be.',
 )
+_GAP = flags.DEFINE_bool('bits_gap', False, 'Bits/dim of as many training rows as well, and the difference.')
 
 
 def main() -> None:
     """The entry point."""
     folder = Path(_WORKDIR.value)
-    run = runs.load(folder)
+    run = runs.load(folder, _STEP.value)
     settings = run.config['eval']
     num = _NUM.value or settings['num']
     spec = runs.sample_spec(run.config['sample'], _SAMPLER.value, _STEPS.value, _GRID.value, _GUIDANCE.value)
@@ -64,10 +66,24 @@ def main() -> None:
     _keep(folder, name, json.loads(report.to_json(result)))
 
     if bits_num and held_out is not None:
-        bits = runs.bits_per_dim(run, held_out, bits_num, method=method)
-        name = f'bits/dim on {held_out.name}, step {run.step}' + (f', {_name(method)}' if method else '')
+        sources = (held_out, runs.reference_data(run)) if _GAP.value else (held_out,)
+        _keep_bits(folder, run, sources, bits_num, method)
+
+
+def _keep_bits(folder, run, sources, num, method):
+    by = f', {_name(method)}' if method else ''
+    found = []
+    for source in sources:
+        bits = runs.bits_per_dim(run, source, num, method=method)
+        found.append(bits)
+        name = f'bits/dim on {source.name}, step {run.step}{by}'
         print(f'{name}: ' + ', '.join(f'{k} {v:.4g}' for k, v in bits.items() if isinstance(v, float | int)))
         _keep(folder, name, bits)
+    if len(found) == 2:
+        gap = runs.bits_gap(*found)
+        name = f'bits/dim on {sources[0].name} above {sources[1].name}, step {run.step}{by}'
+        print(f'{name}: ' + ', '.join(f'{k} {v:.4g}' for k, v in gap.items()))
+        _keep(folder, name, gap)
 
 
 def _name(spec):

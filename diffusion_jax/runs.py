@@ -31,11 +31,11 @@ class Run(NamedTuple):
     mesh: Mesh
 
 
-def load(folder: Path) -> Run:
-    """Opens the newest checkpoint of a run.
+def load(folder: Path, which: str = 'newest') -> Run:
+    """Opens a checkpoint of a run: the newest, the best by its `train.best_by`, or that of a step.
 
     Raises:
-        UserError: if the folder holds no run, or no checkpoint, or the data set is gone.
+        UserError: if the folder holds no run, or no such checkpoint, or the data set is gone.
     """
     config = build.check(workdir.load_config(folder))
     mesh = sharding.make_mesh()  # not the one of training: that may have been another machine
@@ -43,7 +43,7 @@ def load(folder: Path) -> Run:
     shapes = jax.eval_shape(experiment.init, jax.random.key(0))
     target = sharding.replicated(mesh)
     abstract = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=target), shapes)
-    params, step = checkpoint.restore_ema(folder, abstract)
+    params, step = checkpoint.restore_ema(folder, abstract, which, config['train']['best_by'])
     return Run(config, experiment, params, step, mesh)
 
 
@@ -167,16 +167,20 @@ def held_out(run: Run) -> Source | None:
     return build.build_source(run.config['data'], split) if split else None
 
 
+def reference_data(run: Run) -> Source:
+    """The data that a run's samples are compared with: its training data, unless the config says otherwise."""
+    return build.build_source(run.config['data'], run.config['eval']['reference'])
+
+
 def reference(run: Run, held_out: Source | None, features: Mapping[str, Any] | None = None) -> measure.Reference:
-    """The data that a run's samples are compared with, in its own features or others (a spec).
+    """`reference_data` in the run's own features or others (a spec).
 
     Raises:
         UserError: if the data or the features cannot be read.
     """
-    settings = run.config['eval']
-    train = build.build_source(run.config['data'], settings['reference'])
-    made = build.build_features(features or settings['features'], measure.values_of(train))
-    return measure.make_reference(train, made, held_out)
+    data = reference_data(run)
+    made = build.build_features(features or run.config['eval']['features'], measure.values_of(data))
+    return measure.make_reference(data, made, held_out)
 
 
 def survey(run: Run, sampling: Sampling, num: int, reference: measure.Reference, seed: int = 0) -> report.Result:
@@ -239,6 +243,13 @@ def bits_per_dim(
         **bits.parts(terms),
         'rows': len(x),
     }
+
+
+def bits_gap(held_out: Mapping[str, Any], seen: Mapping[str, Any]) -> dict[str, float]:
+    """How many bits/dim more held-out rows cost than training rows, both of `bits_per_dim`: above 0 by overfitting."""
+    gap = held_out['bits/dim'] - seen['bits/dim']
+    errors = [bits['standard error'] or np.nan for bits in (held_out, seen)]  # of one row there is none
+    return {'gap': gap, 'standard error': float(np.hypot(*errors))}
 
 
 @contextlib.contextmanager

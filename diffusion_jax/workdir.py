@@ -6,7 +6,7 @@ import importlib.metadata
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +18,23 @@ from diffusion_jax.errors import UserError, one_line
 _VERSIONS = ('diffusion_jax', 'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy')
 
 
-def check(workdir: Path, config: Mapping[str, Any], allow_change: bool) -> None:
+def check(
+    workdir: Path, config: Mapping[str, Any], allow_change: bool, complete: Callable[[dict], dict] = dict
+) -> None:
     """Checks that a folder can be the workdir of this run, and creates it. Writes nothing into it.
+
+    Args:
+        workdir: the folder.
+        config: resolved.
+        allow_change: of a config that is saved there.
+        complete: fills in what the saved config of an older version has not yet.
 
     Raises:
         UserError: if it holds a run of another config, showing the difference, unless `allow_change`; or if it cannot
             be created.
     """
     if (workdir / 'config.json').exists():
-        changed = differences(load_config(workdir), config)
+        changed = differences(complete(load_config(workdir)), config)
         if changed and not allow_change:
             raise UserError(
                 f'{workdir} holds a run with another config (saved -> given):\n'

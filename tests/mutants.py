@@ -4,6 +4,8 @@ A test that passes with the bug it is there for is worth nothing; this measures 
 """
 
 import argparse
+import contextlib
+import json
 import os
 import queue
 import shutil
@@ -14,10 +16,10 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from tests.forks import PACKAGE, SKIPPED, TIMEOUT
 from tests.planted import MUTANTS, Mutant
 
 ROOT = Path(__file__).parent.parent
-PACKAGE = 'diffusion_jax'
 TREE = (PACKAGE, 'configs', 'experiments', 'tests', 'pyproject.toml')
 
 
@@ -37,67 +39,82 @@ def copy_tree(to: Path) -> Path:
     return to
 
 
-def pytest(tree: Path, tests: list[str], timeout: float) -> tuple[int, str]:
-    """Exit status and output of the tests in a tree."""
-    # Byte code is trusted by size and second of change: a planted bug may share both with the original.
-    env = os.environ | {'PYTHONDONTWRITEBYTECODE': '1', 'PYTHONPATH': str(tree)}
-    command = [sys.executable, '-m', 'pytest', '-x', '-q', '-p', 'no:cacheprovider', '-n', '0', '-m', '', *tests]
-    try:
-        run = subprocess.run(command, cwd=tree, env=env, capture_output=True, text=True, timeout=timeout, check=False)
-    except subprocess.TimeoutExpired:
-        return -1, f'no answer in {timeout:.0f} s'
-    return run.returncode, run.stdout + run.stderr
+class Judge:
+    """A copy of the tree, and a process in it that runs tests."""
 
+    def __init__(self, tree: Path):
+        self.tree = copy_tree(tree)
+        # Byte code is trusted by size and second of change: a planted bug may share both with the original.
+        env = os.environ | {'PYTHONDONTWRITEBYTECODE': '1', 'PYTHONPATH': str(tree)}
+        command = [sys.executable, '-m', 'tests.forks']
+        self._forks = subprocess.Popen(
+            command, cwd=tree, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
 
-def judge(tree: Path, mutant: Mutant) -> str:
-    """'caught', 'MISSED', or what else went wrong (a bug that no test gets to run is not caught)."""
-    file = tree / PACKAGE / mutant.file
-    original = file.read_text()
-    file.write_text(original.replace(mutant.old, mutant.new))
-    try:
-        status, output = pytest(tree, mutant.tests.split(), timeout=300)
-    finally:
-        file.write_text(original)
-    if status in (0, 1):
-        return 'MISSED' if status == 0 else 'caught'
-    return f'BROKEN (pytest exit {status}): {output.strip().splitlines()[-1] if output.strip() else ""}'
+    def close(self) -> None:
+        self._forks.communicate()
+
+    def test(self, tests: list[str], timeout: float) -> tuple[int, str]:
+        """Exit status and output of the tests."""
+        assert self._forks.stdin is not None
+        assert self._forks.stdout is not None
+        self._forks.stdin.write(json.dumps([timeout, *tests]) + '\n')
+        self._forks.stdin.flush()
+        status, output = json.loads(self._forks.stdout.readline())
+        return status, output
+
+    def verdict(self, mutant: Mutant) -> str:
+        """'caught', 'MISSED', 'skipped' (no test of it runs here), or what else went wrong, which is not caught."""
+        file = self.tree / PACKAGE / mutant.file
+        original = file.read_text()
+        file.write_text(original.replace(mutant.old, mutant.new))
+        try:
+            status, output = self.test(mutant.tests.split(), timeout=300)
+        finally:
+            file.write_text(original)
+        known = {0: 'MISSED', 1: 'caught', SKIPPED: 'skipped', TIMEOUT: 'BROKEN (no answer in 300 s)'}
+        last = output.strip().splitlines()[-1] if output.strip() else ''
+        return known.get(status, f'BROKEN (pytest exit {status}): {last}')
 
 
 def run(mutants: list[Mutant], jobs: int) -> list[str]:
-    """Judges all, printing each; returns the names of those not caught."""
-    trees: queue.Queue[Path] = queue.Queue()
-    failures = []
-    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(jobs) as pool:
+    """Judges all, printing each; returns the names of those not caught.
+
+    Those whose tests are all skipped for want of a library (the extra `oracle`) are counted apart.
+    """
+    start = time.time()
+    verdicts: dict[str, str] = {}
+    with contextlib.ExitStack() as stack, ThreadPoolExecutor(jobs) as pool:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        judges: queue.Queue[Judge] = queue.Queue()
         for i in range(jobs):
-            trees.put(copy_tree(Path(folder) / f'tree_{i}'))
-        start = time.time()
+            judges.put(stack.enter_context(contextlib.closing(Judge(folder / f'tree_{i}'))))
+
+        def with_judge(use):
+            judge = judges.get()
+            try:
+                return use(judge)
+            finally:
+                judges.put(judge)
+
         nodes = sorted({test for m in mutants for test in m.tests.split()})
-        share = [nodes[i::jobs] for i in range(jobs) if nodes[i::jobs]]
-        for status, output in pool.map(lambda tests: with_tree(trees, lambda t: pytest(t, tests, 900)), share):
-            if status:
+        shares = [nodes[i::jobs] for i in range(jobs) if nodes[i::jobs]]
+        for status, output in pool.map(lambda tests: with_judge(lambda judge: judge.test(tests, 1800)), shares):
+            if status not in (0, SKIPPED):
                 print(output)
                 return ['the tests fail without any bug']
         print(f'{len(nodes)} tests pass without any bug ({time.time() - start:.0f} s)', flush=True)
 
         def one(mutant):
             begin = time.time()
-            verdict = with_tree(trees, lambda tree: judge(tree, mutant))
-            return mutant, verdict, time.time() - begin
+            verdicts[mutant.name] = with_judge(lambda judge: judge.verdict(mutant))
+            print(f'{verdicts[mutant.name]:8} {time.time() - begin:5.1f} s  {mutant.name}', flush=True)
 
-        for mutant, verdict, seconds in pool.map(one, mutants):
-            print(f'{verdict:8} {seconds:5.1f} s  {mutant.name}', flush=True)
-            if verdict != 'caught':
-                failures.append(mutant.name)
-        print(f'{len(mutants) - len(failures)} of {len(mutants)} caught ({time.time() - start:.0f} s)')
-    return failures
-
-
-def with_tree(trees, use):
-    tree = trees.get()
-    try:
-        return use(tree)
-    finally:
-        trees.put(tree)
+        list(pool.map(one, mutants))
+    caught = sum(v == 'caught' for v in verdicts.values())
+    skipped = sum(v == 'skipped' for v in verdicts.values())
+    print(f'{caught} of {len(mutants)} caught, {skipped} without a library ({time.time() - start:.0f} s)')
+    return [name for name, verdict in verdicts.items() if verdict not in ('caught', 'skipped')]
 
 
 def main(argv: list[str] | None = None) -> int:

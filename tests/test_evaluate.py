@@ -5,6 +5,7 @@ import json
 import jax
 import numpy as np
 import pytest
+import scipy.stats
 
 from diffusion_jax import build, likelihood, runs
 from tests import tiny
@@ -12,7 +13,7 @@ from tests import tiny
 
 def test_results_accumulate(digits_run, capsys):
     ddim = ['--sampler=ddim', '--steps=2', '--features=pixels', '--bits_num=0']
-    for arguments in ([], ddim, ['--seed=1', '--bits_num=0']):
+    for arguments in (['--bits_gap'], ddim, ['--seed=1', '--bits_num=0']):
         assert tiny.call('evaluate', f'--workdir={digits_run}', '--num=40', *arguments) == 0
     kept = json.loads((digits_run / 'metrics.json').read_text())
     assert set(kept) == {
@@ -20,7 +21,12 @@ def test_results_accumulate(digits_run, capsys):
         'ddim(), uniform(n=2), step 4, 40 samples, seed 0, pixels-64',
         'ancestral(variance=large), uniform(n=3), step 4, 40 samples, seed 1',
         'bits/dim on digits/test, step 4',
+        'bits/dim on digits/train, step 4',
+        'bits/dim on digits/test above digits/train, step 4',
     }
+    gap = kept['bits/dim on digits/test above digits/train, step 4']['gap']
+    on = [kept[f'bits/dim on digits/{split}, step 4']['bits/dim'] for split in ('test', 'train')]
+    np.testing.assert_allclose(gap, on[0] - on[1], rtol=1e-6)
     results = kept['ddim(), uniform(n=2), step 4, 40 samples, seed 0, pixels-64']
     assert {'Frechet distance (pixels-64), standard error', 'recall (k=3)', 'coverage (k=5)'} < set(results['values'])
     protocol = results['protocol']
@@ -33,6 +39,15 @@ def test_results_accumulate(digits_run, capsys):
     printed = capsys.readouterr().out
     assert '| ddim(), uniform(n=2)' in printed
     assert '40 samples have a singular covariance of 64 features: take 65 at least' in printed
+
+
+def test_the_gaps_standard_error_is_that_of_welchs_test():
+    rng = np.random.default_rng(0)
+    rows = rng.normal(2.0, 0.3, 50), rng.normal(1.9, 0.1, 80)
+    bits = [{'bits/dim': r.mean(), 'standard error': r.std(ddof=1) / np.sqrt(len(r))} for r in rows]
+    gap = runs.bits_gap(*bits)
+    welch = scipy.stats.ttest_ind(*rows, equal_var=False)
+    np.testing.assert_allclose(gap['gap'] / gap['standard error'], welch.statistic, rtol=1e-12)
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ padding out of the mean, in that the last block pools by the maximum, and in 100
 after training, is part of the convolutions here: see `interop.inception`.
 """
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -31,12 +32,12 @@ class InceptionV3(nn.Module):
         self, x: Float[Array, 'b h w 3']
     ) -> tuple[Float[Array, 'b 2048'], Float[Array, 'b s'], Float[Array, 'b 1008']]:
         """(pool, spatial, logits)."""
-        x = _conv(x, 32, (3, 3), 'Conv2d_1a_3x3', stride=2)
-        x = _conv(x, 32, (3, 3), 'Conv2d_2a_3x3', padding='VALID')
+        x = _conv(x, 32, (3, 3), 'Conv2d_1a_3x3', stride=2, padding='VALID')
+        x = _unpadded(x, 32, 'Conv2d_2a_3x3')
         x = _conv(x, 64, (3, 3), 'Conv2d_2b_3x3')
         x = _max_pool(x)
         x = _conv(x, 80, (1, 1), 'Conv2d_3b_1x1')
-        x = _conv(x, 192, (3, 3), 'Conv2d_4a_3x3', padding='VALID')
+        x = _unpadded(x, 192, 'Conv2d_4a_3x3')
         x = _max_pool(x)
         x = Mixed5(32, name='Mixed_5b')(x)
         x = Mixed5(64, name='Mixed_5c')(x)
@@ -76,8 +77,8 @@ class Mixed6a(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, 'b h w c']) -> Float[Array, 'b h2 w2 d']:
         """The branches, concatenated."""
-        a = _conv(x, 384, (3, 3), 'branch3x3', stride=2)
-        b = _chain(x, 'branch3x3dbl', [(64, (1, 1)), (96, (3, 3)), (96, (3, 3))], last_stride=2)
+        a = _halved(x, 384, 'branch3x3')
+        b = _halved(_chain(x, 'branch3x3dbl', [(64, (1, 1)), (96, (3, 3))]), 96, 'branch3x3dbl_3')
         return jnp.concatenate([a, b, _max_pool(x)], axis=-1)
 
 
@@ -103,8 +104,9 @@ class Mixed7a(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, 'b h w c']) -> Float[Array, 'b h2 w2 d']:
         """The branches, concatenated."""
-        a = _chain(x, 'branch3x3', [(192, (1, 1)), (320, (3, 3))], last_stride=2)
-        b = _chain(x, 'branch7x7x3', [(192, (1, 1)), (192, (1, 7)), (192, (7, 1)), (192, (3, 3))], last_stride=2)
+        a = _halved(_conv(x, 192, (1, 1), 'branch3x3_1'), 320, 'branch3x3_2')
+        b = _chain(x, 'branch7x7x3', [(192, (1, 1)), (192, (1, 7)), (192, (7, 1))])
+        b = _halved(b, 192, 'branch7x7x3_4')
         return jnp.concatenate([a, b, _max_pool(x)], axis=-1)
 
 
@@ -125,27 +127,57 @@ class Mixed7(nn.Module):
         return jnp.concatenate([a, *b, *c, d], axis=-1)
 
 
-def _conv(x: Array, features: int, kernel: tuple[int, int], name: str, stride: int = 1, padding: str = 'SAME') -> Array:
-    padding = 'VALID' if stride == 2 else padding
+def _conv(x: Array, features: int, kernel: tuple[int, int], name: str, stride: int = 1, padding: Any = 'SAME') -> Array:
     # On GPUs and TPUs the default precision would round to TF32 or bfloat16, and FID with it.
     precision = jax.lax.Precision.HIGHEST
     return nn.relu(nn.Conv(features, kernel, stride, padding, precision=precision, name=name)(x))
 
 
-def _chain(x: Array, name: str, layers: Sequence[tuple[int, tuple[int, int]]], last_stride: int = 1) -> Array:
+# XLA's convolutions without any padding take two to five times as long on CPUs, and its windows three to seven times as
+# long as slices: so the network pads and cuts, and pools axis by axis.
+_CUT = ((2, 0), (2, 0))
+
+
+def _unpadded(x: Array, features: int, name: str) -> Array:
+    """A 3 x 3 convolution without padding."""
+    return _conv(x, features, (3, 3), name)[:, 1:-1, 1:-1]
+
+
+def _halved(x: Array, features: int, name: str) -> Array:
+    """A 3 x 3 convolution of stride 2 without padding."""
+    return _conv(x, features, (3, 3), name, stride=2, padding=_CUT)[:, 1:, 1:]
+
+
+def _chain(x: Array, name: str, layers: Sequence[tuple[int, tuple[int, int]]]) -> Array:
     """Convolutions `name_1`, `name_2`, ..."""
     for i, (features, kernel) in enumerate(layers, 1):
-        x = _conv(x, features, kernel, f'{name}_{i}', last_stride if i == len(layers) else 1)
+        x = _conv(x, features, kernel, f'{name}_{i}')
     return x
 
 
 def _max_pool(x: Array) -> Array:
-    return nn.max_pool(x, (3, 3), (2, 2))
+    for axis in (1, 2):
+        x = functools.reduce(jnp.maximum, _of_windows(x, axis, stride=2))
+    return x
 
 
 def _same_max_pool(x: Array) -> Array:
-    return nn.max_pool(x, (3, 3), padding='SAME')
+    x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=-jnp.inf)
+    for axis in (1, 2):
+        x = functools.reduce(jnp.maximum, _of_windows(x, axis, stride=1))
+    return x
 
 
 def _average_pool(x: Array) -> Array:
-    return nn.avg_pool(x, (3, 3), padding='SAME', count_include_pad=False)
+    """Means over 3 x 3 pixels, those beyond the border left out."""
+    kept = jnp.ones((1, *x.shape[1:3], 1), x.dtype)
+    total, count = (jnp.pad(a, ((0, 0), (1, 1), (1, 1), (0, 0))) for a in (x, kept))
+    for axis in (1, 2):
+        total, count = (sum(_of_windows(a, axis, stride=1)) for a in (total, count))
+    return total / count
+
+
+def _of_windows(x: Array, axis: int, stride: int) -> list[Array]:
+    """The first, second and third element of every window of three along an axis."""
+    last = (x.shape[axis] - 3) // stride * stride + 1
+    return [jax.lax.slice_in_dim(x, i, i + last, stride, axis) for i in range(3)]

@@ -1,6 +1,6 @@
 """Inception features of uint8 images: this package's network and torch-fidelity's, which is pytorch-fid's, on one CPU.
 
-See README.md. Random weights: speed does not depend on them. Needs the `oracle` extra.
+See README.md. Random weights: speed does not depend on them. Needs the `oracle` extra and torchvision.
 """
 
 import argparse
@@ -34,9 +34,7 @@ def main():
     torch.set_num_threads(args.threads)
     theirs.load_state_dict_from_url = lambda *_, **__: {}
     module = Theirs('inception-v3-compat', ['2048', 'logits_unbiased'])
-    module.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     images = np.random.default_rng(0).integers(0, 256, (args.batch, args.side, args.side, 3), np.uint8)
-    for_torch = torch.tensor(images.transpose(0, 3, 1, 2)).to(memory_format=torch.channels_last)
 
     net, way = InceptionV3(), resize.tensorflow(SIDE)
     shapes = jax.eval_shape(net.init, jax.random.key(0), jnp.zeros((1, SIDE, SIDE, 3)))
@@ -44,17 +42,22 @@ def main():
     params = jax.tree.map(lambda a: jnp.asarray(0.02 * rng.normal(size=a.shape), jnp.float32), shapes)
     run = jax.jit(lambda params, x: net.apply(params, way.apply(x.astype(jnp.float32))))
 
-    def theirs_run():
-        with torch.inference_mode():
-            return module(for_torch)
+    def beside(what, layout):
+        module.to(memory_format=layout)
+        for_torch = torch.tensor(images.transpose(0, 3, 1, 2)).to(memory_format=layout)
 
-    row = interleaved(
-        f'{args.batch} images of {args.side} pixels: resize, pool, logits (ours: and the spatial features)',
-        theirs_run,
-        lambda: jax.block_until_ready(run(params, images)),
-        args.reps,
-    )
-    print(table([row], 'channels_last, eager', 'torch-fidelity'))
+        def theirs_run():
+            with torch.inference_mode():
+                return module(for_torch)
+
+        def ours():
+            return jax.block_until_ready(run(params, images))
+
+        return interleaved(f'{args.batch} images of {args.side} pixels, {what}', theirs_run, ours, args.reps)
+
+    rows = [beside('as published', torch.contiguous_format), beside('channels_last', torch.channels_last)]
+    print('Resize, pool and logits; ours: and the spatial features.')
+    print(table(rows, 'eager', 'torch-fidelity'))
 
 
 if __name__ == '__main__':

@@ -26,7 +26,7 @@ def test_merging_in_any_tree_is_numpys_covariance():
     for total in (in_order, as_tree):
         got = frechet.finish(total, 'x')
         assert got.n == 1000
-        np.testing.assert_allclose(got.mean, x.mean(0), rtol=1e-15)
+        np.testing.assert_allclose(got.mean, x.mean(0), rtol=1e-14)
         np.testing.assert_allclose(got.cov, np.cov(x - 1e6, rowvar=False), rtol=1e-9, atol=1e-10)
 
 

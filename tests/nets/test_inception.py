@@ -1,12 +1,16 @@
 """Inception-v3 and its file against torch-fidelity's module with random weights, block by block."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 
 from diffusion_jax.errors import UserError
 from diffusion_jax.interop import inception as files
+from diffusion_jax.nets import inception
 from diffusion_jax.nets.inception import InceptionV3
 from tests import fidelity, torch_files
 
@@ -32,6 +36,36 @@ def theirs(tmp_path_factory):
                 torch.nn.init.normal_(w, std=0.2)
     torch.save(net.state_dict(), path)
     return net, path
+
+
+@pytest.mark.parametrize('side', [7, 8])
+def test_pooling_by_axes_is_by_windows(side):
+    """Flax's windows are the oracle."""
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(2, side, 9, 3)) - 2, jnp.float32)
+    np.testing.assert_array_equal(inception._max_pool(x), nn.max_pool(x, (3, 3), (2, 2)))
+    np.testing.assert_array_equal(inception._same_max_pool(x), nn.max_pool(x, (3, 3), padding='SAME'))
+    mean = nn.avg_pool(x, (3, 3), padding='SAME', count_include_pad=False)
+    np.testing.assert_allclose(inception._average_pool(x), mean, rtol=1e-5)
+
+
+@pytest.mark.parametrize('side', [7, 8])
+def test_cut_convolutions_are_those_without_padding(side):
+    rng = np.random.default_rng(0)
+    x, kernel = (jnp.asarray(rng.normal(size=shape), jnp.float32) for shape in [(2, side, 9, 3), (3, 3, 3, 4)])
+    params = {'params': {'c': {'kernel': kernel, 'bias': jnp.zeros(4)}}}
+    for layer, stride in [(inception._unpadded, 1), (inception._halved, 2)]:
+
+        class Layer(nn.Module):
+            layer: Any
+
+            @nn.compact
+            def __call__(self, x):
+                return self.layer(x, 4, 'c')
+
+        plain = jax.lax.conv_general_dilated(
+            x, kernel, (stride, stride), 'VALID', dimension_numbers=('NHWC', 'HWIO', 'NHWC')
+        )
+        np.testing.assert_allclose(Layer(layer).apply(params, x), nn.relu(plain), atol=1e-5)
 
 
 def outputs(net, images):
@@ -67,6 +101,8 @@ def check(net, path, images, batch):
     for name, want in blocks.items():
         # Our convolutions end before the rectifier.
         ours = np.maximum(state['intermediates'][name]['__call__'][0], 0)
+        if name in ('Conv2d_2a_3x3', 'Conv2d_4a_3x3'):  # which the network cuts outside of the layer
+            ours = ours[:, 1:-1, 1:-1]
         assert np.ptp(want) > 0.1
         np.testing.assert_allclose(ours, want, atol=1e-4 * np.abs(want).max(), err_msg=name)
     np.testing.assert_allclose(pool, want_pool, atol=1e-4 * np.abs(want_pool).max())

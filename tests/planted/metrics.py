@@ -14,6 +14,10 @@ SUMS, LINE, BLOCKS = (
     SHARES + 'test_blocks_do_not_matter',
 )
 RESIZE, NETWORK, MEASURE = EVAL + 'test_resize.py::', EVAL + 'test_pretrained.py::', EVAL + 'test_measure.py::'
+POOLS, UNPADDED = (
+    NETS + 'test_inception.py::test_pooling_by_axes_is_by_windows',
+    NETS + 'test_inception.py::test_cut_convolutions_are_those_without_padding',
+)
 INCEPTION, DINO = (
     NETS + 'test_inception.py::test_every_block_on_small_images',
     NETS + 'test_dinov2.py::test_every_block_with_interpolated_positions',
@@ -75,7 +79,13 @@ MUTANTS = tuple(Mutant(*row) for row in [
      MEASURE + 'test_memory_does_not_grow_with_the_samples'),
     ('resize missing from the protocol', 'evaluation/measure.py', 'resize=reference.features.resize,', '',
      MEASURE + 'test_the_protocol_says_all'),
-    ('padding in the mean', 'nets/inception.py', ', count_include_pad=False', '', INCEPTION),
+    ('padding in the mean', 'nets/inception.py', 'total / count', 'total / 9', POOLS),
+    ('windows by ones', 'nets/inception.py', 'axis, stride=2)', 'axis, stride=1)', POOLS),
+    ('last window lost', 'nets/inception.py', '// stride * stride + 1', '// stride * stride', POOLS),
+    ('zeros beyond the border', 'nets/inception.py', ', constant_values=-jnp.inf', '', POOLS),
+    ('cut on the other side', 'nets/inception.py', '[:, 1:, 1:]', '[:, :-1, :-1]', UNPADDED),
+    ('padded on the other side', 'nets/inception.py', '_CUT = ((2, 0), (2, 0))', '_CUT = ((0, 2), (0, 2))', UNPADDED),
+    ('border kept below', 'nets/inception.py', '[:, 1:-1, 1:-1]', '[:, 1:-1, 2:]', UNPADDED),
     ('average in the last block', 'nets/inception.py', 'Mixed7(_same_max_pool,', 'Mixed7(_average_pool,', INCEPTION),
     ('spatial features of the next block', 'nets/inception.py', "name='Mixed_6d')(x)\n        spatial = x[..., :",
      "name='Mixed_6d')(x)\n        spatial = x[..., -", INCEPTION),
@@ -84,4 +94,10 @@ MUTANTS = tuple(Mutant(*row) for row in [
     ('positions without the offset', 'nets/dinov2.py', '_OFFSET = 0.1', '_OFFSET = 0.0', DINO),
     ('rows for columns', 'nets/dinov2.py', "'hi,wj,ijd->hwd'", "'hj,wi,ijd->hwd'", DINO),
     ('second scale twice', 'interop/dinov2.py', "{prefix}.{n}.gamma", '{prefix}.ls2.gamma', DINO),
+    ('gap of standard errors added', 'runs.py', 'float(np.hypot(*errors))', 'float(sum(errors))',
+     'tests/test_evaluate.py::test_the_gaps_standard_error_is_that_of_welchs_test'),
+    ('gap of bits the other way', 'runs.py', "held_out['bits/dim'] - seen", "seen['bits/dim'] - seen",
+     'tests/test_evaluate.py::test_the_gaps_standard_error_is_that_of_welchs_test'),
+    ('gap of one set with itself', 'evaluate.py', '(held_out, runs.reference_data(run))', '(held_out, held_out)',
+     'tests/test_evaluate.py::test_results_accumulate'),
 ])  # fmt: skip

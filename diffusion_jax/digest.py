@@ -1,0 +1,43 @@
+"""A fingerprint of arrays, to tell on reading them back that they are those that were saved, to the last bit."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from diffusion_jax.types import Array
+
+
+def digests(tree: Any) -> dict[str, int]:
+    """32 bits of every array of a pytree, by its path: the same on any devices, and for any sharding.
+
+    One word of an array that differs changes them for certain; more than one, but for one chance in 2^32. Each device
+    reads its own part of an array, and nothing but the sum leaves it.
+    """
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    sums = jax.device_get([_digest(a) for _, a in leaves])
+    return {jax.tree_util.keystr(path): int(d) for (path, _), d in zip(leaves, sums, strict=True)}
+
+
+@jax.jit
+def _digest(a: Array) -> Array:
+    words = _words(a)
+    # A sum modulo 2^32 does not depend on the order of its terms, so each says where it stands.
+    index = jnp.zeros(words.shape, jnp.uint32)
+    for axis, n in enumerate(words.shape):
+        index = index * jnp.uint32(n) + jax.lax.broadcasted_iota(jnp.uint32, words.shape, axis)
+    return jnp.sum(_mix(words + index * jnp.uint32(0x9E3779B9)), dtype=jnp.uint32)
+
+
+def _words(a):
+    if a.dtype == jnp.bool_:
+        return a.astype(jnp.uint32)
+    words = jnp.uint32 if a.dtype.itemsize >= 4 else jnp.dtype(f'uint{8 * a.dtype.itemsize}')
+    return jax.lax.bitcast_convert_type(a, words).astype(jnp.uint32)
+
+
+def _mix(x):
+    """The finaliser of MurmurHash3 (32 bits), which is one to one."""
+    x = (x ^ (x >> 16)) * jnp.uint32(0x85EBCA6B)
+    x = (x ^ (x >> 13)) * jnp.uint32(0xC2B2AE35)
+    return x ^ (x >> 16)
