@@ -30,7 +30,6 @@ from diffusion_jax.generate import batches, generate
 from diffusion_jax.sample_file import fill
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a trained run.', required=True)
-_STEP = flags.DEFINE_string('step', 'newest', 'Which checkpoint: newest, best (by train.best_by), or its step.')
 _NUM = flags.DEFINE_integer('num', 64, 'How many samples.', lower_bound=1)
 _SAMPLER = flags.DEFINE_string('sampler', None, "e.g. ancestral, ddim, ddim:eta=0.5. Default: the run's own.")
 _STEPS = flags.DEFINE_integer('steps', None, "Steps of the time grid. Default: the run's own.", lower_bound=1)
@@ -53,7 +52,7 @@ _OUT = flags.DEFINE_string('out', None, 'Output path without suffix. Default: WO
 def main() -> None:
     """The entry point."""
     folder = Path(_WORKDIR.value)
-    run = runs.load(folder, _STEP.value)
+    run = runs.load(folder)
     spec = runs.sample_spec(run.config['sample'], _SAMPLER.value, _STEPS.value, _GRID.value, _GUIDANCE.value)
     resolved = saved_grids.resolved(folder, spec)
     size = _BATCH.value or spec['batch_size']

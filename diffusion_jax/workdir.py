@@ -6,7 +6,7 @@ import importlib.metadata
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,23 +18,15 @@ from diffusion_jax.errors import UserError, one_line
 _VERSIONS = ('diffusion_jax', 'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy')
 
 
-def check(
-    workdir: Path, config: Mapping[str, Any], allow_change: bool, complete: Callable[[dict], dict] = dict
-) -> None:
+def check(workdir: Path, config: Mapping[str, Any], allow_change: bool) -> None:
     """Checks that a folder can be the workdir of this run, and creates it. Writes nothing into it.
-
-    Args:
-        workdir: the folder.
-        config: resolved.
-        allow_change: of a config that is saved there.
-        complete: fills in what the saved config of an older version has not yet.
 
     Raises:
         UserError: if it holds a run of another config, showing the difference, unless `allow_change`; or if it cannot
             be created.
     """
     if (workdir / 'config.json').exists():
-        changed = differences(complete(load_config(workdir)), config)
+        changed = _differences(load_config(workdir), _plain(config))
         if changed and not allow_change:
             raise UserError(
                 f'{workdir} holds a run with another config (saved -> given):\n'
@@ -76,7 +68,7 @@ def record(workdir: Path, config: Mapping[str, Any]) -> None:
     path = workdir / 'provenance.json'
     last = read_json(path, {})
     earlier = last.pop('earlier', [])
-    write_json(path, {**provenance(), 'earlier': [*earlier, last] if last else []})
+    write_json(path, {**_provenance(), 'earlier': [*earlier, last] if last else []})
 
 
 def load_config(workdir: Path) -> dict[str, Any]:
@@ -128,17 +120,15 @@ def _flat(tree, prefix=''):
     return {prefix[:-1]: tree}
 
 
-def differences(saved: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
-    """The fields in which two configs differ, one `name: saved -> given` each."""
-    a, b = _flat(saved), _flat(_plain(given))
+def _differences(saved, given):
+    a, b = _flat(saved), _flat(given)
     missing = '(none)'
     # A field that an older version did not have yet is None where it is not used.
     keys = [k for k in {**a, **b} if a.get(k) != b.get(k)]
     return [f'{k}: {a.get(k, missing)} -> {b.get(k, missing)}' for k in keys]
 
 
-def provenance() -> dict[str, Any]:
-    """Command, commit (None outside of a repository), versions and devices of this process."""
+def _provenance():
     commit = subprocess.run(
         ['git', 'describe', '--always', '--dirty', '--abbrev=12'],
         cwd=Path(__file__).parent,

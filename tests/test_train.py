@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[1]
 
 def metrics(folder):
     lines = [json.loads(line) for line in (folder / 'metrics.jsonl').read_text().splitlines()]
-    return [{k: line[k] for k in ('step', 'loss', 'grad_norm')} for line in lines]
+    return [{k: v for k, v in line.items() if k != 'images_per_second'} for line in lines]
 
 
 def assert_same(a, b):
@@ -103,8 +103,8 @@ def test_the_learning_rate_of_nan(tmp_path, uninterrupted):
 def test_ctrl_c_within_the_run(tmp_path, monkeypatch, uninterrupted):
     save, before = checkpoint.save, signal.getsignal(signal.SIGINT)
 
-    def save_and_interrupt(manager, state, *more):
-        save(manager, state, *more)
+    def save_and_interrupt(manager, state):
+        save(manager, state)
         if int(state.step) == 5:
             os.kill(os.getpid(), signal.SIGINT)
 
@@ -197,37 +197,3 @@ def test_pictures_are_of_the_averaged_parameters(tmp_path, monkeypatch):
     state = train(tiny.points(steps=4), tmp_path)
     assert_same(drawn[-1], state.ema)
     assert not np.array_equal(jax.tree.leaves(state.ema)[0], jax.tree.leaves(state.params)[0])
-
-
-def test_the_best_checkpoint_is_kept_told_and_sampled(tmp_path, capsys):
-    """By the mean of the loss over the steps since the checkpoint before, as metrics.jsonl has it."""
-    shorter = ['--config.train.steps=8', '--config.train.log_every=2', '--config.train.save_every=2']
-    keep = ['--config.train.keep=1', '--config.train.keep_best=1', '--config.train.keep_every=6']
-    assert tiny.call('train', *command(tmp_path), *shorter, *keep) == 0
-    losses = {line['step']: line['loss'] for line in metrics(tmp_path)}
-    best = min([2, 4, 6], key=losses.__getitem__)  # the last one is kept in any case
-    assert {int(p.name) for p in (tmp_path / 'checkpoints').iterdir()} == {best, 6, 8}
-    told = json.loads((tmp_path / 'checkpoints' / '8' / '_CHECKPOINT_METADATA').read_text())['custom_metadata']
-    assert told['metrics']['loss'] == pytest.approx(losses[8])
-    assert told['config'] == json.loads((tmp_path / 'config.json').read_text())
-    assert told['provenance']['versions']['jax'] == jax.__version__
-    for which, step in [('best', min(best, 8, key=losses.__getitem__)), ('6', 6), ('newest', 8)]:
-        given = [f'--workdir={tmp_path}', f'--step={which}', f'--out={tmp_path}/x']
-        assert tiny.call('sample', *given, '--num=2') == 0
-        assert f'2 samples of step {step} in' in capsys.readouterr().out
-    said = tiny.refusal(capsys, 'evaluate', f'--workdir={tmp_path}', '--step=7', '--num=4')
-    assert said == f'{tmp_path} has no checkpoint 7; known: {", ".join(sorted(map(str, {best, 6, 8})))}, best, newest'
-
-
-@pytest.mark.parametrize(
-    ('train', 'message'),
-    [
-        ({'keep_best': 1, 'best_by': 'los'}, "config.train.best_by='los' is no metric of this run; did you mean loss?"),
-        ({'keep_every': 12}, 'config.train.keep_every=12 is no multiple of save_every=10; use 10 or 20'),
-    ],
-)
-def test_what_cannot_be_kept(tmp_path, train, message):
-    with pytest.raises(UserError) as error:
-        training.train(tiny.points(**train), tmp_path / 'run')
-    assert str(error.value) == message
-    assert not (tmp_path / 'run').exists()

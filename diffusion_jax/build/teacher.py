@@ -23,14 +23,14 @@ _ATTRIBUTES = ('T', 'sigma_data', 'sigma_max', 'sigma_min')  # of a schedule, th
 
 
 def with_teacher(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """The config with what its run needs to know of the run that `init_from` names: its teacher, if taken whole.
+    """The config with what its run needs to know of the run that `init_from` names.
 
     A run in `folder` that has started from it already keeps what it knows: its teacher's folder may be gone by now.
 
     Raises:
         UserError: if `init_from` is no run.
     """
-    if config['init_from'] is None or config['init_partial'] is not None:
+    if config['init_from'] is None:
         return {**config, 'teacher': None}
     saved = workdir.load_config(folder) if (folder / 'config.json').exists() else {}
     if saved.get('init_from') == config['init_from'] and saved.get('teacher'):

@@ -94,10 +94,10 @@ MUTANTS = tuple(Mutant(*row) for row in [
     ('positions without the offset', 'nets/dinov2.py', '_OFFSET = 0.1', '_OFFSET = 0.0', DINO),
     ('rows for columns', 'nets/dinov2.py', "'hi,wj,ijd->hwd'", "'hj,wi,ijd->hwd'", DINO),
     ('second scale twice', 'interop/dinov2.py', "{prefix}.{n}.gamma", '{prefix}.ls2.gamma', DINO),
-    ('gap of standard errors added', 'runs.py', 'float(np.hypot(*errors))', 'float(sum(errors))',
+    ('gap of standard errors added', 'runs.py', 'float(np.hypot(a, b))', 'float(a + b)',
      'tests/test_evaluate.py::test_the_gaps_standard_error_is_that_of_welchs_test'),
     ('gap of bits the other way', 'runs.py', "held_out['bits/dim'] - seen", "seen['bits/dim'] - seen",
      'tests/test_evaluate.py::test_the_gaps_standard_error_is_that_of_welchs_test'),
-    ('gap of one set with itself', 'evaluate.py', '(held_out, runs.reference_data(run))', '(held_out, held_out)',
+    ('gap of one set with itself', 'evaluate.py', '(held_out, train) if', '(held_out, held_out) if',
      'tests/test_evaluate.py::test_results_accumulate'),
 ])  # fmt: skip
