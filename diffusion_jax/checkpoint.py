@@ -8,7 +8,6 @@ import math
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -17,9 +16,10 @@ import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 from orbax.checkpoint import checkpoint_managers as policies
 
-from diffusion_jax import distributed
+from diffusion_jax import distributed, paths
 from diffusion_jax.digest import digests
 from diffusion_jax.errors import UserError, nearest, one_line
+from diffusion_jax.paths import AnyPath
 from diffusion_jax.state import TrainState
 from diffusion_jax.types import Params
 
@@ -33,9 +33,9 @@ class Keep(NamedTuple):
     best_by: str = 'loss'
 
 
-def open_manager(workdir: Path, keep: Keep = Keep()) -> ocp.CheckpointManager:  # noqa: B008
+def open_manager(workdir: AnyPath, keep: Keep = Keep()) -> ocp.CheckpointManager:  # noqa: B008
     """The manager of `workdir/checkpoints`, for the one run that writes there; all its processes take part."""
-    directory = workdir.absolute() / 'checkpoints'
+    directory = paths.absolute(workdir) / 'checkpoints'
     policy = [policies.LatestN(keep.newest), _Best(directory, keep, {})]
     policy += [policies.EveryNSteps(keep.every)] if keep.every else []
     options = ocp.CheckpointManagerOptions(
@@ -50,7 +50,7 @@ class _Best(NamedTuple):
     Orbax keeps metrics in a file of its own, and a single damaged one of these stops it from opening the others.
     """
 
-    directory: Path
+    directory: AnyPath
     keep: Keep
     known: dict[int, float]
 
@@ -138,7 +138,7 @@ def restore(manager: ocp.CheckpointManager, abstract: TrainState) -> TrainState 
     An unreadable step is moved aside, so that the run can save that step again, with a warning that names it.
     """
     items = {'train': abstract._replace(ema=None), 'ema': abstract.ema}
-    with _reader(Path(manager.directory)) as reader:
+    with _reader(manager.directory) as reader:
         order = sorted(reader.all_steps(), reverse=True)
         found = _first_readable(reader, order, lambda step: _read(reader, step, items))
     if found is None:
@@ -147,13 +147,13 @@ def restore(manager: ocp.CheckpointManager, abstract: TrainState) -> TrainState 
         # Only beside a readable step is an unreadable one surely damaged; all of them may be another model's.
         if distributed.is_first():
             for step in found.unreadable:
-                _move_aside(Path(manager.directory) / str(step))
+                _move_aside(manager.directory / str(step))
         distributed.together('moved aside')
         manager.reload()
     return found.content['train']._replace(ema=found.content['ema'])
 
 
-def restore_ema(workdir: Path, abstract: Params, which: str = 'newest', best_by: str = 'loss') -> tuple[Params, int]:
+def restore_ema(workdir: AnyPath, abstract: Params, which: str = 'newest', best_by: str = 'loss') -> tuple[Params, int]:
     """The averaged parameters of a run's checkpoint, and its step. Reads nothing else and changes nothing.
 
     Args:
@@ -183,7 +183,7 @@ class Taken(NamedTuple):
 
 
 def restore_matching(
-    workdir: Path, abstract: Params, names: str, which: str = 'newest', best_by: str = 'loss'
+    workdir: AnyPath, abstract: Params, names: str, which: str = 'newest', best_by: str = 'loss'
 ) -> Taken:
     """Those of a run's averaged parameters that another model can use, by their names and shapes. Reads no others.
 
@@ -207,14 +207,14 @@ def restore_matching(
             wanted = jax.tree_util.tree_map_with_path(lambda path, a: a if fits(path, a) else None, abstract)
             if not jax.tree.leaves(wanted):
                 raise UserError(f"no array of {workdir} whose name matches {names!r} has the shape of this one's")
-            left = [name(path) for path, a in jax.tree_util.tree_leaves_with_path(abstract) if not fits(path, a)]
-            return _read(reader, step, {'ema': wanted})['ema'], left
+            return _read(reader, step, {'ema': wanted})
 
         found = _first_readable(reader, _order(reader, workdir, which, best_by), read)
     if found is None:
         raise UserError(f'{workdir} holds no checkpoint yet: train first, or check the path')
-    params, left = found.content
-    return Taken(params, found.step, left)
+    params = found.content['ema']
+    all_names, taken = ([name(path) for path, _ in jax.tree_util.tree_leaves_with_path(t)] for t in (abstract, params))
+    return Taken(params, found.step, [n for n in all_names if n not in taken])
 
 
 def _order(reader, workdir, which, best_by):
@@ -237,12 +237,12 @@ def _order(reader, workdir, which, best_by):
 def _reader_of(workdir):
     if not (workdir / 'checkpoints').is_dir():
         raise UserError(f'{workdir} holds no checkpoint: train first, or check the path')
-    with _reader(workdir.absolute() / 'checkpoints') as reader:
+    with _reader(paths.absolute(workdir) / 'checkpoints') as reader:
         yield reader
 
 
 @contextlib.contextmanager
-def _reader(directory: Path) -> Iterator[ocp.CheckpointManager]:
+def _reader(directory: AnyPath) -> Iterator[ocp.CheckpointManager]:
     """A manager that leaves everything as it is: a training that is still running may be saving there just now."""
     # Every process by itself, without barriers: one that fails to read its part would leave the others in them.
     me = jax.process_index()
@@ -259,24 +259,17 @@ def _reader(directory: Path) -> Iterator[ocp.CheckpointManager]:
 
 def _read(reader, step, items):
     """Items of a checkpoint, on the shardings of the shapes given, where None stands for what is not wanted."""
-    saved = _metadata(reader.directory, step).get('digests', {})
     args = {
         name: ocp.args.PyTreeRestore(
             item, restore_args=ocp.checkpoint_utils.construct_restore_args(item), partial_restore=name == 'ema'
         )
         for name, item in items.items()
     }
-    content = dict(reader.restore(step, args=ocp.args.Composite(**args)).items())
-    for name in items:
-        found, wanted = digests(content[name]), saved.get(name, {})
-        changed = [path for path, digest in found.items() if wanted.get(path, digest) != digest]
-        if changed:
-            raise ValueError(f'{len(changed)} of its arrays are not those that were saved, the first {changed[0]}')
-    return content
+    return dict(reader.restore(step, args=ocp.args.Composite(**args)).items())
 
 
 class _Found(NamedTuple):
-    content: Any
+    content: dict[str, Any]
     step: int
     unreadable: list[int]
 
@@ -284,22 +277,32 @@ class _Found(NamedTuple):
 def _first_readable(reader: ocp.CheckpointManager, order: Sequence[int], read: Callable) -> _Found | None:
     unreadable = []
     for step in order:
-        content, failed = None, False
+        content, saved, trouble = {}, {}, ''
         try:
+            saved = _metadata(reader.directory, step).get('digests', {})
             content = jax.block_until_ready(read(step))
         except UserError:
             raise
         except Exception as error:  # Orbax raises many types for damaged files
-            logging.warning('checkpoint %d is unreadable (%s: %.200s)', step, type(error).__name__, one_line(error))
-            failed = True
-        if _on_any(failed):
-            unreadable.append(step)
-            continue
-        return _Found(content, step, unreadable)
+            trouble = f'{type(error).__name__}: {one_line(error):.200}'
+        # Digests are sums over all processes: only where none has failed do they all take part.
+        if not _on_any(bool(trouble)):
+            trouble = _changed(content, saved)
+            if not trouble:
+                return _Found(content, step, unreadable)
+        logging.warning('checkpoint %d is unreadable (%s)', step, trouble or 'by another process')
+        unreadable.append(step)
     if unreadable:
         where = reader.directory
         raise UserError(f"none of the checkpoints {unreadable} in {where} can be read, or they are another model's")
     return None
+
+
+def _changed(content, saved):
+    """What to say of arrays that are not those that were saved; nothing if they all are."""
+    found = {name: digests(item) for name, item in content.items()}
+    changed = [path for name in found for path, d in found[name].items() if saved.get(name, {}).get(path, d) != d]
+    return f'{len(changed)} of its arrays are not those that were saved, the first {changed[0]}' if changed else ''
 
 
 def _on_any(failed):

@@ -6,11 +6,10 @@ prints a table with its protocol and keeps every result in WORKDIR/metrics.json,
 """
 
 import json
-from pathlib import Path
 
 from absl import flags
 
-from diffusion_jax import build, cli, distributed, runs, saved_grids, specs, workdir
+from diffusion_jax import build, cli, distributed, paths, runs, saved_grids, specs, workdir
 from diffusion_jax.errors import UserError
 from diffusion_jax.evaluation import report
 
@@ -41,7 +40,7 @@ _GAP = flags.DEFINE_bool('bits_gap', False, 'Bits/dim of as many training rows a
 
 def main() -> None:
     """The entry point."""
-    folder = Path(_WORKDIR.value)
+    folder = paths.parse(_WORKDIR.value)
     run = runs.load(folder, _STEP.value)
     settings = run.config['eval']
     num = _NUM.value or settings['num']

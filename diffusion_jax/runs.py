@@ -3,7 +3,6 @@
 import contextlib
 import inspect
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -13,11 +12,12 @@ from jax.sharding import Mesh
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from diffusion_jax import build, checkpoint, sharding, specs, times, workdir
+from diffusion_jax import build, checkpoint, paths, sharding, specs, times, workdir
 from diffusion_jax.data.sources import Source
 from diffusion_jax.errors import UserError
 from diffusion_jax.evaluation import measure, report
 from diffusion_jax.generate import batches
+from diffusion_jax.paths import AnyPath
 from diffusion_jax.types import Params
 
 
@@ -31,7 +31,7 @@ class Run(NamedTuple):
     mesh: Mesh
 
 
-def load(folder: Path, which: str = 'newest') -> Run:
+def load(folder: AnyPath, which: str = 'newest') -> Run:
     """Opens a checkpoint of a run: the newest, the best by its `train.best_by`, or that of a step.
 
     Raises:
@@ -113,7 +113,7 @@ def _with_weak(run, spec):
         if 'weak' not in guide:
             raise UserError('config.sample.guidance: auto needs a weaker run: --guidance=auto:weak=WORKDIR,w=2.0')
         try:
-            weaker = load(Path(str(guide['weak'])))
+            weaker = load(paths.parse(str(guide['weak'])))
         except UserError as error:
             raise UserError(f'config.sample.guidance.weak: {error}') from error
         weak, params = build.check_weak(run.experiment, weaker.experiment), build.WithWeak(params, weaker.params)

@@ -23,7 +23,7 @@ import jax
 import numpy as np
 from absl import flags
 
-from diffusion_jax import build, cli, pictures, runs, saved_grids, specs
+from diffusion_jax import build, cli, paths, pictures, runs, saved_grids, specs
 from diffusion_jax.data.files import read_images
 from diffusion_jax.errors import UserError
 from diffusion_jax.generate import batches, generate
@@ -52,7 +52,7 @@ _OUT = flags.DEFINE_string('out', None, 'Output path without suffix. Default: WO
 
 def main() -> None:
     """The entry point."""
-    folder = Path(_WORKDIR.value)
+    folder = paths.parse(_WORKDIR.value)
     run = runs.load(folder, _STEP.value)
     spec = runs.sample_spec(run.config['sample'], _SAMPLER.value, _STEPS.value, _GRID.value, _GUIDANCE.value)
     resolved = saved_grids.resolved(folder, spec)
@@ -63,7 +63,7 @@ def main() -> None:
     choices += [runs.name_of(spec[name]) for name in ('sampler', 'times', 'guidance') if spec.get(name)]
     choices += [] if _LABEL.value is None else [f'label{_LABEL.value}']
     name = '_'.join([*choices, f'seed{_SEED.value}'])
-    out = Path(_OUT.value) if _OUT.value else folder / 'samples' / name
+    out = paths.parse(_OUT.value) if _OUT.value else folder / 'samples' / name
     file = out.with_name(f'{out.name}.npz')
     if edit:
         _write_edits(run, resolved, edit, key, size, out)
@@ -77,7 +77,7 @@ def main() -> None:
         return batches(draw, params, key, _NUM.value, size, run.mesh, run.experiment.num_classes, first, trace)
 
     start = time.perf_counter()
-    request = {'run': str(folder.resolve()), 'step': run.step, 'sample': resolved, 'seed': _SEED.value}
+    request = {'run': str(paths.absolute(folder)), 'step': run.step, 'sample': resolved, 'seed': _SEED.value}
     request |= {'label': _LABEL.value, 'weak step': weak_step}
     with runs.progress_bar('sampling', _NUM.value) as progress:
         x = fill(file, request, _NUM.value, draw_from, progress)
@@ -98,7 +98,8 @@ def _write_edits(run, spec, edit, key, size, out):
     seconds = time.perf_counter() - start
     out.parent.mkdir(parents=True, exist_ok=True)
     arrays: dict[str, Any] = {name: pictures.storable(v) for name, v in {'samples': x, **beside}.items()}
-    np.savez_compressed(out.with_name(f'{out.name}.npz'), **arrays)
+    with out.with_name(f'{out.name}.npz').open('wb') as file:
+        np.savez_compressed(file, **arrays)
     pictures.save_edits(out.with_name(f'{out.name}.png'), beside, x)
     print(f'{num} edits with step {run.step} in {seconds:.1f} s (compilation included): {out}.npz, {out}.png')
 

@@ -1,18 +1,18 @@
 """A file of samples that is filled batch by batch: what is drawn survives an interruption."""
 
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from diffusion_jax import distributed, workdir
+from diffusion_jax import distributed, paths, workdir
 from diffusion_jax.errors import Interrupted
+from diffusion_jax.paths import AnyPath
 from diffusion_jax.pictures import storable
 
 
 def fill(
-    path: Path,
+    path: AnyPath,
     request: Mapping[str, Any],
     num: int,
     draw_from: Callable[[int], Iterator[np.ndarray]],
@@ -22,8 +22,9 @@ def fill(
 
     Of several processes, which draw together, the first writes, and the others get None.
 
-    Until they are all there they lie in two files beside it, with a dot before their names. The same request finds
-    them and goes on after the last batch that was written; another request begins anew.
+    Until they are all there they lie in two files beside it (for a bucket: on this machine, in
+    ~/.cache/diffusion_jax_samples), with a dot before their names. The same request finds them and goes on after the
+    last batch that was written; another request begins anew.
 
     Args:
         path: of the .npz.
@@ -36,8 +37,9 @@ def fill(
         Interrupted: on Ctrl-C, with what is saved.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    rows_file = path.with_name(f'.{path.stem}.unfinished.npy')
-    done_file = path.with_name(f'.{path.stem}.unfinished.json')
+    near = paths.near(path)
+    rows_file = near.with_name(f'.{path.stem}.unfinished.npy')
+    done_file = near.with_name(f'.{path.stem}.unfinished.json')
     request = {**request, 'num': num}
     found = workdir.read_json(done_file, {})
     done = found['done'] if found.get('request') == request and rows_file.exists() else 0
@@ -62,9 +64,13 @@ def fill(
         raise Interrupted(message) from error
     if rows is None:
         return None
-    unfinished = path.with_name(f'.{path.stem}.unfinished.npz')
+    unfinished = near.with_name(f'.{path.stem}.unfinished.npz')
     np.savez_compressed(unfinished, samples=rows)
-    unfinished.replace(path)
+    if paths.is_remote(path):
+        path.write_bytes(unfinished.read_bytes())
+        unfinished.unlink()
+    else:
+        unfinished.replace(path)
     rows_file.unlink()
     done_file.unlink()
     return np.asarray(rows)

@@ -4,15 +4,15 @@ On a command line and in a `sample` section one is `{'name': 'saved', 'grid': NA
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from diffusion_jax import workdir
 from diffusion_jax.errors import UserError, nearest
+from diffusion_jax.paths import AnyPath
 from diffusion_jax.times import Grid
 
 
-def save(folder: Path, grid: str, times: Grid, provenance: Mapping[str, Any]) -> Path:
+def save(folder: AnyPath, grid: str, times: Grid, provenance: Mapping[str, Any]) -> AnyPath:
     """Writes times `[n + 1]` under the name `grid`, in place of older ones of that name; returns the path."""
     path = folder / 'grids' / f'{grid}.json'
     path.parent.mkdir(exist_ok=True)
@@ -20,7 +20,7 @@ def save(folder: Path, grid: str, times: Grid, provenance: Mapping[str, Any]) ->
     return path
 
 
-def load(folder: Path, grid: str) -> tuple[float, ...]:
+def load(folder: AnyPath, grid: str) -> tuple[float, ...]:
     """The times of a saved grid.
 
     Raises:
@@ -38,7 +38,7 @@ def load(folder: Path, grid: str) -> tuple[float, ...]:
     return tuple(content['times'])
 
 
-def resolved(folder: Path, sample: Mapping[str, Any]) -> dict[str, Any]:
+def resolved(folder: AnyPath, sample: Mapping[str, Any]) -> dict[str, Any]:
     """A `sample` section in which a saved grid has become its times; any other is as it was.
 
     Raises:

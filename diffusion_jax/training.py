@@ -6,17 +6,17 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import jax
 from jax.experimental import multihost_utils
 
-from diffusion_jax import build, checkpoint, distributed, loop, pictures, sharding, throughput, workdir
+from diffusion_jax import build, checkpoint, distributed, loop, paths, pictures, sharding, throughput, workdir
 from diffusion_jax.data import pipeline
 from diffusion_jax.errors import UserError, nearest
 from diffusion_jax.generate import generate
 from diffusion_jax.logs import Log
+from diffusion_jax.paths import AnyPath
 from diffusion_jax.profile import profiled
 from diffusion_jax.state import TrainState, init_state
 from diffusion_jax.step import make_train_step
@@ -25,7 +25,7 @@ from diffusion_jax.watchdog import watchdog
 PREEMPTED = 128 + signal.SIGTERM  # the exit code of a run that saved because it was told to end
 
 
-def train(config: Mapping[str, Any], folder: Path, allow_config_change: bool = False) -> TrainState:
+def train(config: Mapping[str, Any], folder: AnyPath, allow_config_change: bool = False) -> TrainState:
     """Trains the run of a resolved config in `folder`, from its newest checkpoint on; returns the final state.
 
     Raises:
@@ -121,11 +121,14 @@ def _log(folder, start, settings, cost, mesh):
         return
     local, begin = jax.local_devices(), iter([throughput.once(cost)])
 
-    def write(step, metrics, timing):
-        found = throughput.figures(timing, cost, settings['batch_size'], local[0].device_kind, mesh.size)
-        log.write(step, {**metrics, **found, **throughput.memory([d.memory_stats() for d in local]), **next(begin, {})})
+    with paths.appended(folder, 'metrics.jsonl') as (near, copy), Log(near, start, settings['steps']) as log:
 
-    with Log(folder, start, settings['steps']) as log:
+        def write(step, metrics, timing):
+            found = throughput.figures(timing, cost, settings['batch_size'], local[0].device_kind, mesh.size)
+            memory = throughput.memory([d.memory_stats() for d in local])
+            log.write(step, {**metrics, **found, **memory, **next(begin, {})})
+            copy()
+
         yield write
 
 
@@ -150,7 +153,7 @@ def _start(config, experiment, mesh):
     """The averaged parameters of the run that this one starts from, or some of them; None for none."""
     if config['init_from'] is None:
         return None
-    folder, partial, which = Path(config['init_from']), config['init_partial'], config['init_step']
+    folder, partial, which = paths.parse(config['init_from']), config['init_partial'], config['init_step']
     try:
         best_by = build.check(workdir.load_config(folder))['train']['best_by']
         if partial is None:

@@ -12,14 +12,15 @@ from typing import Any
 
 import jax
 
-from diffusion_jax import distributed
+from diffusion_jax import distributed, paths
 from diffusion_jax.errors import UserError, one_line
+from diffusion_jax.paths import AnyPath
 
 _VERSIONS = ('diffusion_jax', 'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy')
 
 
 def check(
-    workdir: Path, config: Mapping[str, Any], allow_change: bool, complete: Callable[[dict], dict] = dict
+    workdir: AnyPath, config: Mapping[str, Any], allow_change: bool, complete: Callable[[dict], dict] = dict
 ) -> None:
     """Checks that a folder can be the workdir of this run, and creates it. Writes nothing into it.
 
@@ -44,20 +45,24 @@ def check(
     try:
         workdir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f'cannot write to {workdir}: {error.strerror}') from error
+        raise _unwritable(workdir, error) from error
 
 
 @contextlib.contextmanager
-def lock(workdir: Path):
-    """Keeps a folder to this run alone, until its first process ends, however it ends.
+def lock(workdir: AnyPath):
+    """Keeps a folder to this run alone, until its first process ends, however it ends. A bucket has no locks.
 
     Raises:
-        UserError: if another run has it.
+        UserError: if another run has it, or it cannot be written to.
     """
-    if not distributed.is_first():
+    if not distributed.is_first() or paths.is_remote(workdir):
         yield
         return
-    with (workdir / '.lock').open('w') as file:
+    try:
+        file = (workdir / '.lock').open('w')
+    except OSError as error:  # a folder without permission, a disk that is mounted for reading only
+        raise _unwritable(workdir, error) from error
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -65,7 +70,11 @@ def lock(workdir: Path):
         yield
 
 
-def record(workdir: Path, config: Mapping[str, Any]) -> None:
+def _unwritable(workdir, error):
+    return UserError(f'cannot write to {workdir}: {error.strerror or one_line(error)}')
+
+
+def record(workdir: AnyPath, config: Mapping[str, Any]) -> None:
     """Saves the config, and what this start of the run runs with; `earlier` keeps the starts before it.
 
     Of several processes the first does it.
@@ -79,7 +88,7 @@ def record(workdir: Path, config: Mapping[str, Any]) -> None:
     write_json(path, {**provenance(), 'earlier': [*earlier, last] if last else []})
 
 
-def load_config(workdir: Path) -> dict[str, Any]:
+def load_config(workdir: AnyPath) -> dict[str, Any]:
     """The resolved config of a run.
 
     Raises:
@@ -94,7 +103,7 @@ def load_config(workdir: Path) -> dict[str, Any]:
     return config
 
 
-def read_json(path: Path, default: Any) -> Any:
+def read_json(path: AnyPath, default: Any) -> Any:
     """The content of a JSON file, `default` if there is none.
 
     Raises:
@@ -106,13 +115,16 @@ def read_json(path: Path, default: Any) -> Any:
         raise UserError(f'{path} is damaged ({one_line(error)}): mend it, or move it away') from error
 
 
-def write_json(path: Path, content: Any) -> None:
+def write_json(path: AnyPath, content: Any) -> None:
     """Writes a JSON file as `write_text` does."""
     write_text(path, json.dumps(content, indent=2) + '\n')
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: AnyPath, text: str) -> None:
     """Replaces a file in one go: a full disk or a kill leaves the old content whole."""
+    if paths.is_remote(path):
+        path.write_text(text)
+        return
     unfinished = path.with_name(f'.{path.name}.unfinished')
     unfinished.write_text(text)
     unfinished.replace(path)

@@ -232,7 +232,7 @@ def test_no_checkpoint(tmp_path):
 @pytest.fixture(scope='module')
 def two_steps(tmp_path_factory):
     folder = tmp_path_factory.mktemp('two_steps')
-    save_all(folder, [10, 20], width=400)
+    save_all(folder, [10, 20], width=4000)
     return folder
 
 
@@ -244,9 +244,8 @@ def damaged(folder, two_steps, how):
 
 
 def arrays(item):
-    """The one file of an item's arrays; others beside it are left from the writing of it."""
-    (file,) = (item / 'd').iterdir()
-    return file
+    """The file of an item's arrays, large enough not to be among the checksummed lists of them."""
+    return max((file for file in item.rglob('*') if file.is_file()), key=lambda file: file.stat().st_size)
 
 
 def flip(file, byte):
@@ -269,7 +268,7 @@ DAMAGES = {
 @pytest.mark.parametrize('how', DAMAGES)
 def test_every_damage_is_found_and_costs_one_step(two_steps, tmp_path, how, caplog):
     folder = damaged(tmp_path, two_steps, DAMAGES[how])
-    wanted = state_at(10, width=400)
+    wanted = state_at(10, width=4000)
     with caplog.at_level(logging.WARNING):
         params, step = checkpoint.restore_ema(folder, abstract(wanted.ema))
     assert step == 10
@@ -278,17 +277,17 @@ def test_every_damage_is_found_and_costs_one_step(two_steps, tmp_path, how, capl
     assert kept(folder) == [10, 20]  # whoever only reads moves nothing
     with opened(folder) as manager:
         assert_same(checkpoint.restore(manager, abstract(wanted)), wanted)
-        checkpoint.save(manager, state_at(20, width=400))
+        checkpoint.save(manager, state_at(20, width=4000))
         checkpoint.wait(manager)
-        assert_same(checkpoint.restore(manager, abstract(wanted)), state_at(20, width=400))
+        assert_same(checkpoint.restore(manager, abstract(wanted)), state_at(20, width=4000))
     assert (folder / 'checkpoints' / 'unreadable_20').is_dir()
 
 
 def test_a_flipped_bit_anywhere_is_found_or_does_no_harm(two_steps, tmp_path):
-    """Of what is not compressed to a checksum, the storage library returns other numbers without a word."""
+    """Of large arrays the storage library keeps no checksum: it would return other numbers without a word."""
     folder = damaged(tmp_path, two_steps, lambda step: None)
     file = arrays(folder / 'checkpoints' / '20' / 'ema')
-    steps, wanted = [], {step: state_at(step, width=400) for step in (10, 20)}
+    steps, wanted = [], {step: state_at(step, width=4000) for step in (10, 20)}
     for byte in np.random.default_rng(0).integers(0, file.stat().st_size, 20).tolist():
         flip(file, byte)
         params, step = checkpoint.restore_ema(folder, abstract(wanted[10].ema))
@@ -304,4 +303,4 @@ def test_an_older_versions_checkpoint_is_read(two_steps, tmp_path):
         file.write_text(json.dumps({**json.loads(file.read_text()), 'custom_metadata': None}))
 
     folder = damaged(tmp_path, two_steps, forget)
-    assert checkpoint.restore_ema(folder, abstract(state_at(20, width=400).ema))[1] == 20
+    assert checkpoint.restore_ema(folder, abstract(state_at(20, width=4000).ema))[1] == 20

@@ -53,6 +53,7 @@ FREE: dict[str, set[str]] = {
     'nets': set(),
     'sharding': set(),
     'distributed': set(),
+    'paths': set(),
     'watchdog': set(),
     'throughput': set(),
     'profile': set(),

@@ -140,6 +140,24 @@ def test_a_hanging_input_ends_the_job(tmp_path):
     assert saved_steps(tmp_path) == [10]
 
 
+def test_a_part_that_one_process_cannot_read_costs_one_step_on_both(tmp_path):
+    """Each process reads only its part of a sharded array: where one fails, both must take the checkpoint before."""
+    more = ['--config.mesh.fsdp=2', '--config.train.keep_best=1']
+    codes, said = trained(tmp_path, 2, 1, *more)
+    assert codes == [0, 0], said
+    whole, before = losses(tmp_path), runs.load(tmp_path).params
+    arrays = tmp_path / 'checkpoints' / '20' / 'train' / 'ocdbt.process_1' / 'd'
+    largest = max(arrays.iterdir(), key=lambda file: file.stat().st_size)
+    assert largest.stat().st_size > 2**14  # a shard of its own
+    largest.write_bytes(largest.read_bytes()[: largest.stat().st_size // 2])
+    codes, said = trained(tmp_path, 2, 1, *more)
+    assert codes == [0, 0], said
+    assert any('checkpoint 20 is unreadable' in text for text in said), said
+    assert (tmp_path / 'checkpoints' / 'unreadable_20').is_dir()
+    np.testing.assert_array_equal(losses(tmp_path), whole)
+    jax.tree.map(np.testing.assert_array_equal, runs.load(tmp_path).params, before)
+
+
 def test_two_runs_do_not_share_a_folder(tmp_path):
     first = processes.start('diffusion_jax.train', arguments(tmp_path, '--config.train.steps=100000'), 1, 1)
     wait_for_step(tmp_path, 1, first)

@@ -91,3 +91,26 @@ def test_a_folder_is_one_runs_alone(tmp_path):
             workdir.lock(tmp_path).__enter__()
     with workdir.lock(tmp_path):  # a run that has ended leaves it free
         pass
+
+
+@pytest.mark.parametrize('start', [start, lambda folder: workdir.lock(folder).__enter__()], ids=['check', 'lock'])
+def test_a_folder_that_cannot_be_written_to(start, tmp_path, monkeypatch):
+    """Permissions do not bind root, who may run the tests, so that the system's refusal is played."""
+
+    def refuse(self, *args, **kwargs):
+        raise OSError(30, 'Read-only file system')
+
+    jax.devices()  # its first call reads files
+    monkeypatch.setattr(Path, 'mkdir', refuse)
+    monkeypatch.setattr(Path, 'open', refuse)
+    with pytest.raises(UserError) as error:
+        start(tmp_path)
+    assert str(error.value) == f'cannot write to {tmp_path}: Read-only file system'
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_file_for_a_folder(tmp_path):
+    (tmp_path / 'file').write_text('kept')
+    with pytest.raises(UserError, match=r'^cannot write to .*file: File exists$'):
+        workdir.check(tmp_path / 'file', CONFIG, False)
+    assert (tmp_path / 'file').read_text() == 'kept'
