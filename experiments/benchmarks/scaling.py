@@ -8,8 +8,10 @@ mean nothing. See docs/results/scaling.md.
 """
 
 import argparse
+import contextlib
 import importlib
 import math
+import os
 import re
 import tempfile
 import time
@@ -18,11 +20,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from diffusion_jax import build, checkpoint, sharding, throughput
 from diffusion_jax.data import pipeline
-from diffusion_jax.state import TrainState, init_state
+from diffusion_jax.state import init_state
 from diffusion_jax.step import make_train_step
 
 MESHES = {'DP (data=8)': (8, 1), 'FSDP (fsdp=8)': (1, 8), 'data=2, fsdp=4': (2, 4)}
@@ -142,28 +145,27 @@ def images_per_second(experiment: build.Experiment, batch_size: int, batches: in
     return batches * batch_size / (time.perf_counter() - start)
 
 
-def checkpoint_seconds(experiment: build.Experiment, folder: Path) -> dict[str, float]:
-    """Seconds per GB (1e9 bytes) of a state of random numbers: until the run may go on, until saved, to read."""
-    rng = np.random.default_rng(0)
+def checkpoint_seconds(experiment: build.Experiment, folder: Path) -> str:
+    """Seconds per GB (1e9 bytes) of a state of random numbers, twice: the first round compiles its digests."""
+    rng, mesh = np.random.default_rng(0), sharding.make_mesh(1)
     fresh = init_state(experiment.init, experiment.tx, experiment.freezing)
-    shapes = sharding.with_shardings(
-        shapes := jax.eval_shape(fresh, jax.random.key(0)), sharding.of_state(sharding.make_mesh(1), shapes)
-    )
-    state: TrainState = jax.tree.map(
-        lambda a: jax.device_put(rng.standard_normal(a.shape, np.float32).astype(a.dtype), a.sharding), shapes
-    )
-    size = sum(a.nbytes for a in jax.tree.leaves(state)) / 1e9
-    manager = checkpoint.open_manager(folder)
-    times = [time.perf_counter()]
-    checkpoint.save(manager, state)
-    times.append(time.perf_counter())
-    checkpoint.wait(manager)
-    times.append(time.perf_counter())
-    checkpoint.restore(manager, shapes)
-    times.append(time.perf_counter())
-    manager.close()
-    blocked, _, read = np.diff(times) / size
-    return {'GB': size, 'save, blocked': blocked, 'save, in all': (times[2] - times[0]) / size, 'restore': read}
+    shapes = jax.eval_shape(fresh, jax.random.key(0))
+    shapes = sharding.with_shardings(shapes, sharding.of_state(mesh, shapes))
+    state = jax.tree.map(lambda a: jax.device_put(rng.standard_normal(a.shape).astype(a.dtype), a.sharding), shapes)
+    size, lines = sum(a.nbytes for a in jax.tree.leaves(state)) / 1e9, []
+    with contextlib.closing(checkpoint.open_manager(folder)) as manager:
+        for k in (1, 2):
+            times = [time.perf_counter()]
+            for do in (
+                lambda: checkpoint.save(manager, state._replace(step=jnp.int32(k))),  # noqa: B023
+                lambda: checkpoint.wait(manager),
+                lambda: checkpoint.restore(manager, shapes),
+            ):
+                do()
+                times.append(time.perf_counter())
+            blocked, behind, read = np.diff(times) / size
+            lines.append(f'{blocked:.1f} s/GB until the run goes on, {behind:.1f} behind it, {read:.1f} to restore')
+    return '\n'.join([f'{size:.3f} GB', *lines])
 
 
 def main() -> None:
@@ -192,6 +194,7 @@ def main() -> None:
         print(f'{images_per_second(experiment, size):.0f} images/s in batches of {size}')
         with tempfile.TemporaryDirectory() as folder:
             print(checkpoint_seconds(experiment, Path(folder)))
+        print(f'load {os.getloadavg()[0]:.1f} of {os.cpu_count()} cores at the end')
         return
     results = {}
     for name, (data, fsdp) in MESHES.items():
