@@ -153,6 +153,14 @@ def restore(manager: ocp.CheckpointManager, abstract: TrainState) -> TrainState 
     return found.content['train']._replace(ema=found.content['ema'])
 
 
+def about(manager: ocp.CheckpointManager) -> dict[str, Any]:
+    """What was saved about the run with the newest checkpoint that still tells it; empty if none does."""
+    for step in sorted(manager.all_steps(), reverse=True):
+        with contextlib.suppress(OSError, ValueError, KeyError):  # a damaged one
+            return _metadata(manager.directory, step)
+    return {}
+
+
 def restore_ema(workdir: AnyPath, abstract: Params, which: str = 'newest', best_by: str = 'loss') -> tuple[Params, int]:
     """The averaged parameters of a run's checkpoint, and its step. Reads nothing else and changes nothing.
 

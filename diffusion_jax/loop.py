@@ -122,5 +122,5 @@ def _finite(params):
 def _diverged(k, shown):
     return Diverged(
         f'step {k}: {shown}. Stopped; checkpoints from before it are kept. '
-        'Lower optim.lr, lengthen optim.warmup or set optim.clip, and go on with --allow_config_change.'
+        'Lower optim.lr, lengthen optim.warmup, set optim.clip or train.max_skips; go on with --allow_config_change.'
     )

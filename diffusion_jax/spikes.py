@@ -42,6 +42,16 @@ def counts(opt_state: optax.OptState) -> Metrics:
     return {'skipped': total, 'skipped_in_a_row': optax.tree.get(opt_state, 'notfinite_count')}
 
 
+def bare(opt_state: optax.OptState) -> optax.OptState:
+    """The state of the optimiser that `skipping` was given, out of that of what it returned."""
+    return opt_state[1].inner_state
+
+
+def around(opt_state: optax.OptState) -> optax.OptState:
+    """The state of `skipping` an optimiser that is in this state, and has skipped nothing so far."""
+    return skipping(optax.GradientTransformation(lambda _: opt_state, optax.identity().update)).init(())
+
+
 def _void_spikes(spike, decay, settled):
     def update(grads, state, params=None):
         del params

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 from jax.experimental import multihost_utils
 
-from diffusion_jax import build, checkpoint, distributed, loop, paths, pictures, sharding, throughput, workdir
+from diffusion_jax import build, checkpoint, distributed, loop, paths, pictures, sharding, spikes, throughput, workdir
 from diffusion_jax.data import pipeline
 from diffusion_jax.errors import UserError, nearest
 from diffusion_jax.generate import generate
@@ -47,7 +47,7 @@ def train(config: Mapping[str, Any], folder: AnyPath, allow_config_change: bool 
     fresh = init_state(experiment.init, experiment.tx, experiment.freezing, experiment.keeps_teacher)
     shapes = jax.eval_shape(fresh, key_init, _shapes(experiment.network_init, mesh) if config['teacher'] else None)
     _check_best_by(settings, train_step, shapes, key_train, experiment.source)
-    workdir.check(folder, config, allow_config_change, _completed)
+    workdir.check(folder, config, allow_config_change, lambda saved: _completed(saved, settings))
     shardings = sharding.of_state(mesh, shapes)
     create = jax.jit(fresh, out_shardings=shardings)
 
@@ -63,7 +63,7 @@ def train(config: Mapping[str, Any], folder: AnyPath, allow_config_change: bool 
         checkpoint.save(manager, state, metrics, about)
 
     with workdir.lock(folder), contextlib.closing(checkpoint.open_manager(folder, _keep(settings))) as manager:
-        state = checkpoint.restore(manager, sharding.with_shardings(shapes, shardings))
+        state = _restored(manager, shapes, mesh, settings)
         if state is None:
             state = create(key_init, start_from or _start(config, experiment, mesh))
         # Only now, so that a config whose model does not fit the checkpoints leaves the saved one alone.
@@ -103,11 +103,25 @@ def _check_best_by(settings, train_step, shapes, key, source):
             raise UserError(f'config.train.best_by={name!r} is no metric of this run; {nearest(name, known)}')
 
 
-def _completed(saved):
+def _completed(saved, settings):
     try:
-        return build.check(saved)
+        saved = build.check(saved)
     except UserError:
         return saved  # by a version with other fields, which the difference shall show
+    # Where a run is traced is not what it is.
+    return {**saved, 'train': {**saved['train'], **{name: settings[name] for name in ('profile_at', 'profile_steps')}}}
+
+
+def _restored(manager, shapes, mesh, settings):
+    """The newest state, also of a run that had no `max_skips` and has it now, or the other way round."""
+    skips = settings['max_skips'] is not None
+    skipped = checkpoint.about(manager).get('config', {}).get('train', {}).get('max_skips') is not None
+    if skips == skipped or manager.latest_step() is None:
+        return checkpoint.restore(manager, sharding.with_shardings(shapes, sharding.of_state(mesh, shapes)))
+    undo, do = (spikes.bare, spikes.around) if skips else (spikes.around, spikes.bare)
+    saved = jax.eval_shape(lambda s: s._replace(opt_state=undo(s.opt_state)), shapes)
+    state = checkpoint.restore(manager, sharding.with_shardings(saved, sharding.of_state(mesh, saved)))
+    return jax.device_put(state._replace(opt_state=do(state.opt_state)), sharding.of_state(mesh, shapes))
 
 
 def _keep(settings):

@@ -53,6 +53,18 @@ TRAIN = [
     ),
     ([DIGITS, '--config.sample.times.n=0'], 'config.sample.times: uniform: a grid needs at least 1 step; got 0'),
     ([DIGITS, '--config.train.keep=0'], 'config.train.keep=0 must be at least 1'),
+    ([DIGITS, '--config.train.profile_at=0'], 'config.train.profile_at=0 must be at least 1'),
+    ([DIGITS, '--config.train.max_skips=0'], 'config.train.max_skips=0 must be at least 1'),
+    ([DIGITS, '--config.train.spike=9.0'], 'config.train.spike=9.0 needs config.train.max_skips, the most steps to'),
+    (
+        [DIGITS, '--config.train.max_skips=3', '--config.train.spike=0.5'],
+        'config.train.spike=0.5 must be more than 1, the usual gradient norm',
+    ),
+    (
+        [DIGITS, '--config.train.remat=ful'],
+        "config.train.remat='ful' is unknown; did you mean full?",
+    ),
+    ([POINTS, '--config.train.remat=full'], "config.train.remat='full': an MLP keeps too little to compute it again"),
     ([MNIST, '--config.data.dir=/nowhere'], "'mnist' is not prepared in /nowhere; run: pip install"),
     (['--config=configs/nope.py'], 'there is no config file configs/nope.py. See --help.'),
     (['--config=configs/nope.py:x', '--config.seed=1'], 'there is no config file configs/nope.py. See --help.'),

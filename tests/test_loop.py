@@ -53,9 +53,7 @@ class Run:
         state = TrainState(jnp.int32(start), None, None, (), Frozen())
         self.dispatched = start
         hooks = loop.Hooks(
-            log=lambda k, metrics, timing: self.logged.append(
-                (k, metrics['loss'] if [*metrics] == ['loss'] else metrics)
-            ),
+            log=lambda k, metrics, timing: self.logged.append((k, metrics)),
             save=lambda state, means: self.saved.append(int(state.step)) or self.means.append(means),
             draw=lambda k, state: self.drawn.append((k, int(state.step))),
             stop=lambda k: 143 if k == self.stop_at else 0,
@@ -82,7 +80,8 @@ def test_saves_draws_and_logs_at_their_steps():
         {'loss': np.mean([k**2 for k in steps])} for steps in (range(1, 11), range(11, 21), range(21, 26))
     ]
     assert run.drawn == [(7, 7), (14, 14), (21, 21), (25, 25)]
-    expected = [(k, np.mean([j**2 for j in range(k - 3, k + 1)])) for k in range(4, 25, 4)] + [(25, 25**2)]
+    expected = [(k, {'loss': np.mean([j**2 for j in range(k - 3, k + 1)])}) for k in range(4, 25, 4)]
+    expected.append((25, {'loss': 25**2}))
     assert run.logged == expected
     assert run.batches == list(range(25))
 
@@ -92,7 +91,7 @@ def test_goes_on_where_the_state_is():
     run.fit(12, loop.Every(log=3, save=5, draw=0), start=7)
     assert run.batches == [7, 8, 9, 10, 11]
     assert run.saved == [10, 12]
-    assert run.logged == [(9, 8.5), (12, 11.0)]
+    assert run.logged == [(9, {'loss': 8.5}), (12, {'loss': 11.0})]
 
 
 def test_a_finished_run_does_nothing():

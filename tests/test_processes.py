@@ -58,12 +58,14 @@ def alone(tmp_path_factory):
 
 @pytest.mark.parametrize('fsdp', [1, 4])
 def test_two_processes_train_as_one(fsdp, alone, tmp_path):
-    codes, said = trained(tmp_path, 2, 4, f'--config.mesh.fsdp={fsdp}')
+    codes, said = trained(tmp_path, 2, 4, f'--config.mesh.fsdp={fsdp}', '--config.train.profile_at=5')
     assert codes == [0, 0], said
     np.testing.assert_allclose(losses(tmp_path), alone[0], rtol=2e-5, atol=1e-6)
     params = runs.load(tmp_path).params
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), params, alone[1])
     assert (tmp_path / 'samples' / 'step_00000020.png').exists()
+    for process in (0, 1):
+        assert len(list(tmp_path.glob(f'profile/process_{process}/plugins/profile/*/*.xplane.pb'))) == 1
 
 
 def test_a_run_goes_on_on_other_numbers_of_hosts_and_devices(alone, tmp_path):

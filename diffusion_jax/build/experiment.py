@@ -17,7 +17,7 @@ from diffusion_jax.build.optimiser import build_optimiser
 from diffusion_jax.build.teacher import build_teacher, of_the_schedule
 from diffusion_jax.data import pipeline, sources
 from diffusion_jax.ema import Ema
-from diffusion_jax.errors import UserError, one_line
+from diffusion_jax.errors import UserError, nearest, one_line
 from diffusion_jax.frozen import Freezing
 from diffusion_jax.specs import check_type, make
 from diffusion_jax.types import Key, LossFn, Params, Schedule
@@ -168,6 +168,8 @@ def _build_net(spec, shape, wanted, remat):
     implied = {'out_channels': out, 'out_dim': out, 'remat': remat, 'parent': None, 'name': None}
     if remat is not None and spec.get('name') == 'MLP':
         raise UserError(f'config.train.remat={remat!r}: an MLP keeps too little to compute it again: leave it out')
+    if remat is not None and remat not in nets.REMAT:
+        raise UserError(f'config.train.remat={remat!r} is unknown; {nearest(remat, nets.REMAT)}')
     module = make(_NETS, spec, implied, 'config.net')
     init, net = nets.functional(module)
     x, c_noise = jnp.zeros((1, *shape)), jnp.zeros((1, 2) if 'flow_model' in wanted else 1)

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int
 
 from diffusion_jax.nets.blocks import Attention, Embedding, GroupNorm, ResBlock, conv, double, halve, small_init
 
+# What `UNet.remat` can be: 'full' keeps nothing; the others are policies of `jax.checkpoint_policies`.
 REMAT = ('full', 'dots_saveable', 'dots_with_no_batch_dims_saveable')
 
 
@@ -28,8 +29,7 @@ class UNet(nn.Module):
         scale_shift: the embedding scales and shifts the second norm of a block instead of being added (iDDPM, ADM).
         resample_in_block: resample inside residual blocks (BigGAN, ADM) instead of by a convolution.
         remat: what the backward pass keeps of a residual or attention block and what it computes again: None keeps all,
-            'full' the block's input alone; else a policy of `jax.checkpoint_policies`, such as 'dots_saveable'. The
-            values are the same.
+            the others, see `REMAT`, the block's input and no more than their name says. The values are the same.
         dtype: compute type, such as 'bfloat16'; None follows the input. Parameters, normalisation statistics, the
             embedding and the result are float32 in any case (float64 for a float64 input).
     """

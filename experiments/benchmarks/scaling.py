@@ -1,0 +1,210 @@
+r"""What a training step communicates, what its state takes, and what the host does beside it.
+
+    python -m experiments.benchmarks.scaling collectives --dir=DIR     # compiles the step for eight fake CPU devices
+    python -m experiments.benchmarks.scaling host --dir=DIR            # input and checkpoints, timed
+
+The first counts the collectives in the program that XLA has optimised; nothing is run, and a fake device's time would
+mean nothing. See docs/results/scaling.md.
+"""
+
+import argparse
+import contextlib
+import importlib
+import math
+import os
+import re
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from diffusion_jax import build, checkpoint, sharding, throughput
+from diffusion_jax.data import pipeline
+from diffusion_jax.state import init_state
+from diffusion_jax.step import make_train_step
+
+MESHES = {'DP (data=8)': (8, 1), 'FSDP (fsdp=8)': (1, 8), 'data=2, fsdp=4': (2, 4)}
+# Cloud TPU's own figures for v5e (docs.cloud.google.com/tpu/docs/v5e): bf16 FLOP/s a chip, and the 400 GB/s of a chip's
+# four links in both directions, so half of it out of the chip.
+CHIPS, PEAK, EGRESS = 256, 197e12, 200e9
+_ITEM = {'f64': 8, 's64': 8, 'u64': 8, 'f32': 4, 's32': 4, 'u32': 4, 'bf16': 2, 'f16': 2, 's16': 2, 'u16': 2}
+_COLLECTIVE = re.compile(
+    r'^.* = (?P<type>.*?) (?P<kind>all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute)\(.*$', re.M
+)
+_GROUPS = re.compile(r'replica_groups=(\{\{[^}]*\}|\[[\d,]+\])')
+
+
+class Collective(NamedTuple):
+    """One collective of a compiled program, as one of its devices has it."""
+
+    kind: str
+    among: int  # devices
+    payload: int  # bytes: of the whole array that is reduced or gathered
+
+    @property
+    def sent(self) -> float:
+        """Bytes that a device sends in a ring, which no other algorithm undercuts."""
+        times = 2 if self.kind == 'all-reduce' else 1
+        return times * self.payload * (self.among - 1) / self.among
+
+
+def collectives(hlo: str, devices: int) -> Iterator[Collective]:
+    """Those of an optimised HLO module, one for each time that they stand in its text: it must have no loops."""
+    for match in _COLLECTIVE.finditer(hlo):
+        size = sum(
+            math.prod(int(d) for d in shape.split(',') if d) * _ITEM.get(dtype, 1)
+            for dtype, shape in re.findall(r'([a-z]+\d+|pred)\[([\d,]*)\]', match['type'])
+        )
+        among = _among(_GROUPS.search(match[0]), devices)
+        yield Collective(match['kind'], among, size * (among if match['kind'] == 'reduce-scatter' else 1))
+
+
+def _among(groups, devices):
+    if groups is None:
+        return devices
+    text = groups[1]
+    return int(text.strip('[]').split(',')[-1]) if text[0] == '[' else text.count(',') + 1
+
+
+class Compiled(NamedTuple):
+    """The train step of a config on one mesh."""
+
+    found: list[Collective]
+    flops: float  # on all devices
+    state_bytes: int  # on one device
+    temp_bytes: int
+    seconds: float
+
+
+def compile_on(config: dict[str, Any], experiment: build.Experiment, data: int, fsdp: int) -> Compiled:
+    """Lowers and compiles it from shapes alone."""
+    mesh, size = sharding.make_mesh(data, fsdp), config['train']['batch_size']
+    fresh = init_state(experiment.init, experiment.tx, experiment.freezing)
+    shapes = jax.eval_shape(fresh, jax.random.key(0))
+    shardings = sharding.of_state(mesh, shapes)
+    state = sharding.with_shardings(shapes, shardings)
+    batch = sharding.put_batch(mesh, pipeline.batch_at(experiment.source, 0, size)(0))
+    train_step = make_train_step(experiment.loss, experiment.tx, experiment.ema, experiment.freezing)
+    step = jax.jit(train_step, donate_argnums=0, out_shardings=(shardings, sharding.replicated(mesh)))
+    compiled, cost = throughput.compile_step(step, state, jax.random.key(0), batch, devices=mesh.size)
+    found = [c for c in collectives(compiled.as_text(), mesh.size) if c.among > 1]
+    on_one = sum(
+        math.prod(s.shard_shape(a.shape)) * a.dtype.itemsize
+        for a, s in zip(jax.tree.leaves(shapes), jax.tree.leaves(shardings), strict=True)
+    )
+    temp = compiled.memory_analysis().temp_size_in_bytes
+    return Compiled(found, cost.flops or math.nan, on_one, temp, cost.compile_seconds)
+
+
+def table(results: dict[str, Compiled]) -> str:
+    """Markdown: a line for every kind of collective and size of group."""
+    lines = ['| mesh | collective | among | how many | payload, MB | sent by a device, MB |', '|' + 6 * '---|']
+    for name, result in results.items():
+        for kind, among in sorted({(c.kind, c.among) for c in result.found}):
+            some = [c for c in result.found if (c.kind, c.among) == (kind, among)]
+            payload, sent = (sum(x) / 1e6 for x in ([c.payload for c in some], [c.sent for c in some]))
+            lines.append(f'| {name} | {kind} | {among} | {len(some)} | {payload:.1f} | {sent:.1f} |')
+    lines += ['', '| mesh | state on a device, MB | step, TFLOP | compiled in, s |', '|---|---|---|---|']
+    lines += [
+        f'| {name} | {r.state_bytes / 1e6:.1f} | {r.flops / 1e12:.3f} | {r.seconds:.0f} |'
+        for name, r in results.items()
+    ]
+    return '\n'.join(lines)
+
+
+def estimate(flops_per_image: float, num_params: int, per_chip: tuple[int, ...] = (1, 8, 32, 128)) -> str:
+    """Markdown: time of a step on 256 chips by counting alone, as 4-byte gradients are reduced and parameters gathered.
+
+    DP sends every gradient twice (all-reduce); FSDP gathers parameters before the forward and the backward pass and
+    scatters gradients.
+    """
+    size = 4 * num_params * (CHIPS - 1) / CHIPS
+    lines = [
+        '| images a chip | global batch | compute at peak, ms | at 40% of it, ms | DP sends, ms | FSDP sends, ms |',
+        '|---|---|---|---|---|---|',
+    ]
+    for n in per_chip:
+        compute = n * flops_per_image / PEAK * 1e3
+        dp, fsdp = (1e3 * k * size / EGRESS for k in (2, 3))
+        lines.append(f'| {n} | {n * CHIPS} | {compute:.2f} | {compute / 0.4:.2f} | {dp:.2f} | {fsdp:.2f} |')
+    return '\n'.join(lines)
+
+
+def images_per_second(experiment: build.Experiment, batch_size: int, batches: int = 400) -> float:
+    """What the thread that makes batches can make, on one core: rows of a shuffled epoch, gathered."""
+    at = pipeline.batch_at(experiment.source, 0, batch_size)
+    at(0)
+    start = time.perf_counter()
+    for k in range(batches):
+        at(k)
+    return batches * batch_size / (time.perf_counter() - start)
+
+
+def checkpoint_seconds(experiment: build.Experiment, folder: Path) -> str:
+    """Seconds per GB (1e9 bytes) of a state of random numbers, twice: the first round compiles its digests."""
+    rng, mesh = np.random.default_rng(0), sharding.make_mesh(1)
+    fresh = init_state(experiment.init, experiment.tx, experiment.freezing)
+    shapes = jax.eval_shape(fresh, jax.random.key(0))
+    shapes = sharding.with_shardings(shapes, sharding.of_state(mesh, shapes))
+    state = jax.tree.map(lambda a: jax.device_put(rng.standard_normal(a.shape).astype(a.dtype), a.sharding), shapes)
+    size, lines = sum(a.nbytes for a in jax.tree.leaves(state)) / 1e9, []
+    with contextlib.closing(checkpoint.open_manager(folder)) as manager:
+        for k in (1, 2):
+            times = [time.perf_counter()]
+            for do in (
+                lambda: checkpoint.save(manager, state._replace(step=jnp.int32(k))),  # noqa: B023
+                lambda: checkpoint.wait(manager),
+                lambda: checkpoint.restore(manager, shapes),
+            ):
+                do()
+                times.append(time.perf_counter())
+            blocked, behind, read = np.diff(times) / size
+            lines.append(f'{blocked:.1f} s/GB until the run goes on, {behind:.1f} behind it, {read:.1f} to restore')
+    return '\n'.join([f'{size:.3f} GB', *lines])
+
+
+def main() -> None:
+    """Prints the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('what', choices=['collectives', 'host'])
+    parser.add_argument('--config', default='cifar10_ddpm')
+    parser.add_argument('--dir', help='of prepared data sets')
+    parser.add_argument('--name', help='of the data set, if not that of the config')
+    parser.add_argument('--channels', type=int, help='of the network, if not those of the config')
+    parser.add_argument('--only', help='the mesh whose name contains this')
+    args = parser.parse_args()
+    config = importlib.import_module(f'configs.{args.config}').get_config()
+    config.data.update(dir=args.dir, name=args.name or config.data.name)
+    config.net.channels = args.channels or config.net.channels
+    config = build.resolve(config)
+    if args.what == 'collectives':
+        jax.config.update('jax_num_cpu_devices', max(a * b for a, b in MESHES.values()))
+    start = time.perf_counter()
+    experiment = build.build(config)
+    opened = time.perf_counter() - start
+    size = config['train']['batch_size']
+    if args.what == 'host':
+        n = len(experiment.source.x)
+        print(f'{experiment.source.name}: {n / opened:.0f} images/s decoded once, when the source is opened')
+        print(f'{images_per_second(experiment, size):.0f} images/s in batches of {size}')
+        with tempfile.TemporaryDirectory() as folder:
+            print(checkpoint_seconds(experiment, Path(folder)))
+        print(f'load {os.getloadavg()[0]:.1f} of {os.cpu_count()} cores at the end')
+        return
+    results = {}
+    for name, (data, fsdp) in MESHES.items():
+        if (args.only or name) in name:
+            results[name] = compile_on(config, experiment, data, fsdp)
+            print(table({name: results[name]}), flush=True)  # each takes minutes
+    print(table(results))
+    params = jax.tree.leaves(jax.eval_shape(experiment.init, jax.random.key(0)))
+    print(estimate(min(r.flops for r in results.values()) / size, sum(a.size for a in params)))
+
+
+if __name__ == '__main__':
+    main()
