@@ -5,13 +5,25 @@ import itertools
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 from jax.experimental import multihost_utils
 
-from diffusion_jax import build, checkpoint, distributed, loop, paths, pictures, sharding, spikes, throughput, workdir
+from diffusion_jax import (
+    build,
+    checkpoint,
+    distributed,
+    loop,
+    paths,
+    pictures,
+    runs,
+    sharding,
+    spikes,
+    throughput,
+    workdir,
+)
 from diffusion_jax.data import pipeline
 from diffusion_jax.errors import UserError, nearest
 from diffusion_jax.generate import generate
@@ -25,8 +37,19 @@ from diffusion_jax.watchdog import watchdog
 PREEMPTED = 128 + signal.SIGTERM  # the exit code of a run that saved because it was told to end
 
 
-def train(config: Mapping[str, Any], folder: AnyPath, allow_config_change: bool = False) -> TrainState:
+def _unwatched(run):
+    """Of a training that nobody watches."""
+
+
+def train(
+    config: Mapping[str, Any],
+    folder: AnyPath,
+    allow_config_change: bool = False,
+    watch: Callable[[runs.Run], None] = _unwatched,
+) -> TrainState:
     """Trains the run of a resolved config in `folder`, from its newest checkpoint on; returns the final state.
+
+    `watch` is given the run as it is every `train.sample_every` steps and at the end; what it raises ends training.
 
     Raises:
         UserError: for a config or folder that cannot be used, a loss that is not finite, a save that failed.
@@ -56,6 +79,7 @@ def train(config: Mapping[str, Any], folder: AnyPath, allow_config_change: bool 
         x = generate(draw, state.ema, key_sample, num, size, mesh, experiment.num_classes, trace=trace)
         if distributed.is_first():
             pictures.save(folder / 'samples' / f'step_{step:08d}.png', x)
+        watch(runs.Run(dict(config), experiment, state.ema, step, mesh))
 
     about = {'config': config, 'provenance': workdir.provenance()}
 

@@ -13,6 +13,8 @@ from experiments.launch.job import Job, ranges
 
 __all__ = ['gke', 'local', 'slurm', 'tpu']
 
+_SPOT = 'cloud.google.com/gke-spot'
+
 
 def local(job: Job, workers: int = 1) -> str:
     """On this machine; `workers` runs of a whole sweep at a time."""
@@ -156,14 +158,15 @@ def gke(
     selector = {
         'cloud.google.com/gke-tpu-accelerator': accelerator,
         'cloud.google.com/gke-tpu-topology': topology,
-        **({'cloud.google.com/gke-spot': 'true'} if spot else {}),
+        **({_SPOT: 'true'} if spot else {}),
     }
+    tolerations = [{'key': _SPOT, 'operator': 'Equal', 'value': 'true', 'effect': 'NoSchedule'}] if spot else []
     sets = [
         _job_set(
             job.name + (f'-{i}' if i else ''),
             ['bash', '-c', ' && '.join(filter(None, [job.setup, f'exec {job.command(i)}']))],
             {'image': image, 'resources': {'limits': {'google.com/tpu': chips}}},
-            {'nodeSelector': selector, 'terminationGracePeriodSeconds': grace},
+            {'nodeSelector': selector, 'tolerations': tolerations, 'terminationGracePeriodSeconds': grace},
             total // chips,
             restarts,
         )

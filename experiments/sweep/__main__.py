@@ -8,6 +8,7 @@ process, which may be one of several of a job (this is what experiments.launch s
 """
 
 import sys
+from collections import deque
 from pathlib import Path
 
 import jax
@@ -72,7 +73,7 @@ def run_all(folder: Path, jobs: list[plan.Job]) -> None:
         print(f'{job.folder.name}: {shown} ({sum(row.state == "done" for row in rows)} of {len(rows)})', flush=True)
 
     with workdir.lock(folder):
-        signal = pool.run_all(todo, _WORKERS.value, start, ended)
+        signal = pool.run_all(deque(todo), _WORKERS.value, start, ended)
         rows = table.rows(jobs)
         table.write(folder, rows)
     left = [row for row in rows if row.state != 'done']
@@ -86,8 +87,7 @@ def run_all(folder: Path, jobs: list[plan.Job]) -> None:
 
 
 def _command(index):
-    given = [a for a in sys.argv[1:] if not a.lstrip('-').startswith('workers')]
-    return [sys.executable, '-m', 'experiments.sweep', *given, f'--index={index}', '--child']
+    return [sys.executable, '-m', 'experiments.sweep', *sys.argv[1:], f'--index={index}', '--child']
 
 
 if __name__ == '__main__':

@@ -7,7 +7,7 @@ import subprocess
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,14 +17,14 @@ _POLL = 0.1  # seconds
 
 
 def run_all(
-    jobs: Iterable[T], workers: int, start: Callable[[T, int], subprocess.Popen], ended: Callable[[T, int], None]
+    waiting: deque[T], workers: int, start: Callable[[T, int], subprocess.Popen], ended: Callable[[T, int], None]
 ) -> int:
     """Starts each job as a process, `workers` at a time, and tells of each that ended with its exit code.
 
     SIGTERM and Ctrl-C are passed on to the processes, and no other is started.
 
     Args:
-        jobs: what is to be done.
+        waiting: the jobs, taken out as they are started; `ended` may put more in.
         workers: processes at a time.
         start: a job in the slot 0 .. workers - 1.
         ended: told of each job.
@@ -32,7 +32,7 @@ def run_all(
     Returns:
         The signal that stopped it, 0 if none did.
     """
-    waiting, running = deque(jobs), {}
+    running = {}
     with _received() as signals:
         told = 0
         while waiting or running:

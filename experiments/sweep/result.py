@@ -1,7 +1,5 @@
 """result.json in a run's folder: what was measured of it, or why it failed. It is there once the run is over."""
 
-import contextlib
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,8 +9,7 @@ from diffusion_jax.errors import Interrupted, UserError, one_line
 from diffusion_jax.training import train
 from experiments.sweep.measured import Measured
 from experiments.sweep.plan import Job
-
-_PATIENCE = 120  # seconds that a killed sweep's processes may take to save what they had
+from experiments.sweep.taking import PATIENCE, taking
 
 
 def read(job: Job) -> dict[str, Any]:
@@ -39,7 +36,7 @@ def make(job: Job, measure: Callable[[Path], Measured]) -> None:
         UserError: if it cannot be trained or measured; its result tells of it as well.
         Interrupted: if it was told to stop.
     """
-    with _turn(job):
+    with taking(job.folder, PATIENCE):
         if is_done(job):
             return
         if distributed.is_first():
@@ -55,20 +52,3 @@ def make(job: Job, measure: Callable[[Path], Measured]) -> None:
             raise
         if distributed.is_first():
             workdir.write_json(job.folder / 'result.json', {'overrides': job.overrides, **measured._asdict()})
-
-
-@contextlib.contextmanager
-def _turn(job: Job):
-    """Waits until no other process has this run: the process of a sweep that was killed saves before it ends."""
-    folder = job.folder.parent / '.locks' / job.folder.name
-    folder.mkdir(parents=True, exist_ok=True)
-    with contextlib.ExitStack() as stack:
-        for left in range(_PATIENCE, -1, -1):
-            try:
-                stack.enter_context(workdir.lock(folder))
-                break
-            except UserError as error:
-                if not left:
-                    raise UserError(f'{job.folder} is in use by another process') from error
-                time.sleep(1)
-        yield

@@ -14,9 +14,10 @@ from diffusion_jax.errors import UserError
 from experiments.launch import job as jobs
 from experiments.launch import places
 from tests import processes, tiny
-from tests.test_sweep import CONFIG, SWEEP, read_csv
+from tests.experiments.test_sweep import CONFIG, SWEEP, read_csv
 
 MAIN = 'experiments.launch.__main__'
+PYTHON = sys.executable
 JOB = jobs.Job('foo', 'runs/a b', '/', ('-m', 'thing', '--x=a b'), (0, 1, 2, 5), False, 'true')
 ALONE = JOB._replace(indices=None, whole=True)
 
@@ -258,9 +259,9 @@ def test_the_whole_path_through_slurm(files, cluster, tmp_path):
     (cluster / 'python').unlink()
     (tmp_path / 'sweep.py').write_text(SWEEP.replace('range(3)', '[0]'))
     settings = {'cwd': processes.ROOT, 'check': True, 'timeout': 900}
-    path = f'{cluster}:{Path(os.__file__).parents[2]}/bin:{os.environ["PATH"]}'
+    path = f'{cluster}:{Path(PYTHON).parent}:{os.environ["PATH"]}'
     environment = {**processes.environment(1), 'PATH': path}
-    command = [sys.orig_argv[0], '-m', 'experiments.launch', *files, '--on=slurm:gpus=0']
+    command = [PYTHON, '-m', 'experiments.launch', *files, '--on=slurm:gpus=0']
     subprocess.run(command, **settings, env=environment)
     assert [row['state'] for row in read_csv(tmp_path)] == ['done', 'done']
     for folder, lr in zip(sorted((tmp_path / 'runs').glob('0*')), (0.001, 0.01), strict=True):

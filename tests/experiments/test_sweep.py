@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import deque
 from pathlib import Path
 
 import numpy as np
@@ -156,7 +157,7 @@ def test_processes_do_not_take_each_other_along(tmp_path):
         codes[i] = code
 
     processes_by_slot = {}
-    assert pool.run_all(range(6), 2, start, ended) == 0
+    assert pool.run_all(deque(range(6)), 2, start, ended) == 0
     assert codes == {0: 0, 1: 3, 2: -9, 3: 0, 4: 0, 5: 0}
     assert max(at_once) == 2
 
@@ -165,7 +166,7 @@ def test_a_stop_is_passed_on():
     """The first of three jobs stops its parent; the second is told to save, the third never starts."""
     me, codes = os.getpid(), {}
     texts = [f'sleep 0.3; kill -TERM {me}; sleep 0.1', "trap 'exit 143' TERM; while :; do sleep 0.05; done", 'exit 0']
-    assert pool.run_all(range(3), 2, lambda i, _: shell(texts[i]), codes.__setitem__) == signal.SIGTERM
+    assert pool.run_all(deque(range(3)), 2, lambda i, _: shell(texts[i]), codes.__setitem__) == signal.SIGTERM
     assert codes.keys() == {0, 1}
     assert codes[1] == 143
 

@@ -1,0 +1,104 @@
+"""One process of a study: takes trials until there are no more."""
+
+import functools
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import optuna
+from optuna.trial import Trial, TrialState
+
+from diffusion_jax import build, runs
+from diffusion_jax.errors import Interrupted, UserError, one_line
+from diffusion_jax.training import train
+from experiments.sweep.plan import load_file
+from experiments.tune.objective import Measure, frechet
+from experiments.tune.study import claim, folder_of
+
+Evaluate = Callable[[Trial, dict[str, Any]], float]  # a trial and its overrides -> its value
+SEED = 0  # of the samples of every trial: the same noises
+
+
+def load_space(path: str) -> ModuleType:
+    """A space file.
+
+    Raises:
+        UserError: if there is none, or it has no `space`.
+    """
+    module = load_file(path)
+    if not hasattr(module, 'space'):
+        raise UserError(f'{path} has no function space(trial)')
+    return module
+
+
+def measure_of(space: ModuleType) -> Measure:
+    """What the file measures, or else the Frechet distance."""
+    return getattr(space, 'measure', frechet)
+
+
+def work(study: optuna.Study, folder: Path, trials: int, space: ModuleType, evaluate: Evaluate) -> None:
+    """Evaluates trials, one after another; one that cannot be built or diverges has failed, and the next one follows.
+
+    Raises:
+        Interrupted: if it was told to stop; the trial is left to whoever comes next.
+    """
+    while True:
+        with claim(study, folder, trials) as trial:
+            if trial is None:
+                return
+            try:
+                overrides = dict(space.space(trial))
+                trial.set_user_attr('overrides', json.loads(json.dumps(overrides)))
+                study.tell(trial.number, evaluate(trial, overrides))
+            except optuna.TrialPruned:
+                study.tell(trial.number, state=TrialState.PRUNED)
+            except Interrupted:
+                raise
+            except UserError as error:
+                trial.set_user_attr('error', one_line(error))
+                study.tell(trial.number, state=TrialState.FAIL)
+
+
+def of_training(config: Mapping[str, Any], folder: Path, measure: Measure) -> Evaluate:
+    """Trains a run with the overrides, measured every `train.sample_every` steps; what is worse than others ends."""
+
+    def evaluate(trial, overrides):
+        changed = build.check(build.override(config, overrides))
+        reported = trial.study.get_trials(deepcopy=False)[trial.number].intermediate_values
+
+        def watch(run):
+            if run.step == changed['train']['steps'] or run.step in reported:
+                return
+            trial.report(measure(run, runs.reference(run, None), SEED), run.step)
+            if trial.should_prune():
+                raise optuna.TrialPruned
+
+        train(changed, folder_of(folder, trial.number), watch=watch)
+        run = runs.load(folder_of(folder, trial.number))
+        return measure(run, runs.reference(run, None), SEED)
+
+    return evaluate
+
+
+def of_sampling(run: runs.Run, measure: Measure) -> Callable[[Mapping[str, Any], int], float]:
+    """(overrides of `sample`, seed) -> what is measured of a finished run with them."""
+    reference = functools.cache(lambda: runs.reference(run, None))
+
+    def evaluate(overrides, seed):
+        return measure(sampled(run, overrides), reference(), seed)
+
+    return evaluate
+
+
+def sampled(run: runs.Run, overrides: Mapping[str, Any]) -> runs.Run:
+    """A run whose own sampler is another.
+
+    Raises:
+        UserError: for an override of what was trained, or an unknown one.
+    """
+    for field in overrides:
+        if not field.startswith('sample.'):
+            raise UserError(f'{field} is of the training; of a finished run sample.* can be tuned')
+    return run._replace(config=build.check(build.override(run.config, overrides)))

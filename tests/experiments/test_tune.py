@@ -1,0 +1,224 @@
+"""Tuning: no trial is lost or done twice, whatever becomes of the processes, and the report says what was found."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from types import SimpleNamespace
+
+import jax
+import pytest
+
+from diffusion_jax import runs
+from diffusion_jax.errors import Interrupted, UserError
+from diffusion_jax.training import train
+from tests import processes, tiny
+
+optuna = pytest.importorskip('optuna')
+
+from experiments.tune import report, worker  # noqa: E402
+from experiments.tune.study import claim, open_study  # noqa: E402
+
+FINISHED = ['COMPLETE', 'PRUNED', 'FAIL']
+SPACE = SimpleNamespace(space=lambda trial: {'x': trial.suggest_float('x', -1.0, 1.0)})
+
+
+@pytest.fixture(autouse=True)
+def _quiet():
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+
+def states(study):
+    return [trial.state.name for trial in study.get_trials()]
+
+
+def test_two_workers_share_the_trials(tmp_path):
+    """Each has its own view of the journal, as processes have; the file's lock is what keeps them apart."""
+    evaluated, lock = [], threading.Lock()
+
+    def evaluate(trial, overrides):
+        with lock:
+            evaluated.append(trial.number)
+        time.sleep(0.01)
+        return overrides['x'] ** 2
+
+    def run(seed):
+        worker.work(open_study(tmp_path, None, seed=seed), tmp_path, 14, SPACE, evaluate)
+
+    threads = [threading.Thread(target=run, args=(seed,)) for seed in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    study = open_study(tmp_path, None)
+    assert states(study) == ['COMPLETE'] * 14
+    assert sorted(evaluated) == list(range(14))
+    for trial in study.get_trials():
+        assert trial.value == trial.params['x'] ** 2 == trial.user_attrs['overrides']['x'] ** 2
+
+
+def test_a_trial_left_behind_is_gone_on_with_and_given_up_the_third_time(tmp_path):
+    study, seen = open_study(tmp_path, None), []
+
+    def dies(trial, overrides):
+        seen.append((trial.number, overrides['x']))
+        raise Interrupted('stopped', 143)
+
+    for _ in range(3):
+        with pytest.raises(Interrupted):
+            worker.work(study, tmp_path, 2, SPACE, dies)
+        assert states(study) == ['RUNNING']
+    assert len(set(seen)) == 1  # the same trial with the same parameters
+    worker.work(study, tmp_path, 2, SPACE, lambda trial, overrides: 1.0)
+    assert states(study) == ['FAIL', 'COMPLETE']
+
+
+def test_a_trial_of_a_living_process_or_of_another_host_is_left_alone(tmp_path):
+    study = open_study(tmp_path, None)
+    with claim(study, tmp_path, 3) as mine:
+        with claim(study, tmp_path, 3) as other:
+            assert (mine.number, other.number) == (0, 1)
+            other.set_user_attr('host', 'elsewhere')
+        with claim(study, tmp_path, 3) as third, claim(study, tmp_path, 3) as none:
+            assert third.number == 2
+            assert none is None
+    with claim(study, tmp_path, 3) as again:
+        assert again.number == 0
+
+
+def test_pruned_and_refused_trials(tmp_path):
+    def evaluate(trial, overrides):
+        if trial.number == 0:
+            raise optuna.TrialPruned
+        if trial.number == 1:
+            raise UserError('config.x:\nno')
+        return 1.0
+
+    study = open_study(tmp_path, None)
+    worker.work(study, tmp_path, 3, SPACE, evaluate)
+    assert states(study) == ['PRUNED', 'FAIL', 'COMPLETE']
+    assert study.get_trials()[1].user_attrs['error'] == 'config.x: no'
+
+    def bug(trial, overrides):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        worker.work(study, tmp_path, 4, SPACE, bug)
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory):
+    """A tiny finished run, and what of it was seen on the way."""
+    folder, seen = tmp_path_factory.mktemp('points'), []
+    config = tiny.points(steps=6)
+    config['train'] |= {'sample_every': 2, 'save_every': 6}
+    train(config, folder, watch=lambda run: seen.append((run.step, jax.device_get(run.params))))
+    return config, folder, seen
+
+
+def test_a_training_shows_itself_on_the_way(trained):
+    _, folder, seen = trained
+    assert [step for step, _ in seen] == [2, 4, 6]
+    before, last = seen[1][1], seen[2][1]
+    saved = runs.load(folder).params
+    assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), last, saved))
+    assert not jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), before, saved))
+
+
+def test_a_training_is_measured_on_the_way_and_pruned(trained, tmp_path):
+    """Values that rise with the step; the pruner is told those of before the end, and stops where it says so."""
+    config, _, _ = trained
+    study = open_study(tmp_path, None)
+    evaluate = worker.of_training(config, tmp_path, lambda run, reference, seed: run.step / 2)
+    space = SimpleNamespace(space=lambda trial: {'optim.lr': trial.suggest_float('lr', 0.01, 0.02)})
+    worker.work(study, tmp_path, 1, space, evaluate)
+    study.pruner = optuna.pruners.ThresholdPruner(upper=1.5)
+    worker.work(study, tmp_path, 2, space, evaluate)
+    whole, pruned = study.get_trials()
+    assert (whole.value, whole.intermediate_values) == (3.0, {2: 1.0, 4: 2.0})
+    assert pruned.state.name == 'PRUNED'
+    assert pruned.intermediate_values == {2: 1.0, 4: 2.0}
+    saved = json.loads((tmp_path / 'trial_0000' / 'config.json').read_text())
+    assert saved['optim']['lr'] == whole.params['lr']
+
+
+def test_a_finished_run_is_sampled_in_other_ways(trained):
+    run = runs.load(trained[1])
+    evaluate = worker.of_sampling(run, lambda run, reference, seed: (run.config['sample']['times']['n'], seed))
+    assert evaluate({'sample.times.n': 7}, 3) == (7, 3)
+    assert run.config['sample']['times']['n'] == 3
+    with pytest.raises(UserError, match=r'optim.lr is of the training; of a finished run sample.\* can be tuned'):
+        evaluate({'optim.lr': 1.0}, 0)
+    with pytest.raises(UserError, match=r'config.sample.time is not a field; did you mean times'):
+        evaluate({'sample.time': 1.0}, 0)
+
+
+@pytest.mark.parametrize(('direction', 'order'), [('minimize', [2, 0, 1]), ('maximize', [1, 0, 2])])
+def test_the_report(direction, order, tmp_path):
+    study = open_study(tmp_path, None, direction)
+    values = [2.0, 3.0, 1.0]
+    worker.work(study, tmp_path, 3, SPACE, lambda trial, overrides: values[trial.number])
+    assert [trial.number for trial in report.ranked(study)] == order
+    confirmed = [report.Confirmed('default', {}, [4.0, 6.0]), report.Confirmed('best trial', {'x': 0.5}, [1.0, 2.0])]
+    report.write(study, tmp_path, confirmed, [10, 11])
+    text = (tmp_path / 'report.md').read_text()
+    assert '3 trials: 3 complete.' in text
+    assert [line.split(' | ')[0] for line in text.splitlines()[6:9]] == [f'| {n}' for n in order]
+    assert "| default | 5 | 1 | 4, 6 | the run's own |" in text
+    assert '| best trial | 1.5 | 0.5 | 1, 2 | x=0.5 |' in text
+    for name in ('history', 'importances'):
+        assert (tmp_path / f'{name}.png').stat().st_size > 5000
+
+
+def test_refusals(tmp_path, capsys):
+    (tmp_path / 'space.py').write_text('def spce(trial):\n    return {}\n')
+    given = [f'--space={tmp_path}/space.py', f'--workdir={tmp_path}/study']
+    refusal = lambda *more: tiny.refusal(capsys, 'experiments.tune.__main__', *given, *more)  # noqa: E731
+    assert refusal('--of=x') == f'{tmp_path}/space.py has no function space(trial)'
+    (tmp_path / 'space.py').write_text('def space(trial):\n    return {}\n')
+    assert refusal() == 'set either --config or --of'
+    assert refusal(f'--of={tmp_path}/nothing').startswith(f'{tmp_path}/nothing holds no run')
+    assert not (tmp_path / 'study').exists()
+
+
+@pytest.mark.slow
+def test_two_processes_one_of_them_killed(trained, tmp_path):
+    """Ten trials; a process is killed by SIGKILL, then the whole study; started again it ends with ten, none twice."""
+    (tmp_path / 'space.py').write_text(
+        'import time\n\n'
+        'def space(trial):\n'
+        "    return {'sample.times.n': trial.suggest_int('n', 2, 9)}\n\n"
+        'def measure(run, reference, seed):\n'
+        '    time.sleep(0.5)\n'
+        "    return run.config['sample']['times']['n'] + seed / 1000\n"
+    )
+    folder = tmp_path / 'study'
+    command = [sys.executable, '-m', 'experiments.tune', f'--of={trained[1]}', f'--space={tmp_path}/space.py']
+    command += [f'--workdir={folder}', '--trials=10', '--workers=2', '--test_seeds=7']
+    settings = {'cwd': processes.ROOT, 'env': processes.environment(1)}
+    first = subprocess.Popen(command, **settings)
+
+    def finished():
+        return sum(s in FINISHED for s in states(open_study(folder, None))) if (folder / 'journal.log').exists() else 0
+
+    def wait_for(n):
+        until = time.monotonic() + 600
+        while finished() < n and time.monotonic() < until:
+            time.sleep(0.1)
+
+    wait_for(2)
+    child = subprocess.check_output(['pgrep', '-P', str(first.pid)], text=True).split()[0]
+    os.kill(int(child), signal.SIGKILL)
+    wait_for(4)
+    first.kill()
+    first.wait()
+    assert finished() < 10
+    subprocess.run(command, **settings, check=True, timeout=900)
+    study = open_study(folder, None)
+    assert states(study) == ['COMPLETE'] * 10
+    assert all(trial.value == trial.params['n'] for trial in study.get_trials())
+    best = min(trial.value for trial in study.get_trials())
+    assert json.loads((folder / 'confirmed.json').read_text())[1][2] == [best + 0.007]
