@@ -40,9 +40,10 @@ def save_rows(path: AnyPath, rows: Mapping[str, np.ndarray]) -> None:
     """Writes named rows of images `[n, H, W, C]` in [-1, 1] below each other, with their names."""
     grids = {name: image_grid(_framed(x), columns=len(x)) for name, x in rows.items()}
     height, width = next(iter(grids.values())).shape[:2]
-    figure = Figure(figsize=(8 + 1.2, 8 * len(rows) * height / width))
+    left = max(1.2, 0.08 * max(map(len, rows)))  # inches for the names
+    figure = Figure(figsize=(8 + left, 8 * len(rows) * height / width))
     for i, (name, grid) in enumerate(grids.items()):
-        axes = figure.add_axes((1.2 / 9.2, 1 - (i + 1) / len(rows), 8 / 9.2, 1 / len(rows)))
+        axes = figure.add_axes((left / (8 + left), 1 - (i + 1) / len(rows), 8 / (8 + left), 1 / len(rows)))
         axes.imshow(grid, cmap='gray', vmin=0, vmax=255, interpolation='nearest', aspect='auto')
         axes.set_axis_off()
         axes.text(-0.01, 0.5, name, transform=axes.transAxes, ha='right', va='center', fontsize=9)

@@ -1,7 +1,7 @@
 """Metric x solver x N of distillation, and N and mu of training from data, a run for each row."""
 
 from experiments.cm_figure3.analyse import ADAPTIVE, FIXED, METRICS, NUMBERS, SOLVERS, solver
-from experiments.papers.digits import DATA, NUM, on_digits
+from experiments.papers.digits import CT, DATA, NUM, on_digits
 from experiments.papers.few import ON_VE
 from experiments.papers.scale import Cell, Plan, Training
 
@@ -41,10 +41,10 @@ def plan(scale: str) -> Plan:
         of_row[row] = _name(row)
         trainings[_name(row)] = make(f'configs/{data}_ct.py', _fixed(n, mu))
     of_row[ADAPTIVE] = 'CT'
-    trainings['CT'] = make(f'configs/{data}_ct.py')
+    trainings['CT'] = make(f'configs/{data}_ct.py', CT if scale == 'mini' else {})
     cells = {(row, n): Cell(name, job) for row, name in of_row.items() for n, job in ON_VE.items()}
     if scale == 'mini':
-        differs = 'Solvers and N under l2, as LPIPS needs larger images; target of decay 0.95 for 0.'
+        differs = 'Solvers and N under l2, as LPIPS needs larger images; target of decay 0.95 for 0; N(k) up to 21.'
         return Plan(DATA, differs, trainings, cells, NUM)
     return Plan("CIFAR-10, DDPM++'s widths", 'Solvers and N under LPIPS.', trainings, cells, 50_000)
 

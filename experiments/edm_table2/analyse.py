@@ -39,9 +39,10 @@ TABLE = Table(
     protocol='CIFAR-10, unconditional; FID of 50,000 samples with 35 evaluations, the best of three seeds',
     rows=ROWS,
     columns=COLUMNS,
-    across='',
+    across='model:',
     cells=block(
         ROWS[:6], COLUMNS, [[3.01, 3.77], [2.51, 2.94], [2.31, None], [2.29, None], [2.05, 1.99], [1.97, 1.98]]
     ),
     claims=CLAIMS,
+    standard=('FID', 50_000, 'cifar10/'),
 )

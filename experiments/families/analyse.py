@@ -41,4 +41,5 @@ TABLE = Table(
         ],
     ),
     claims=CLAIMS,
+    standard=('FID', 50_000, 'cifar10/'),
 )

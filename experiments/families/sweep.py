@@ -1,6 +1,7 @@
 """Four models on one data set, and their samplers."""
 
 from experiments.families.analyse import CD, CT, DDIM, DDPM, EDM
+from experiments.papers import digits
 from experiments.papers.digits import DATA, NUM, on_digits
 from experiments.papers.few import HEUN, ON_VE
 from experiments.papers.jobs import samples
@@ -18,7 +19,7 @@ def plan(scale: str) -> Plan:
         'ddpm': ddpm,
         'edm': make(f'configs/{data}_edm.py'),
         'cd': make(f'configs/{data}_cd.py', {}, 'edm'),
-        'ct': make(f'configs/{data}_ct.py'),
+        'ct': make(f'configs/{data}_ct.py', digits.CT if scale == 'mini' else {}),
     }
     steps = {'mini': (1, 2, 10, 20, 50, 100), 'paper': (10, 20, 50, 100, 1000)}[scale]
     cells = {
@@ -29,5 +30,7 @@ def plan(scale: str) -> Plan:
     cells[EDM, '35'] = Cell('edm', HEUN)
     cells |= {(row, n): Cell(name, job) for row, name in ((CD, 'cd'), (CT, 'ct')) for n, job in ON_VE.items()}
     if scale == 'mini':
-        return Plan(DATA, 'All models with one network; CD and CT under l2.', trainings, cells, NUM)
+        return Plan(
+            DATA, 'All models with one network; CD and CT under l2, N(k) of CT up to 21.', trainings, cells, NUM
+        )
     return Plan("CIFAR-10, DDPM's network and DDPM++'s widths", '', trainings, cells, 50_000)

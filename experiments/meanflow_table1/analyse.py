@@ -1,13 +1,19 @@
-"""MeanFlow's Table 1 (arXiv 2505.13447), parts on pairs, tangent and loss: the numbers, and what they show."""
+"""MeanFlow's Table 1 (arXiv 2505.13447), on the share of r != t, tangent and loss: the numbers, and what they show."""
 
 from experiments.papers.table import Claim, Table, best, block
 
-SHARES = {'share of r != t: 0 %': 0.0, 'share: 25 %': 0.25, 'share: 50 %': 0.5, 'share: 100 %': 1.0}
+SHARES = {'share: 0 %': 0.0, 'share: 25 %': 0.25, 'share: 50 %': 0.5, 'share: 100 %': 1.0}
 TANGENTS = ('tangent (v 0 1)', 'tangent (v 0 0)', 'tangent (v 1 0)', 'tangent (v 1 1)')
 POWERS = {'loss power: 0': 0.0, 'loss power: 0.5': 0.5, 'loss power: 1': 1.0}
 ROWS = (*SHARES, *TANGENTS, *POWERS)
 ONE = '1'
 _SHARES, _POWERS = tuple(SHARES), tuple(POWERS)
+
+
+def _close(c):
+    values = [c[row, ONE] for row in _SHARES[1:]]
+    return max(values) < 1.15 * min(values)
+
 
 CLAIMS = (
     Claim(
@@ -15,7 +21,7 @@ CLAIMS = (
         lambda c: all(c[_SHARES[0], ONE] > 3 * c[row, ONE] for row in _SHARES[1:]),
     ),
     Claim('a share of 25 % is best', lambda c: best(c, _SHARES[1], _SHARES, ONE)),
-    Claim('shares of 25 to 100 % are within 15 %', lambda c: c[_SHARES[3], ONE] < 1.15 * c[_SHARES[1], ONE]),
+    Claim('shares of 25 to 100 % are within 15 %', _close),
     Claim(
         'every wrong tangent more than doubles the FID',
         lambda c: all(c[row, ONE] > 2 * c[TANGENTS[0], ONE] for row in TANGENTS[1:]),

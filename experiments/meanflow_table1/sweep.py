@@ -1,10 +1,11 @@
 """The share of r != t and the power of the loss weight; wrong tangents are not run, as the library has none."""
 
 from experiments.meanflow_table1.analyse import ONE, POWERS, SHARES, TANGENTS
-from experiments.papers.digits import DATA, NUM, on_digits
+from experiments.papers.digits import NUM, on_digits, words
 from experiments.papers.few import jump
 from experiments.papers.scale import Cell, Plan, Training
 
+_STEPS = 1500  # after 400 one step gives no digits
 _PAIRS = {'name': 'logit_normal_pairs', 'mean': -0.4, 'std': 1.0}
 
 
@@ -17,11 +18,11 @@ def plan(scale: str) -> Plan:
         name = f'share_{share}_power_{p}'
         changes = {'objective': {'name': 'mean_flow', 'pairs': {**_PAIRS, 'share': share}, 'p': p}}
         if scale == 'mini':
-            trainings[name] = on_digits('configs/digits_meanflow.py', changes)
+            trainings[name] = on_digits('configs/digits_meanflow.py', changes, steps=_STEPS)
         else:
             trainings[name] = Training('configs/cifar10_meanflow.py', changes)
         cells[row, ONE] = Cell(name, jump(1))
     if scale == 'mini':
-        return Plan(DATA, 'Pixels without classes for latents with classes.', trainings, cells, NUM)
+        return Plan(words(_STEPS), 'Pixels without classes for latents with classes.', trainings, cells, NUM)
     differs = "CIFAR-10 at the paper's setting for it (appendix A), as latents of ImageNet 256x256 are not here."
     return Plan('CIFAR-10, a U-Net', differs, trainings, cells, 50_000)

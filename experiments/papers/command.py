@@ -1,7 +1,7 @@
 """The command line of a paper's table."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from absl import flags
@@ -9,9 +9,10 @@ from absl import flags
 from diffusion_jax import specs
 from diffusion_jax.errors import UserError, nearest
 from experiments.papers import report
-from experiments.papers.fill import Settings, fill
-from experiments.papers.scale import SCALES, Plan, Planner
+from experiments.papers.fill import fill
+from experiments.papers.scale import SCALES, Files, Plan, Planner
 from experiments.papers.table import Table
+from experiments.papers.trained import Settings, ensure, ensure_all, needed
 
 
 def define(paper: Table, planner: Planner) -> Callable[[], None]:
@@ -25,19 +26,34 @@ def define(paper: Table, planner: Planner) -> Callable[[], None]:
     rows = flags.DEFINE_list('rows', None, 'Rows to fill. Default: all.')
     columns = flags.DEFINE_list('columns', None, 'Columns to fill. Default: all.')
     data_dir = flags.DEFINE_string('data_dir', None, 'Folder of tensorflow-datasets.')
+    lpips = flags.DEFINE_list('lpips', None, 'VGG16.pth,LIN.pth: the two files of LPIPS, see configs/cifar10_cd.py.')
     features = flags.DEFINE_string('features', None, "e.g. inception:path=FILE. Default: each run's own eval.features.")
     given = flags.DEFINE_multi_string('given', [], 'NAME=FOLDER: a finished run in place of one of the table.')
+    workers = flags.DEFINE_integer(
+        'workers', 0, 'Trainings at a time, each in a process of its own; 0: one after the other, in this one.'
+    )
+    alone = flags.DEFINE_string('train', None, 'Train this run alone, its teacher being there, and measure nothing.')
 
     def main() -> None:
         plan = planner(scale.value)
+        if lpips.value is not None and len(lpips.value) != 2:
+            raise UserError('--lpips: the form is VGG16.pth,LIN.pth')
         wanted = chosen(plan, paper, rows.value, columns.value)
         settings = Settings(
             Path(folder.value),
             num.value or plan.num,
             specs.parse_spec(features.value) if features.value else None,
-            data_dir.value,
+            Files(data_dir.value, *(lpips.value or (None, None))),
             finished(given.value, plan),
         )
+        if alone.value:
+            for seed in seeds.value:
+                ensure(plan, known(alone.value, plan.trainings, '--train: there is no run'), seed, settings)
+            return
+        if workers.value and len(plan.trainings) > 1:
+            kept = [a for a in sys.argv[1:] if not a.lstrip('-').startswith(('workers=', 'seed='))]
+            this = [sys.executable, '-m', f'experiments.{paper.name}', *kept]
+            ensure_all(plan, needed(plan, wanted), seeds.value, settings, workers.value, this)
         filled = fill(plan, wanted, seeds.value, settings, lambda text: print(text, flush=True))
         command = ' '.join(['python', '-m', f'experiments.{paper.name}', *sys.argv[1:]])
         path = report.write(paper, plan, filled, scale.value, seeds.value, settings.folder, command)
@@ -52,10 +68,9 @@ def chosen(plan: Plan, paper: Table, rows: list[str] | None, columns: list[str] 
     Raises:
         UserError: for a row or column that the table has not, or none that the plan fills.
     """
-    for given, known, what in ((rows, paper.rows, 'row'), (columns, paper.columns, 'column')):
+    for given, names, what in ((rows, paper.rows, 'row'), (columns, paper.columns, 'column')):
         for name in given or ():
-            if name not in known:
-                raise UserError(f'--{what}s: there is no {what} {name!r}; {nearest(name, known)}')
+            known(name, names, f'--{what}s: there is no {what}')
     wanted = [(r, c) for r in paper.rows for c in paper.columns if (r, c) in plan.cells]
     wanted = [(r, c) for r, c in wanted if (rows is None or r in rows) and (columns is None or c in columns)]
     if not wanted:
@@ -74,7 +89,16 @@ def finished(given: list[str], plan: Plan) -> dict[str, Path]:
         name, equals, folder = text.partition('=')
         if not equals:
             raise UserError(f'--given={text}: the form is NAME=FOLDER')
-        if name not in plan.trainings:
-            raise UserError(f'--given: there is no run {name!r}; {nearest(name, plan.trainings)}')
-        found[name] = Path(folder)
+        found[known(name, plan.trainings, '--given: there is no run')] = Path(folder)
     return found
+
+
+def known(name: str, names: Iterable[str], otherwise: str) -> str:
+    """The name.
+
+    Raises:
+        UserError: if it is none of them.
+    """
+    if name not in names:
+        raise UserError(f'{otherwise} {name!r}; {nearest(name, names)}')
+    return name

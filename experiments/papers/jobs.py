@@ -1,7 +1,6 @@
 """What is measured of a trained run: distances of its samples, its bits/dim, its reconstructions."""
 
 import dataclasses
-import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -35,6 +34,7 @@ class Measured(NamedTuple):
     names: dict[str, str]  # the metric behind each of them
     protocol: dict[str, Any]
     shown: np.ndarray  # [<= SHOWN, ...] for the picture; empty for none
+    errors: Mapping[str, float] = {}  # standard errors of values, of the samples that were drawn alone
 
 
 class Job(NamedTuple):
@@ -55,8 +55,8 @@ def samples(sampler: Mapping[str, Any], grid: Mapping[str, Any]) -> Job:
 
     def do(run: runs.Run, bench: Bench) -> Measured:
         draw, params, trace, _ = runs.sampling(run, {**run.config['sample'], **spec})
-        key, size = jax.random.key(bench.seed), run.config['eval']['batch_size']
-        x = generate(draw, params, key, bench.num, size, run.mesh, run.experiment.num_classes, trace=trace)
+        key, size, classes = jax.random.key(bench.seed), run.config['eval']['batch_size'], run.experiment.num_classes
+        x = generate(draw, params, key, bench.num, size, run.mesh, classes, trace=trace)
         return of_samples(x, bench)
 
     return Job(f'{runs.name_of(sampler)}_{runs.name_of(grid)}', do, spec)
@@ -70,7 +70,8 @@ def of_samples(x: np.ndarray, bench: Bench) -> Measured:
     names = {'frechet': report.frechet_name(features), 'score': report.class_name(features)}
     names = {key: name for key, name in names.items() if name in result.values}
     values = {key: result.values[name] for key, name in names.items()}
-    return Measured(values, names, dataclasses.asdict(result.protocol), x[:SHOWN])
+    errors = {key: result.values[f'{name}, standard error'] for key, name in names.items() if key == 'frechet'}
+    return Measured(values, names, dataclasses.asdict(result.protocol), x[:SHOWN], errors)
 
 
 def bits() -> Job:
@@ -79,9 +80,9 @@ def bits() -> Job:
     def do(run: runs.Run, bench: Bench) -> Measured:
         assert bench.held_out is not None
         result = runs.bits_per_dim(run, bench.held_out, run.config['eval']['bits_num'], bench.seed)
-        protocol = {'rows': result['rows'], 'of': bench.held_out.name, 'standard error': result['standard error']}
-        protocol |= {'terms': run.config['eval']['bits_terms']}
-        return Measured({'bits': result['bits/dim']}, {'bits': 'bits/dim, a bound'}, protocol, np.zeros(0))
+        protocol = {'rows': result['rows'], 'of': bench.held_out.name, 'terms': run.config['eval']['bits_terms']}
+        values, names = {'bits': result['bits/dim']}, {'bits': 'bits/dim, a bound'}
+        return Measured(values, names, protocol, np.zeros(0), {'bits': result['standard error']})
 
     return Job('bits', do)
 
@@ -110,9 +111,3 @@ def reconstruction(grid: Mapping[str, Any]) -> Job:
         return Measured({'error': error}, {'error': 'mean square error per dimension'}, protocol, y[:SHOWN])
 
     return Job(f'reconstruction_{runs.name_of(grid)}', do)
-
-
-def timed(work: Callable[[], Any]) -> tuple[Any, float]:
-    """A result, and the CPU seconds that it took: other jobs on the machine do not count."""
-    start = time.process_time()
-    return work(), time.process_time() - start

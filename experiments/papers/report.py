@@ -3,7 +3,7 @@
 import json
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ from experiments.papers.fill import Filled
 from experiments.papers.scale import Plan
 from experiments.papers.table import Cells, Table, verdict
 
-_SAYS = {True: 'holds', False: 'does not hold', None: 'not measured'}
+_SAYS = {True: 'holds', False: 'does not hold', 'open': 'open', None: 'not measured'}
+_REDRAWS = 400
 _MOST_ROWS = 40  # of samples in the picture
 
 
@@ -40,30 +41,64 @@ def number(value: float | None, spread: float = 0.0) -> str:
 
 
 def table(paper: Table, filled: Filled) -> str:
-    """Paper's and our cells beside each other, as markdown."""
+    """Paper's and our cells beside each other, as markdown; ± as `_spread` has it."""
+    ours_of = _metric_of(paper, filled)
     columns = [c for c in paper.columns if any((r, c) in {**paper.cells, **filled.entries} for r in paper.rows)]
-    head = [f'{paper.across} {c}, {whose}'.strip() for c in columns for whose in ('paper', 'ours')]
-    lines = ['| | ' + ' | '.join(head) + ' |', '|---' * (len(head) + 1) + '|']
+    head = [text for c in columns for text in (f'{paper.across} {c}, paper', f'{paper.across} {ours_of(c)}, ours')]
+    lines = ['| | ' + ' | '.join(text.strip() for text in head) + ' |', '|---' * (len(head) + 1) + '|']
     for row in paper.rows:
         texts = []
         for column in columns:
             values = [e.value for e in filled.entries.get((row, column), {}).values()]
-            spread = float(np.std(values, ddof=1)) if len(values) > 1 and np.isfinite(values).all() else 0.0
+            spread = _spread(values, [e.error for e in filled.entries.get((row, column), {}).values()])
             ours = float(np.mean(values)) if values else None
             texts += [number(paper.cells.get((row, column))), number(ours, spread)]
         lines.append(f'| {row} | ' + ' | '.join(texts) + ' |')
     return '\n'.join(lines) + '\n'
 
 
+def _metric_of(paper, filled):
+    """What a column of ours is called: by its own metric, where the paper's columns are metrics."""
+    if paper.across:
+        return lambda column: column
+    metrics = {
+        column: e.metric for (_, column), by_seed in filled.entries.items() for e in by_seed.values() if e.metric
+    }
+    return lambda column: metrics.get(column, column)
+
+
+def _spread(values, errors):
+    """The standard deviation over seeds, or for one seed the standard error."""
+    if not values or not np.isfinite(values).all():
+        return 0.0
+    return float(np.std(values, ddof=1)) if len(values) > 1 else errors[0]
+
+
 def claims(paper: Table, filled: Filled, seeds: Sequence[int]) -> str:
-    """Every claim on the paper's numbers and on ours, seed by seed, as markdown."""
-    lines = ["| the paper's claim | on its own numbers | on ours |", '|---|---|---|']
+    """Every claim on the paper's numbers and on ours, as markdown.
+
+    Ours are judged seed by seed, in redraws of every cell within its standard error: a claim is open that neither holds
+    nor fails in 95 % of them.
+    """
+    lines = ["| the paper's claim | on its own numbers | on ours | share of redraws |", '|---|---|---|---|']
     for claim in paper.claims:
-        said = [verdict(claim, of_seed(filled, seed)) for seed in seeds]
+        said = [verdict(claim, cells) for seed in seeds for cells in redraws(filled, seed)]
         known = [v for v in said if v is not None]
-        ours = _SAYS[None] if not known else f'{_SAYS[all(known)]} ({sum(known)} of {len(known)} seeds)'
-        lines.append(f'| {claim.text} | {_SAYS[verdict(claim, paper.cells)]} | {ours} |')
+        share = float(np.mean(known)) if known else None
+        ours = None if share is None else True if share >= 0.95 else False if share <= 0.05 else 'open'
+        shown = '' if share is None else f'{share:.0%}'
+        theirs = verdict(claim, paper.cells)
+        said_there = 'no numbers' if theirs is None else _SAYS[theirs]
+        lines.append(f'| {claim.text} | {said_there} | {_SAYS[ours]} | {shown} |')
     return '\n'.join(lines) + '\n'
+
+
+def redraws(filled: Filled, seed: int) -> list[Cells]:
+    """The cells of one seed with normal noise of their standard errors; the cells themselves where none has any."""
+    cells, rng = of_seed(filled, seed), np.random.default_rng(0)
+    errors = {cell: filled.entries[cell][seed].error for cell in cells}
+    times = _REDRAWS if any(errors.values()) else 1
+    return [{cell: value + errors[cell] * rng.normal() for cell, value in cells.items()} for _ in range(times)]
 
 
 def comparable(paper: Table, filled: Filled) -> bool:
@@ -101,7 +136,7 @@ def protocols(filled: Filled) -> str:
 
 def costs(filled: Filled) -> str:
     """CPU time."""
-    measuring = sum(e.seconds for by_seed in filled.entries.values() for e in by_seed.values()) / 60
+    measuring = sum(filled.seconds.values()) / 60
     parts = [f'{name} {minutes:.1f}' for name, minutes in filled.minutes.items()]
     trained = f'training {", ".join(parts)} (together {sum(filled.minutes.values()):.1f}), ' if parts else ''
     return f'Cost in CPU minutes: {trained}sampling and measuring {measuring:.1f}.'
@@ -114,18 +149,21 @@ def write(
     ran = workdir.provenance()
     versions = ', '.join(f'{k} {v}' for k, v in ran['versions'].items() if k in ('jax', 'flax', 'numpy'))
     shown = draw_samples(folder / f'{paper.name}_samples.png', paper, filled, seeds)
-    draw_curves(folder / f'{paper.name}.png', paper, means(filled))
+    draw_curves(folder / f'{paper.name}.png', paper, means(filled), _metric_of(paper, filled))
     losses = draw_losses(folder / f'{paper.name}_losses.png', filled.folders)
     text = f"""# {paper.title}, at scale {scale}
 
 Paper: arXiv {paper.arxiv}; {paper.protocol}. Ours: {plan.data}. {plan.differs}
 
 {table(paper, filled)}
+± is the standard deviation over seeds, or with one seed the standard error of the samples drawn, not of training.
 {differences(paper, filled)}
 {protocols(filled)}
 ## Does what the paper claims hold here?
 
 {claims(paper, filled, seeds)}
+Open is what neither holds nor fails in 95 % of redraws of our cells within their standard errors.
+
 ![both as curves]({paper.name}.png)
 {f'![the same noises in every cell]({paper.name}_samples.png)' if shown else ''}
 {f'![loss of every run]({paper.name}_losses.png)' if losses else ''}
@@ -140,34 +178,40 @@ Commit: {ran['git']}.
     return path
 
 
-def draw_curves(path: Path, paper: Table, ours: Cells) -> None:
-    """The paper's cells and ours over the columns, a line for each row."""
-    both = {'paper': paper.cells, 'ours': ours}
-    figure = Figure(figsize=(5 * len(both) + 2, 4))
-    colours = matplotlib.colormaps['tab20'](np.arange(len(paper.rows)) % 20)
-    for i, (whose, cells) in enumerate(both.items()):
-        axes = figure.add_subplot(1, 2, i + 1)
-        for row, colour in zip(paper.rows, colours, strict=True):
-            points = [(c, cells[row, c]) for c in paper.columns if np.isfinite(cells.get((row, c), np.nan))]
+def draw_curves(path: Path, paper: Table, ours: Cells, ours_of: Callable[[str], str]) -> None:
+    """The paper's cells and ours: over the columns with a line for each row, or the other way round for few columns."""
+    both, few = {f'paper: {paper.title}': (paper.cells, str), 'ours': (ours, ours_of)}, len(paper.columns) < 3
+    both = {whose: cells for whose, cells in both.items() if cells[0]}
+    lines, ticks = (paper.columns, paper.rows) if few else (paper.rows, paper.columns)
+    figure = Figure(figsize=(6 * len(both), 4))
+    colours = matplotlib.colormaps['tab20'](np.arange(len(lines)) % 20)
+    for i, (whose, (cells, called)) in enumerate(both.items()):
+        axes = figure.add_subplot(1, len(both), i + 1)
+        for line, colour in zip(lines, colours, strict=True):
+            values = [cells.get((tick, line) if few else (line, tick), np.nan) for tick in ticks]
+            points = [(x, value) for x, value in enumerate(values) if np.isfinite(value)]
             if points:
-                x = [paper.columns.index(c) for c, _ in points]
-                axes.plot(x, [v for _, v in points], 'o-', color=colour, label=row)
-        axes.set_xticks(range(len(paper.columns)), paper.columns, rotation=20)
-        axes.set_title(f'{whose}: {paper.title}' if whose == 'paper' else whose)
-        axes.set_xlabel(paper.across)
-        if any(np.isfinite(v) and v > 0 for v in cells.values()):
+                axes.plot(*zip(*points, strict=True), 'o' if few else 'o-', color=colour, label=called(line))
+        axes.set_xticks(range(len(ticks)), ticks, rotation=90 if few else 20, fontsize=8)
+        axes.set_xlim(-0.5, len(ticks) - 0.5)
+        axes.set_title(whose)
+        axes.set_xlabel('' if few else paper.across)
+        if axes.lines:
             axes.set_yscale('log')
     handles = {label: h for a in figure.axes for h, label in zip(*a.get_legend_handles_labels(), strict=True)}
-    figure.legend(handles.values(), handles.keys(), loc='center left', bbox_to_anchor=(0.92, 0.5), fontsize=8)
+    title = paper.across if few else None
+    figure.legend(
+        handles.values(), handles.keys(), title=title, loc='center left', bbox_to_anchor=(0.92, 0.5), fontsize=8
+    )
     figure.savefig(path, dpi=90, bbox_inches='tight')
 
 
 def draw_losses(path: Path, folders: Mapping[tuple[str, int], Path]) -> bool:
     """The training loss of every run of the first seed; whether there was any to draw."""
-    first = {name: folder for (name, seed), folder in reversed(folders.items())}
+    first = {name: folder for (name, seed), folder in reversed(list(folders.items()))}
     figure = Figure(figsize=(6, 4))
     axes = figure.add_subplot()
-    for name, folder in reversed(first.items()):
+    for name, folder in reversed(list(first.items())):
         points = losses(folder / 'metrics.jsonl')
         if points:
             axes.plot(*zip(*points, strict=True), label=name)
@@ -199,7 +243,7 @@ def draw_samples(path: Path, paper: Table, filled: Filled, seeds: Sequence[int])
                 continue
             if entry.shown.tobytes() not in seen:  # cells of one job
                 seen.add(entry.shown.tobytes())
-                rows[f'{row}; {column}'] = entry.shown
+                rows[row if len(paper.columns) == 1 or not paper.across else f'{row}; {column}'] = entry.shown
     if rows:
         pictures.save_rows(path, dict(list(rows.items())[:_MOST_ROWS]))
     return bool(rows)

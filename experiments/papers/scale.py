@@ -19,6 +19,14 @@ class Training(NamedTuple):
     start: str | None = None  # name of the run that it starts from
 
 
+class Files(NamedTuple):
+    """What a run reads that is the user's."""
+
+    data_dir: str | None = None
+    vgg: str | None = None  # LPIPS's two
+    lin: str | None = None
+
+
 class Cell(NamedTuple):
     """Where a number comes from."""
 
@@ -40,29 +48,20 @@ class Plan(NamedTuple):
 Planner = Callable[[str], Plan]  # scale -> plan
 
 
-def config_of(training: Training, seed: int = 0, start: Path | None = None, data_dir: str | None = None) -> dict:
+def config_of(training: Training, seed: int, start: Path | None, files: Files) -> dict[str, Any]:
     """The resolved config of a run.
 
     Raises:
-        UserError: for an override that names no section, or a config that `build.check` refuses.
+        UserError: for an override of an unknown field, or a config that `build.check` refuses.
     """
     path, _, argument = training.config.partition(':')
     module = importlib.import_module('.'.join(Path(path).with_suffix('').parts))
     config = module.get_config(argument) if argument else module.get_config()
     config.seed = seed
-    if data_dir is not None and 'dir' in config.data:
-        config.data.dir = data_dir
+    if files.data_dir is not None and 'dir' in config.data:
+        config.data.dir = files.data_dir
+    if config.objective.get('distance', {}).get('name') == 'lpips':
+        config.objective.distance.update(vgg=files.vgg, lin=files.lin)
     if start is not None:
         config.init_from = str(start)
-    for field, value in training.overrides.items():
-        *sections, name = field.split('.')
-        node = config
-        for section in sections:
-            node = node[section]
-        node[name] = value
-    return build.resolve(config)
-
-
-def folder_of(plan: Plan, folder: Path, name: str, seed: int) -> Path:
-    """Where a run of the plan lives."""
-    return folder if len(plan.trainings) == 1 else folder / f'seed_{seed}' / name
+    return build.check(build.override(build.resolve(config), training.overrides))

@@ -25,7 +25,7 @@ class Table(NamedTuple):
     protocol: str  # the paper's: data, metric, number of samples
     rows: tuple[str, ...]
     columns: tuple[str, ...]
-    across: str  # what the columns are
+    across: str  # what the columns are; '' where each is a metric
     cells: Cells
     claims: tuple[Claim, ...]
     standard: tuple[str, int, str] | None = None  # metric, n and reference under which our numbers compare with these

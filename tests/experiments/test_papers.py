@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ from diffusion_jax import build, nets, runs
 from diffusion_jax.errors import UserError
 from diffusion_jax.training import train
 from experiments.papers import command, few, report, scale, table
-from experiments.papers.fill import Entry, Filled, Settings, fill, needed
+from experiments.papers.fill import Entry, Filled, fill
+from experiments.papers.trained import Settings, ensure_all, needed, waves
 from tests import tiny
 
 NAMES = (
@@ -79,9 +81,12 @@ def test_every_run_of_every_sweep_builds(name, s, tmp_path):
     paper = paper_of(name)
     for run, training in plan.trainings.items():
         start = None if training.start is None else tmp_path / training.start
-        config = scale.config_of(training, seed=3, start=start, data_dir='DIR')
+        config = scale.config_of(training, 3, start, scale.Files('DIR', 'VGG', 'LIN'))
         assert config['seed'] == 3
         json.dumps(config)
+        distance = config['objective'].get('distance', {})
+        assert distance.get('name') != 'lpips' or (distance['vgg'], distance['lin']) == ('VGG', 'LIN')
+        assert config['data'].get('dir', 'DIR') == 'DIR'
         build_net(config['net'])
         points = cheap(config)
         if start:
@@ -103,8 +108,8 @@ def build_net(spec):
     kinds[spec['name']](**given, **({'out_channels': 1} if spec['name'] == 'UNet' else {'out_dim': 1}))
 
 
-def entry(value, metric='FID', n=50_000, reference='cifar10/3.0.2/train', seconds=6.0):
-    return Entry(value, metric, {'n': n, 'reference': reference, 'seeds': (0,)}, seconds, np.zeros(0))
+def entry(value, metric='FID', n=50_000, reference='cifar10/3.0.2/train'):
+    return Entry(value, metric, {'n': n, 'reference': reference, 'seeds': (0,)}, np.zeros(0))
 
 
 PAPER = table.Table(
@@ -130,6 +135,7 @@ FILLED = Filled(
         ('b', '1'): {0: entry(1.0)},
     },
     {'r': 1.5},
+    {('r', 'heun', 0): 20.0, ('r', 'heun', 1): 10.0},
     {},
     {},
 )
@@ -141,13 +147,30 @@ def test_the_table_has_the_papers_column_beside_ours():
     assert lines[2] == '| a | 4 | 6 ± 1.4 | 2 | 6.5 ± 3.5 |'  # standard deviations sqrt(2) and 5 / sqrt(2)
     assert lines[3] == '| b | unstable | 1 |  |  |'
     assert lines[4] == '| c |  |  |  |  |'
+    by_metric = PAPER._replace(across='')
+    stand_in = FILLED._replace(entries={('a', '1'): {0: entry(5.0, metric='Frechet distance (pca-64)')}})
+    assert report.table(by_metric, stand_in).startswith('| | 1, paper | Frechet distance (pca-64), ours | 2, paper |')
 
 
 def test_claims_are_judged_seed_by_seed():
     lines = report.claims(PAPER, FILLED, (0, 1)).splitlines()
-    assert lines[2] == '| a falls | holds | does not hold (1 of 2 seeds) |'
-    assert lines[3] == '| b is worst | holds | does not hold (0 of 1 seeds) |'
-    assert lines[4] == '| c is best | not measured | not measured |'
+    assert lines[2] == '| a falls | holds | open | 50% |'  # 5, 4 and 7, 9
+    assert lines[3] == '| b is worst | holds | does not hold | 0% |'
+    assert lines[4] == '| c is best | no numbers | not measured |  |'
+    none = report.claims(PAPER, FILLED, (2,)).splitlines()
+    assert none[2] == '| a falls | holds | not measured |  |'
+
+
+@pytest.mark.parametrize(('apart', 'said', 'share'), [(0.0, 'open', 0.5), (0.7, 'open', 0.69), (5.0, 'holds', 1.0)])
+def test_claims_within_the_standard_error_are_open(apart, said, share):
+    """Two cells with unit standard errors, z apart: the first is below in Phi(z / sqrt 2) of all redraws."""
+    noisy = {('a', '1'): {0: entry(4.0 + apart)._replace(error=1.0)}, ('a', '2'): {0: entry(4.0)._replace(error=1.0)}}
+    line = report.claims(PAPER, FILLED._replace(entries=noisy), (0,)).splitlines()[2]
+    *_, ours, shown = (cell.strip() for cell in line.strip('|').split('|'))
+    assert ours == said
+    assert abs(float(shown.rstrip('%')) / 100 - share) < 0.06
+    assert '| a | 4 |' in report.table(PAPER, FILLED._replace(entries=noisy))
+    assert '± 1' in report.table(PAPER, FILLED._replace(entries=noisy))
 
 
 def test_numbers_are_compared_under_one_protocol_alone():
@@ -179,6 +202,7 @@ def test_only_the_runs_of_the_wanted_cells_are_trained():
     plan = plan_of('cm_table', 'mini')
     assert needed(plan, [('PD', '2')]) == ['edm', 'pd_4', 'pd_2']
     assert needed(plan, [('CT', '1')]) == ['ct']
+    assert waves(plan, needed(plan, plan.cells)) == [['edm', 'ct'], ['cd', 'pd_4'], ['pd_2'], ['pd_1']]
 
 
 PLAN = scale.Plan(
@@ -196,7 +220,7 @@ PLAN = scale.Plan(
 
 @pytest.mark.slow
 def test_runs_are_trained_once_and_a_diverged_one_is_unstable(tmp_path):
-    said, settings = [], Settings(tmp_path, 100, None, None, {})
+    said, settings = [], Settings(tmp_path, 100, None, scale.Files(), {})
     first = fill(PLAN, PLAN.cells, (0, 1), settings, said.append)
     assert [text.split(':')[0] for text in said if text.startswith('training')] == [
         f'training {name}, seed {seed}' for seed in (0, 1) for name in ('edm', 'cd', 'wild')
@@ -209,10 +233,40 @@ def test_runs_are_trained_once_and_a_diverged_one_is_unstable(tmp_path):
     assert not [text for text in said if text.startswith('training')]
     assert again.entries['a', '1'][1].value == first.entries['a', '1'][1].value
     assert again.minutes == first.minutes
+    other = PLAN._replace(
+        trainings={**PLAN.trainings, 'cd': PLAN.trainings['cd']._replace(overrides={'train.steps': 2})}
+    )
+    with pytest.raises(UserError, match='holds a run of another config'):
+        fill(other, [('a', '1')], (0,), settings, said.append)
     only = settings._replace(given={'edm': tmp_path / 'seed_0' / 'edm'}, folder=tmp_path / 'other')
     fill(PLAN, [('a', '1')], (0,), only, said.append)
     assert runs.load(tmp_path / 'other' / 'seed_0' / 'cd').config['init_from'] == str(tmp_path / 'seed_0' / 'edm')
     assert not (tmp_path / 'other' / 'seed_0' / 'edm').exists()
+
+
+CHILD = """
+import sys
+from pathlib import Path
+from experiments.papers import scale
+from experiments.papers.trained import Settings, ensure
+from tests.experiments.test_papers import PLAN
+folder, *given = sys.argv[1:]
+name, seed = (dict(a.lstrip('-').split('=') for a in given)[key] for key in ('train', 'seed'))
+ensure(PLAN, name, int(seed), Settings(Path(folder), 100, None, scale.Files(), {}))
+"""
+
+
+@pytest.mark.slow
+def test_trainings_in_processes_of_their_own(tmp_path):
+    settings, command = Settings(tmp_path, 100, None, scale.Files(), {}), [sys.executable, '-c', CHILD, str(tmp_path)]
+    ensure_all(PLAN, ['edm', 'cd'], [0], settings, 2, command)
+    assert runs.load(tmp_path / 'seed_0' / 'cd').step == 3
+    kept = (tmp_path / 'seed_0' / 'cd' / 'training.json').read_text()
+    ensure_all(PLAN, ['edm', 'cd'], [0], settings, 2, [sys.executable, '-c', 'raise SystemExit(1)'])  # none starts
+    assert (tmp_path / 'seed_0' / 'cd' / 'training.json').read_text() == kept
+    with pytest.raises(UserError, match=r'1 runs failed: see .*seed_1/edm/log.txt'):
+        ensure_all(PLAN, ['edm', 'cd'], [1], settings, 2, [sys.executable, '-c', 'raise SystemExit(1)'])
+    assert not (tmp_path / 'seed_1' / 'cd').exists()  # which had no teacher
 
 
 @pytest.mark.slow
