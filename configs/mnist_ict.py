@@ -4,7 +4,8 @@ r"""Improved consistency training, from scratch, on MNIST.
         --config.data.dir=DIR
 
 Cost: about 25 minutes on 2 CPU cores.
-Expected: not measured yet; docs/results/mnist_few_step.md has the teacher.
+Expected: one step 17.8, two steps 17.9 (Frechet distance, pca-64, n = 1000; DDIM-10 of the teacher 6.74);
+    docs/results/mnist_few_step.md.
 """
 
 from configs import common, methods, mnist_edm

@@ -4,7 +4,8 @@ r"""Continuous-time consistency distillation of mnist_edm, on MNIST.
         --config.data.dir=DIR --config.init_from=runs/mnist_edm
 
 Cost: about 25 minutes on 2 CPU cores.
-Expected: not measured yet; docs/results/mnist_few_step.md has the teacher.
+Expected: one step 6.48, two steps 5.91 (Frechet distance, pca-64, n = 1000; DDIM-10 of the teacher 6.74);
+    docs/results/mnist_few_step.md.
 """
 
 from configs import common, methods, mnist_edm

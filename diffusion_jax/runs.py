@@ -248,8 +248,8 @@ def bits_per_dim(
 def bits_gap(held_out: Mapping[str, Any], seen: Mapping[str, Any]) -> dict[str, float]:
     """How many bits/dim more held-out rows cost than training rows, both of `bits_per_dim`: above 0 by overfitting."""
     gap = held_out['bits/dim'] - seen['bits/dim']
-    errors = [bits['standard error'] or np.nan for bits in (held_out, seen)]  # of one row there is none
-    return {'gap': gap, 'standard error': float(np.hypot(*errors))}
+    a, b = (bits['standard error'] or np.nan for bits in (held_out, seen))  # of one row there is none
+    return {'gap': gap, 'standard error': float(np.hypot(a, b))}
 
 
 @contextlib.contextmanager

@@ -173,7 +173,7 @@ def _average_pool(x: Array) -> Array:
     kept = jnp.ones((1, *x.shape[1:3], 1), x.dtype)
     total, count = (jnp.pad(a, ((0, 0), (1, 1), (1, 1), (0, 0))) for a in (x, kept))
     for axis in (1, 2):
-        total, count = (sum(_of_windows(a, axis, stride=1)) for a in (total, count))
+        total, count = (functools.reduce(jnp.add, _of_windows(a, axis, stride=1)) for a in (total, count))
     return total / count
 
 

@@ -94,7 +94,7 @@ MUTANTS = tuple(Mutant(*row) for row in [
     ('positions without the offset', 'nets/dinov2.py', '_OFFSET = 0.1', '_OFFSET = 0.0', DINO),
     ('rows for columns', 'nets/dinov2.py', "'hi,wj,ijd->hwd'", "'hj,wi,ijd->hwd'", DINO),
     ('second scale twice', 'interop/dinov2.py', "{prefix}.{n}.gamma", '{prefix}.ls2.gamma', DINO),
-    ('gap of standard errors added', 'runs.py', 'float(np.hypot(*errors))', 'float(sum(errors))',
+    ('gap of standard errors added', 'runs.py', 'float(np.hypot(a, b))', 'float(a + b)',
      'tests/test_evaluate.py::test_the_gaps_standard_error_is_that_of_welchs_test'),
     ('gap of bits the other way', 'runs.py', "held_out['bits/dim'] - seen", "seen['bits/dim'] - seen",
      'tests/test_evaluate.py::test_the_gaps_standard_error_is_that_of_welchs_test'),
