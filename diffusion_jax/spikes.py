@@ -1,6 +1,6 @@
 """Updates left out: those of gradients that are not finite, or far larger than they usually are."""
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -44,23 +44,32 @@ def counts(opt_state: optax.OptState) -> Metrics:
 
 def bare(opt_state: optax.OptState) -> optax.OptState:
     """The state of the optimiser that `skipping` was given, out of that of what it returned."""
-    return opt_state[1].inner_state
+    return cast(tuple[UsualNorm, optax.ApplyIfFiniteState], opt_state)[1].inner_state
 
 
 def around(opt_state: optax.OptState) -> optax.OptState:
     """The state of `skipping` an optimiser that is in this state, and has skipped nothing so far."""
-    return skipping(optax.GradientTransformation(lambda _: opt_state, optax.identity().update)).init(())
+
+    def init(params: optax.Params) -> optax.OptState:
+        del params
+        return opt_state
+
+    return skipping(optax.GradientTransformation(init, optax.identity().update)).init(())
 
 
 def _void_spikes(spike, decay, settled):
-    def update(grads, state, params=None):
+    def init(params):
         del params
-        norm = optax.tree.norm(grads)
+        return UsualNorm(jnp.zeros(()), jnp.zeros((), jnp.int32))
+
+    def update(updates, state, params=None):
+        del params
+        norm = optax.tree.norm(updates)
         usual = state.mean / (1 - decay ** jnp.maximum(state.count, 1))
         is_spike = (state.count >= settled) & (norm > spike * usual)
         counted = UsualNorm(decay * state.mean + (1 - decay) * norm, state.count + 1)
         ordinary = jnp.isfinite(norm) & ~is_spike
         state = jax.tree.map(lambda new, old: jnp.where(ordinary, new, old), counted, state)
-        return jax.tree.map(lambda g: jnp.where(is_spike, jnp.nan, g), grads), state
+        return jax.tree.map(lambda g: jnp.where(is_spike, jnp.nan, g), updates), state
 
-    return optax.GradientTransformation(lambda _: UsualNorm(jnp.zeros(()), jnp.zeros((), jnp.int32)), update)
+    return optax.GradientTransformation(init, update)

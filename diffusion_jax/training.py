@@ -1,6 +1,7 @@
 """A whole training run: data, mesh, checkpoints and loop put together."""
 
 import contextlib
+import functools
 import itertools
 import os
 import signal
@@ -81,11 +82,6 @@ def train(
             pictures.save(folder / 'samples' / f'step_{step:08d}.png', x)
         watch(runs.Run(dict(config), experiment, state.ema, step, mesh))
 
-    about = {'config': config, 'provenance': workdir.provenance()}
-
-    def save(state, metrics):
-        checkpoint.save(manager, state, metrics, about)
-
     with workdir.lock(folder), contextlib.closing(checkpoint.open_manager(folder, _keep(settings))) as manager:
         state = _restored(manager, shapes, mesh, settings)
         if state is None:
@@ -93,29 +89,31 @@ def train(
         # Only now, so that a config whose model does not fit the checkpoints leaves the saved one alone.
         distributed.together('begun')
         workdir.record(folder, config)
-        start = int(state.step)
-        if start >= settings['steps']:
+        if int(state.step) >= settings['steps']:
             return state
         # The state comes out as it goes in, so that one executable does for all steps.
         step = jax.jit(train_step, donate_argnums=0, out_shardings=(shardings, sharding.replicated(mesh)))
-        every = loop.Every(settings['log_every'], settings['save_every'], settings['sample_every'])
-        with (
-            contextlib.closing(_batches(experiment.source, config, start, mesh)) as stream,
-            _stop() as stop,
-            watchdog(settings['watchdog']) as beat,
-        ):
-            first = next(stream)
-            step, cost = throughput.compile_step(
-                step, state, key_train, first, devices=mesh.size, parts=settings['parts']
-            )
-            with _log(folder, start, settings, cost, mesh) as write, _profiled(step, folder, start, settings) as step:
-                hooks = loop.Hooks(write, save, draw_samples, stop, beat)
-                batches, max_skips = itertools.chain([first], stream), settings['max_skips'] or 0
-                try:
-                    state = loop.fit(step, state, key_train, batches, settings['steps'], every, hooks, max_skips)
-                finally:
-                    checkpoint.wait(manager)
-    return state
+        return _fit(step, state, key_train, experiment.source, config, folder, mesh, manager, draw_samples)
+
+
+def _fit(step, state, key, source, config, folder, mesh, manager, draw_samples):
+    settings, start = config['train'], int(state.step)
+    save = functools.partial(checkpoint.save, manager, about={'config': config, 'provenance': workdir.provenance()})
+    every = loop.Every(settings['log_every'], settings['save_every'], settings['sample_every'])
+    with (
+        contextlib.closing(_batches(source, config, start, mesh)) as stream,
+        _stop() as stop,
+        watchdog(settings['watchdog']) as beat,
+    ):
+        first = next(stream)
+        step, cost = throughput.compile_step(step, state, key, first, devices=mesh.size, parts=settings['parts'])
+        with _log(folder, start, settings, cost, mesh) as write, _profiled(step, folder, start, settings) as step:
+            hooks = loop.Hooks(write, save, draw_samples, stop, beat)
+            batches, max_skips = itertools.chain([first], stream), settings['max_skips'] or 0
+            try:
+                return loop.fit(step, state, key, batches, settings['steps'], every, hooks, max_skips)
+            finally:
+                checkpoint.wait(manager)
 
 
 def _check_best_by(settings, train_step, shapes, key, source):
@@ -145,7 +143,7 @@ def _restored(manager, shapes, mesh, settings):
     undo, do = (spikes.bare, spikes.around) if skips else (spikes.around, spikes.bare)
     saved = jax.eval_shape(lambda s: s._replace(opt_state=undo(s.opt_state)), shapes)
     state = checkpoint.restore(manager, sharding.with_shardings(saved, sharding.of_state(mesh, saved)))
-    return jax.device_put(state._replace(opt_state=do(state.opt_state)), sharding.of_state(mesh, shapes))
+    return state and jax.device_put(state._replace(opt_state=do(state.opt_state)), sharding.of_state(mesh, shapes))
 
 
 def _keep(settings):

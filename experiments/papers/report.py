@@ -64,7 +64,7 @@ def _metric_of(paper, filled):
     metrics = {
         column: e.metric for (_, column), by_seed in filled.entries.items() for e in by_seed.values() if e.metric
     }
-    return lambda column: metrics.get(column, column)
+    return lambda column: metrics.get(column) or column
 
 
 def _spread(values, errors):

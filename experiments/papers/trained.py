@@ -1,6 +1,7 @@
 """The runs of a plan: trained here one after the other, or several at a time in processes of their own."""
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -100,8 +101,8 @@ def ensure_all(
 
     for wave in waves(plan, names):
         jobs = [(name, seed) for seed in seeds for name in wave if name not in settings.given]
-        jobs = [job for job in jobs if not _state(folder_of(plan, settings, *job)).done]
-        signal = pool.run_all(jobs, workers, start, ended)
+        todo = deque(job for job in jobs if not _state(folder_of(plan, settings, *job)).done)
+        signal = pool.run_all(todo, workers, start, ended)
         if signal:
             raise Interrupted('stopped. Run the same command again to go on.', 128 + signal)
         if failed:

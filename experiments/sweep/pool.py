@@ -49,7 +49,8 @@ def run_all(
             for slot, (job, process) in list(running.items()):
                 if process.poll() is not None:
                     del running[slot]
-                    process.stdin and process.stdin.close()
+                    if process.stdin:
+                        process.stdin.close()
                     ended(job, process.returncode)
     return signals[0] if signals else 0
 

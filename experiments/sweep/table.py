@@ -106,9 +106,9 @@ def draw(made: list[Row]) -> Figure:
 
 def _panel(axes, field, done, others):
     name = next(iter(done[0].values))
-    set_to = [row.job.overrides.get(field) for row in done]
+    set_to: list[Any] = [row.job.overrides.get(field) for row in done]
     numeric = all(type(x) in (int, float) for x in set_to)
-    ticks = sorted(set(set_to)) if numeric else list(dict.fromkeys(label(x) for x in set_to))
+    ticks: list[Any] = sorted(set(set_to)) if numeric else list(dict.fromkeys(label(x) for x in set_to))
     lines: dict[str, list[tuple[float, float]]] = {}
     for row, x in zip(done, set_to, strict=True):
         protocol = _protocols(done).index(row.protocol) + 1 if len(_protocols(done)) > 1 else ''

@@ -50,7 +50,10 @@ def main() -> None:
     if _SLOT.value is not None:
         pool.ends_with_parent()
         study = _study(folder, space, _SEED.value + _SLOT.value)
-        compare(study, folder, space) if _SLOT.value == _COMPARE else work(study, folder, space)
+        if _SLOT.value == _COMPARE:
+            compare(study, folder, _evaluation(_OF.value, space), space)
+        else:
+            work(study, folder, space)
         return
     jax.config.update('jax_platforms', 'cpu')  # an accelerator is for the processes
     if _OF.value:
@@ -101,22 +104,24 @@ def run_all(folder: Path, space) -> None:
 
 def work(study: optuna.Study, folder: Path, space) -> None:
     """What one process does of a study."""
-    measure = worker.measure_of(space)
     if _OF.value:
-        evaluate = worker.of_sampling(runs.load(Path(_OF.value)), measure)
+        evaluate = _evaluation(_OF.value, space)
         worker.work(study, folder, _TRIALS.value, space, lambda _, overrides: evaluate(overrides, worker.SEED))
     else:
-        config = build.resolve(_CONFIG.value)
+        config, measure = build.resolve(_CONFIG.value), worker.measure_of(space)
         worker.work(study, folder, _TRIALS.value, space, worker.of_training(config, folder, measure))
 
 
-def compare(study: optuna.Study, folder: Path, space) -> None:
+def compare(study: optuna.Study, folder: Path, evaluate, space) -> None:
     """Measures the best trial and the default with other seeds."""
-    evaluate = worker.of_sampling(runs.load(Path(_OF.value)), worker.measure_of(space))
     best = report.ranked(study)[0].user_attrs['overrides']
     settings = {'default': getattr(space, 'DEFAULT', {}), 'best trial': best}
     rows = [report.Confirmed(k, o, [evaluate(o, seed) for seed in _seeds()]) for k, o in settings.items()]
     workdir.write_json(folder / 'confirmed.json', rows)
+
+
+def _evaluation(of, space):
+    return worker.of_sampling(runs.load(Path(of)), worker.measure_of(space))
 
 
 def _study(folder, space, seed):

@@ -3,8 +3,10 @@
 import contextlib
 import socket
 from pathlib import Path
+from typing import Literal
 
 import optuna
+from optuna.storages.journal import JournalFileBackend
 from optuna.trial import Trial, TrialState
 
 from diffusion_jax.errors import UserError
@@ -14,7 +16,9 @@ _STARTS = 3  # of one trial; a process that dies every time will go on dying
 _HOST = socket.gethostname()
 
 
-def open_study(folder: Path, url: str | None, direction: str = 'minimize', seed: int = 0) -> optuna.Study:
+def open_study(
+    folder: Path, url: str | None, direction: Literal['minimize', 'maximize'] = 'minimize', seed: int = 0
+) -> optuna.Study:
     """The study of a folder, made if it is not there: TPE, and pruning of what is worse than the median.
 
     Args:
@@ -36,7 +40,7 @@ def open_study(folder: Path, url: str | None, direction: str = 'minimize', seed:
 
 def _storage(folder, url):
     if url is None:
-        journal = optuna.storages.journal.JournalFileBackend(str(folder / 'journal.log'))
+        journal = JournalFileBackend(str(folder / 'journal.log'))
         return optuna.storages.JournalStorage(journal)
     if url.startswith('grpc://'):
         host, _, port = url.removeprefix('grpc://').partition(':')

@@ -7,7 +7,8 @@ SWEEP, LAUNCH, TUNE = (f'tests/experiments/test_{name}.py::' for name in ('sweep
 MINE, AWAY, STUDY = ('../experiments/' + name for name in ('sweep/', 'launch/', 'tune/'))
 DRAWS = SWEEP + 'test_random_draws_have_their_distributions_and_a_longer_list_begins_with_the_shorter'
 ROWS, ONCE = (
-    SWEEP + 'test_runs_what_is_not_done_and_every_run_is_one_row', SWEEP + 'test_a_run_keeps_its_folder_and_is_there_once'
+    SWEEP + 'test_runs_what_is_not_done_and_every_run_is_one_row',
+    SWEEP + 'test_a_run_keeps_its_folder_and_is_there_once',
 )
 STOP, APART = SWEEP + 'test_a_stop_is_passed_on', SWEEP + 'test_processes_do_not_take_each_other_along'
 AGAIN = SWEEP + 'test_a_run_that_fails_says_why_and_is_tried_again'
