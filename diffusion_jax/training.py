@@ -1,7 +1,6 @@
 """A whole training run: data, mesh, checkpoints and loop put together."""
 
 import contextlib
-import functools
 import itertools
 import os
 import signal
@@ -98,8 +97,12 @@ def train(
 
 def _fit(step, state, key, source, config, folder, mesh, manager, draw_samples):
     settings, start = config['train'], int(state.step)
-    save = functools.partial(checkpoint.save, manager, about={'config': config, 'provenance': workdir.provenance()})
     every = loop.Every(settings['log_every'], settings['save_every'], settings['sample_every'])
+    about = {'config': config, 'provenance': workdir.provenance()}
+
+    def save(state, metrics):
+        checkpoint.save(manager, state, metrics, about)
+
     with (
         contextlib.closing(_batches(source, config, start, mesh)) as stream,
         _stop() as stop,

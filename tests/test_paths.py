@@ -75,7 +75,7 @@ def test_files_of_a_run_in_a_bucket(store):
         workdir.check(folder, config, False)
         with workdir.lock(folder), paths.appended(folder, 'metrics.jsonl') as (near, copy):
             workdir.record(folder, config)
-            with Log(near, start, 9, 8) as log:
+            with Log(near, start, 9) as log:
                 for step in (start + 1, start + 2):
                     log.write(step, {'loss': 1.0 / step})
                     copy()

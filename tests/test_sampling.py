@@ -215,8 +215,8 @@ def test_the_commands_choices_reach_the_model(guided_run, tmp_path, monkeypatch)
     """A network that returns its class in x_0: guided by w away from the null class, 8, it says w c + (1 - w) 8."""
     load = runs.load
 
-    def with_a_model_of_classes(folder):
-        run = load(folder)
+    def with_a_model_of_classes(folder, which='newest'):
+        run = load(folder, which)
 
         def model(params, cond, key):
             return lambda x, t: jnp.zeros_like(x) + cond[:, None]
@@ -256,8 +256,8 @@ def test_where_nan_came_up(guided_run, capsys, monkeypatch):
     """A model that fails for one class from t = 0.6 down: the sixth of eight samples, the third step of five."""
     load = runs.load
 
-    def with_a_broken_model(folder):
-        run = load(folder)
+    def with_a_broken_model(folder, which='newest'):
+        run = load(folder, which)
 
         def broken(params, cond, key):
             return lambda x, t: jnp.where(((t < 0.61) & (cond == 5))[:, None], jnp.nan, x)
