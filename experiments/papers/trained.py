@@ -61,7 +61,7 @@ def ensure(plan: Plan, name: str, seed: int, settings: Settings, say: Callable[[
     start = folder_of(plan, settings, training.start, seed) if training.start else None
     config = config_of(training, seed, start, settings.files)
     if state.done:
-        changed = workdir.differences(workdir.load_config(folder), build.with_teacher(config, folder))
+        changed = workdir.differences(build.check(workdir.load_config(folder)), build.with_teacher(config, folder))
         if changed:
             raise UserError(f'{folder} holds a run of another config ({changed[0]}): use another --workdir')
         return state
