@@ -5,8 +5,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from diffusion_jax.types import Array
-
 
 def digests(tree: Any) -> dict[str, int]:
     """32 bits of every array of a pytree, by its path: the same on any devices, and for any sharding.
@@ -14,13 +12,17 @@ def digests(tree: Any) -> dict[str, int]:
     One word of an array that differs changes them for certain; more than one, but for one chance in 2^32. Each device
     reads its own part of an array, and nothing but the sum leaves it.
     """
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    sums = jax.device_get([_digest(a) for _, a in leaves])
-    return {jax.tree_util.keystr(path): int(d) for (path, _), d in zip(leaves, sums, strict=True)}
+    paths, leaves = zip(*jax.tree_util.tree_leaves_with_path(tree), strict=True)
+    return {jax.tree_util.keystr(path): int(d) for path, d in zip(paths, jax.device_get(_digests(leaves)), strict=True)}
 
 
 @jax.jit
-def _digest(a: Array) -> Array:
+def _digests(leaves):
+    # One program for all: sums over processes that are in flight as programs of their own can wait for each other.
+    return jnp.stack([_digest(a) for a in leaves])
+
+
+def _digest(a):
     words = _words(a)
     # A sum modulo 2^32 does not depend on the order of its terms, so each says where it stands.
     index = jnp.zeros(words.shape, jnp.uint32)
