@@ -27,6 +27,7 @@ TIERS = [
         'anneal',
         'spikes',
         'search',
+        'retime',
     },
     {'samplers', 'guidance', 'objectives', 'likelihood', 'editing'},
     {
@@ -56,7 +57,7 @@ FREE: dict[str, set[str]] = {
     'paths': set(),
     'watchdog': set(),
     'throughput': set(),
-    'profile': set(),
+    'profile': {'paths'},
     'data': set(),
     'interop': {'nets'},
 }
