@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pytest
 
 from diffusion_jax import runs, saved_grids, times
@@ -17,6 +18,13 @@ def test_a_saved_grid_becomes_its_times(tmp_path):
     assert resolved == {**SAMPLE, 'times': {'name': 'at', 'times': tuple(grid)}}
     assert times.at(resolved['times']['times']).tolist() == grid.tolist()
     assert saved_grids.resolved(tmp_path, SAMPLE) == SAMPLE
+
+
+def test_the_times_of_the_model_go_with_them(tmp_path):
+    grid, told = times.karras(3), np.array([70.0, 2.0, 0.01])
+    saved_grids.save(tmp_path, 'retimed', grid, {}, told)
+    resolved = saved_grids.resolved(tmp_path, runs.sample_spec(SAMPLE, None, None, 'saved:grid=retimed'))
+    assert resolved == {**SAMPLE, 'times': {'name': 'at', 'times': tuple(grid)}, 'model_times': tuple(told)}
 
 
 def test_what_is_not_there_is_told_with_the_nearest(tmp_path):

@@ -16,7 +16,7 @@ _OPTIONAL |= {'init_from': None, 'init_step': 'newest', 'init_partial': None}
 _OPTIONAL_FIELDS = {
     'data': {'drop_label': None},
     'mesh': {'fsdp': 1},
-    'sample': {'guidance': None},
+    'sample': {'guidance': None, 'model_times': None},
     'train': {
         'parts': 1,
         'watchdog': 3600.0,
@@ -33,7 +33,7 @@ _OPTIONAL_FIELDS = {
 _FIELDS = {
     'train': ('batch_size', 'steps', 'log_every', 'save_every', 'sample_every', 'keep', *_OPTIONAL_FIELDS['train']),
     'mesh': ('data', 'fsdp'),
-    'sample': ('sampler', 'times', 'clip', 'guidance', 'num', 'batch_size'),
+    'sample': ('sampler', 'times', 'clip', 'num', 'batch_size', *_OPTIONAL_FIELDS['sample']),
     'eval': ('num', 'batch_size', 'features', 'reference', 'held_out', 'variance', 'bits_num', 'bits_terms'),
 }
 

@@ -29,7 +29,7 @@ class Found(NamedTuple):
     times: Grid
     error: float
     errors_before: list[float]
-    model_times: Grid | None = None  # `[n]`, of `fit_retimed_grid`
+    model_times: Float[np.ndarray, ' n'] | None = None  # of `fit_retimed_grid`
 
 
 def per_sample_error(x: Float[Array, 'b ...'], target: Float[Array, 'b ...']) -> Float[Array, ' b']:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from absl import flags
 
 from diffusion_jax import cli, workdir
@@ -20,6 +21,8 @@ _ONLY = flags.DEFINE_string('only', '', 'One problem, by its name.')
 _EVALUATIONS = (4, 6, 8, 12, 20, 40)
 _SEARCHED = (8,)
 _SEARCHED_SOLVERS = ('dpm_solver_pp 3', 'deis 3', 'unipc 3')
+_RETIMED_SOLVERS = ('deis 3',)
+_SEARCH_NOISES = 128  # at most: a search holds the derivatives of all
 
 
 def main() -> None:
@@ -53,6 +56,7 @@ def measured(problem: Problem) -> list[dict]:
             for grid, t in ours.grids(problem, ours.steps(solver, n)).items():
                 add('ours', solver, grid, n, ours.error(run(x_test, t), y_test))
     print(problem.name, min((r['error'], r['solver']) for r in rows if r['who'] == 'ours'), flush=True)
+    x, y = x[:_SEARCH_NOISES], y[:_SEARCH_NOISES]
     for solver in _SEARCHED_SOLVERS:
         run = ours.runner(problem, solver)
         for n in _SEARCHED:
@@ -63,6 +67,14 @@ def measured(problem: Problem) -> list[dict]:
             error = ours.error(run(x_test, found.times), y_test)
             add('searched', solver, 'searched', n, error, times=found.times.tolist(), of_the_search=found.error)
             print(problem.name, solver, n, error, flush=True)
+            if solver in _RETIMED_SOLVERS:
+                starts = [by_hand[name] for name in best]
+                found = ours.searched_with_model_times(problem, solver, x, y, starts)
+                chosen = jnp.asarray(found.times), jnp.asarray(found.model_times)
+                error = ours.error(ours.retimed_runner(problem, solver, x_test)(*chosen), y_test)
+                both = {'times': found.times.tolist(), 'model_times': np.asarray(found.model_times).tolist()}
+                add('retimed', solver, 'searched', n, error, **both, of_the_search=found.error)
+                print(problem.name, solver, n, 'with model times', error, flush=True)
     return rows
 
 
