@@ -59,6 +59,7 @@ def ddpm() -> Any:
         'times': {'name': 'uniform', 'n': 1000},
         'clip': True,
         'guidance': None,
+        'model_times': None,
         'num': 64,
         'batch_size': 64,
     }
