@@ -115,11 +115,20 @@ def check_build(job: Job) -> None:
         UserError: for anything that cannot be built.
     """
     try:
-        config = build.with_teacher(job.config, job.folder)
-        experiment = build.build({**config, 'data': build.undecoded(config['data'])})
-        build.build_draw(experiment, config['sample'])
+        build_all(job.config, job.folder)
     except UserError as error:
         raise UserError(f'run {job.index} of the sweep: {error}') from error
+
+
+def build_all(config: Mapping[str, Any], folder: Path) -> None:
+    """Builds all of a resolved config but its data, for nothing but what is refused.
+
+    Raises:
+        UserError: for anything that cannot be built.
+    """
+    config = build.with_teacher(config, folder)
+    experiment = build.build({**config, 'data': build.undecoded(config['data'])})
+    build.build_draw(experiment, config['sample'])
 
 
 def label(value: Any) -> str:

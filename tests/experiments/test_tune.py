@@ -31,8 +31,8 @@ def _quiet():
     optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
-def states(study):
-    return [trial.state.name for trial in study.get_trials()]
+def states(shared):
+    return [trial.state.name for trial in shared.study.get_trials()]
 
 
 def test_two_workers_share_the_trials(tmp_path):
@@ -46,22 +46,22 @@ def test_two_workers_share_the_trials(tmp_path):
         return overrides['x'] ** 2
 
     def run(seed):
-        worker.work(open_study(tmp_path, None, seed=seed), tmp_path, 14, SPACE, evaluate)
+        worker.work(open_study(tmp_path, None, seed=(seed,)), 14, SPACE, evaluate)
 
     threads = [threading.Thread(target=run, args=(seed,)) for seed in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    study = open_study(tmp_path, None)
-    assert states(study) == ['COMPLETE'] * 14
+    shared = open_study(tmp_path, None)
+    assert states(shared) == ['COMPLETE'] * 14
     assert sorted(evaluated) == list(range(14))
-    for trial in study.get_trials():
+    for trial in shared.study.get_trials():
         assert trial.value == trial.params['x'] ** 2 == trial.user_attrs['overrides']['x'] ** 2
 
 
 def test_a_trial_left_behind_is_gone_on_with_and_given_up_the_third_time(tmp_path):
-    study, seen = open_study(tmp_path, None), []
+    shared, seen = open_study(tmp_path, None), []
 
     def dies(trial, overrides):
         seen.append((trial.number, overrides['x']))
@@ -69,23 +69,23 @@ def test_a_trial_left_behind_is_gone_on_with_and_given_up_the_third_time(tmp_pat
 
     for _ in range(3):
         with pytest.raises(Interrupted):
-            worker.work(study, tmp_path, 2, SPACE, dies)
-        assert states(study) == ['RUNNING']
+            worker.work(shared, 2, SPACE, dies)
+        assert states(shared) == ['RUNNING']
     assert len(set(seen)) == 1  # the same trial with the same parameters
-    worker.work(study, tmp_path, 2, SPACE, lambda trial, overrides: 1.0)
-    assert states(study) == ['FAIL', 'COMPLETE']
+    worker.work(shared, 2, SPACE, lambda trial, overrides: 1.0)
+    assert states(shared) == ['FAIL', 'COMPLETE']
 
 
 def test_a_trial_of_a_living_process_or_of_another_host_is_left_alone(tmp_path):
-    study = open_study(tmp_path, None)
-    with claim(study, tmp_path, 3) as mine:
-        with claim(study, tmp_path, 3) as other:
+    shared = open_study(tmp_path, None)
+    with claim(shared, 3) as mine:
+        with claim(shared, 3) as other:
             assert (mine.number, other.number) == (0, 1)
             other.set_user_attr('host', 'elsewhere')
-        with claim(study, tmp_path, 3) as third, claim(study, tmp_path, 3) as none:
+        with claim(shared, 3) as third, claim(shared, 3) as none:
             assert third.number == 2
             assert none is None
-    with claim(study, tmp_path, 3) as again:
+    with claim(shared, 3) as again:
         assert again.number == 0
 
 
@@ -97,16 +97,16 @@ def test_pruned_and_refused_trials(tmp_path):
             raise UserError('config.x:\nno')
         return 1.0
 
-    study = open_study(tmp_path, None)
-    worker.work(study, tmp_path, 3, SPACE, evaluate)
-    assert states(study) == ['PRUNED', 'FAIL', 'COMPLETE']
-    assert study.get_trials()[1].user_attrs['error'] == 'config.x: no'
+    shared = open_study(tmp_path, None)
+    worker.work(shared, 3, SPACE, evaluate)
+    assert states(shared) == ['PRUNED', 'FAIL', 'COMPLETE']
+    assert shared.study.get_trials()[1].user_attrs['error'] == 'config.x: no'
 
     def bug(trial, overrides):
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        worker.work(study, tmp_path, 4, SPACE, bug)
+        worker.work(shared, 4, SPACE, bug)
 
 
 @pytest.fixture(scope='module')
@@ -131,13 +131,13 @@ def test_a_training_shows_itself_on_the_way(trained):
 def test_a_training_is_measured_on_the_way_and_pruned(trained, tmp_path):
     """Values that rise with the step; the pruner is told those of before the end, and stops where it says so."""
     config, _, _ = trained
-    study = open_study(tmp_path, None)
+    shared = open_study(tmp_path, None)
     evaluate = worker.of_training(config, tmp_path, lambda run, reference, seed: run.step / 2)
     space = SimpleNamespace(space=lambda trial: {'optim.lr': trial.suggest_float('lr', 0.01, 0.02)})
-    worker.work(study, tmp_path, 1, space, evaluate)
-    study.pruner = optuna.pruners.ThresholdPruner(upper=1.5)
-    worker.work(study, tmp_path, 2, space, evaluate)
-    whole, pruned = study.get_trials()
+    worker.work(shared, 1, space, evaluate)
+    shared.study.pruner = optuna.pruners.ThresholdPruner(upper=1.5)
+    worker.work(shared, 2, space, evaluate)
+    whole, pruned = shared.study.get_trials()
     assert (whole.value, whole.intermediate_values) == (3.0, {2: 1.0, 4: 2.0})
     assert pruned.state.name == 'PRUNED'
     assert pruned.intermediate_values == {2: 1.0, 4: 2.0}
@@ -158,12 +158,12 @@ def test_a_finished_run_is_sampled_in_other_ways(trained):
 
 @pytest.mark.parametrize(('direction', 'order'), [('minimize', [2, 0, 1]), ('maximize', [1, 0, 2])])
 def test_the_report(direction, order, tmp_path):
-    study = open_study(tmp_path, None, direction)
+    shared = open_study(tmp_path, None, direction)
     values = [2.0, 3.0, 1.0]
-    worker.work(study, tmp_path, 3, SPACE, lambda trial, overrides: values[trial.number])
-    assert [trial.number for trial in report.ranked(study)] == order
-    confirmed = [report.Confirmed('default', {}, [4.0, 6.0]), report.Confirmed('best trial', {'x': 0.5}, [1.0, 2.0])]
-    report.write(study, tmp_path, confirmed, [10, 11])
+    worker.work(shared, 3, SPACE, lambda trial, overrides: values[trial.number])
+    assert [trial.number for trial in report.ranked(shared.study)] == order
+    rows = [report.Setting('default', {}, [4.0, 6.0]), report.Setting('best trial', {'x': 0.5}, [1.0, 2.0])]
+    report.write(shared.study, tmp_path, report.Confirmed([10, 11], rows))
     text = (tmp_path / 'report.md').read_text()
     assert '3 trials: 3 complete.' in text
     assert [line.split(' | ')[0] for line in text.splitlines()[6:9]] == [f'| {n}' for n in order]
@@ -217,8 +217,8 @@ def test_two_processes_one_of_them_killed(trained, tmp_path):
     first.wait()
     assert finished() < 10
     subprocess.run(command, **settings, check=True, timeout=900)
-    study = open_study(folder, None)
-    assert states(study) == ['COMPLETE'] * 10
-    assert all(trial.value == trial.params['n'] for trial in study.get_trials())
-    best = min(trial.value for trial in study.get_trials())
-    assert json.loads((folder / 'confirmed.json').read_text())[1][2] == [best + 0.007]
+    shared = open_study(folder, None)
+    assert states(shared) == ['COMPLETE'] * 10
+    assert all(trial.value == trial.params['n'] for trial in shared.study.get_trials())
+    best = min(trial.value for trial in shared.study.get_trials())
+    assert json.loads((folder / 'confirmed.json').read_text())['rows'][1][2] == [best + 0.007]
