@@ -7,7 +7,7 @@ trains a run for each trial and stops those that are worse than others at the sa
     python -m experiments.tune --of=runs/mnist --space=FILE --workdir=runs/mnist_sampler --trials=60
 
 trains nothing: its trials sample the finished run --of in other ways (sample.*), and the best is compared with the
-space's DEFAULT under seeds that no trial has seen. Running either again goes on. WORKDIR holds report.md, history.png,
+space's DEFAULTS under seeds that no trial has seen. Running either again goes on. WORKDIR holds report.md, history.png,
 importances.png. On several hosts: --storage=postgresql://..., or grpc://HOST:PORT, the same --workdir name on each.
 """
 
@@ -25,7 +25,7 @@ import optuna
 from absl import flags
 from ml_collections import config_flags
 
-from diffusion_jax import build, cli, runs, workdir
+from diffusion_jax import build, cli, paths, runs, workdir
 from diffusion_jax.errors import Interrupted, UserError
 from experiments.sweep import pool
 from experiments.tune import report, worker
@@ -43,13 +43,15 @@ _TEST_SEEDS = flags.DEFINE_list(
     'test_seeds', ['1000', '1001', '1002', '1003', '1004'], 'With --of: for the comparison.'
 )
 _SLOT = flags.DEFINE_integer('slot', None, 'Set for the processes that a study starts.')
-_COMPARE = -1  # the slot of the process that compares the best trial with the default
+_COMPARE = -1  # the slot of the process that compares the best trial with the defaults
 _KILLED = (-9, 137)  # exit codes
 
 
 def main() -> None:
     """The entry point."""
     folder, space = Path(_WORKDIR.value), worker.load_space(_SPACE.value)
+    if paths.is_remote(paths.parse(_WORKDIR.value)):
+        raise UserError(f'--workdir={_WORKDIR.value}: the folder of a study must be on this machine')
     if (_CONFIG.value is None) == (_OF.value is None):
         raise UserError('set either --config or --of')
     seeds = _seeds()
@@ -78,11 +80,11 @@ def checked(folder: Path, space: ModuleType) -> dict[str, Any]:
     """
     text = hashlib.sha256(Path(_SPACE.value).read_bytes()).hexdigest()[:8]
     if _OF.value:
-        run = runs.load(Path(_OF.value))
-        worker.check_space(space, worker.check_sampling(run), with_default=True)
+        run = runs.load(paths.parse(_OF.value))
+        worker.check_space(space, worker.check_sampling(run), with_defaults=True)
         return {'space': text, 'step': run.step, 'config': run.config}
     config = build.resolve(_CONFIG.value)
-    worker.check_space(space, worker.check_training(config, folder), with_default=False)
+    worker.check_space(space, worker.check_training(config, folder), with_defaults=False)
     return {'space': text, 'config': build.with_teacher(config, folder)}
 
 
@@ -125,8 +127,8 @@ def run_all(shared: Shared, space: ModuleType, seeds: list[int]) -> None:
             failed.append(f'process {slot} ended with code {code}, see {folder}/log_{slot}.txt')
 
     stopped = pool.run_all(slots, _WORKERS.value, start, ended)
-    todo = left(shared, _TRIALS.value)
-    if _OF.value and not (stopped or failed or todo) and report.ranked(study) and not _is_compared(shared, space, seeds):
+    todo, whole = left(shared, _TRIALS.value), not (stopped or failed)
+    if _OF.value and whole and not todo and report.ranked(study) and not _is_compared(shared, space, seeds):
         slots.append(_COMPARE)
         stopped = pool.run_all(slots, 1, start, ended)
     report.write(study, folder, _confirmed(folder))
@@ -152,14 +154,14 @@ def work(shared: Shared, space: ModuleType) -> None:
 
 
 def compare(shared: Shared, evaluate, space: ModuleType, seeds: list[int]) -> None:
-    """Measures the best trial and the default with other seeds."""
+    """Measures the best trial and the defaults with other seeds."""
     rows = [(name, o, [evaluate(o, seed) for seed in seeds]) for name, o in _settings(shared, space)]
     workdir.write_json(shared.folder / 'confirmed.json', {'seeds': seeds, 'rows': rows})
 
 
 def _settings(shared, space):
     best = report.ranked(shared.study)[0].user_attrs['overrides']
-    return [('default', worker.default_of(space)), ('best trial', best)]
+    return [*worker.defaults_of(space).items(), ('best trial', best)]
 
 
 def _is_compared(shared, space, seeds):
@@ -173,7 +175,7 @@ def _confirmed(folder):
 
 
 def _evaluation(of, space):
-    return worker.of_sampling(runs.load(Path(of)), worker.measure_of(space))
+    return worker.of_sampling(runs.load(paths.parse(of)), worker.measure_of(space))
 
 
 def _open(folder, space, seed):

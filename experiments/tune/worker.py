@@ -39,24 +39,23 @@ def measure_of(space: ModuleType) -> Measure:
     return getattr(space, 'measure', frechet)
 
 
-def check_space(space: ModuleType, check: Callable[[dict[str, Any]], Any], with_default: bool) -> None:
+def check_space(space: ModuleType, check: Callable[[dict[str, Any]], Any], with_defaults: bool) -> None:
     """Draws once from the space, for no study, so that what no trial can do is told before any is made.
 
     Raises:
-        UserError: if `check` refuses what is drawn, or the space's DEFAULT.
+        UserError: if `check` refuses what is drawn, or one of the space's DEFAULTS.
     """
     trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)).ask()
-    given = {'space': dict(space.space(trial)), **({'DEFAULT': default_of(space)} if with_default else {})}
-    for name, overrides in given.items():
+    for name, overrides in {'space()': space.space(trial), **(defaults_of(space) if with_defaults else {})}.items():
         try:
-            check(overrides)
+            check(dict(overrides))
         except UserError as error:
             raise UserError(f'{name} of {space.__file__}: {error}') from error
 
 
-def default_of(space: ModuleType) -> dict[str, Any]:
-    """The overrides that the best trial is compared with."""
-    return getattr(space, 'DEFAULT', {})
+def defaults_of(space: ModuleType) -> dict[str, dict[str, Any]]:
+    """The overrides that the best trial is compared with, by their names."""
+    return getattr(space, 'DEFAULTS', {'default': {}})
 
 
 def work(shared: Shared, trials: int, space: ModuleType, evaluate: Evaluate) -> None:
