@@ -93,17 +93,22 @@ def of_training(config: Mapping[str, Any], folder: Path, measure: Measure) -> Ev
     def evaluate(trial, overrides):
         changed = changed_by(config, overrides)
         reported = trial.study.get_trials(deepcopy=False)[trial.number].intermediate_values
+        references = []  # one: of one trial all are the same
+
+        def value(run):
+            if not references:
+                references.append(runs.reference(run, None))
+            return measure(run, references[0], SEED)
 
         def watch(run):
             if run.step == changed['train']['steps'] or run.step in reported:
                 return
-            trial.report(measure(run, runs.reference(run, None), SEED), run.step)
+            trial.report(value(run), run.step)
             if trial.should_prune():
                 raise optuna.TrialPruned
 
         train(changed, folder_of(folder, trial.number), watch=watch)
-        run = runs.load(folder_of(folder, trial.number))
-        return measure(run, runs.reference(run, None), SEED)
+        return value(runs.load(folder_of(folder, trial.number)))
 
     return evaluate
 

@@ -12,16 +12,20 @@ from types import SimpleNamespace
 import jax
 import pytest
 
-from diffusion_jax import runs
+from diffusion_jax import runs, samplers, schedules, times
+from diffusion_jax.data import mixture
 from diffusion_jax.errors import Interrupted, UserError
 from diffusion_jax.training import train
+from experiments.sweep import pool
 from tests import processes, tiny
 
 optuna = pytest.importorskip('optuna')
 
 from experiments.tune import report, worker  # noqa: E402
-from experiments.tune.study import claim, open_study  # noqa: E402
+from experiments.tune.spaces import sampler as sampler_space  # noqa: E402
+from experiments.tune.study import claim, left, open_study  # noqa: E402
 
+MAIN = 'experiments.tune.__main__'
 FINISHED = ['COMPLETE', 'PRUNED', 'FAIL']
 SPACE = SimpleNamespace(space=lambda trial: {'x': trial.suggest_float('x', -1.0, 1.0)})
 
@@ -89,24 +93,48 @@ def test_a_trial_of_a_living_process_or_of_another_host_is_left_alone(tmp_path):
         assert again.number == 0
 
 
+def test_what_takes_the_place_of_a_killed_process_draws_anew(tmp_path):
+    """A process that begins with the same seed would else begin with the same draws."""
+    for n in (1, 2):
+        worker.work(open_study(tmp_path, None, seed=(0, 1)), n, SPACE, lambda trial, overrides: 1.0)
+    drawn = [trial.params['x'] for trial in open_study(tmp_path, None).study.get_trials()]
+    assert drawn[0] != drawn[1]
+
+
+def test_what_is_left_to_do(tmp_path):
+    shared = open_study(tmp_path, None)
+    with claim(shared, 3), claim(shared, 3) as other:
+        other.set_user_attr('host', 'elsewhere')
+        assert left(shared, 3) == 2
+    worker.work(shared, 3, SPACE, lambda trial, overrides: 1.0)
+    assert states(shared) == ['COMPLETE', 'RUNNING', 'COMPLETE']
+    assert left(shared, 3) == left(shared, 2) == 0
+
+
+def test_a_storage_that_is_not_there(tmp_path):
+    for url in ('nothing', 'grpc://host:x'):
+        with pytest.raises(UserError, match=f'--storage={url}: '):
+            open_study(tmp_path, url)
+
+
 def test_pruned_and_refused_trials(tmp_path):
     def evaluate(trial, overrides):
         if trial.number == 0:
             raise optuna.TrialPruned
         if trial.number == 1:
             raise UserError('config.x:\nno')
-        return 1.0
+        return float('nan') if trial.number == 2 else 1.0
 
     shared = open_study(tmp_path, None)
-    worker.work(shared, 3, SPACE, evaluate)
-    assert states(shared) == ['PRUNED', 'FAIL', 'COMPLETE']
-    assert shared.study.get_trials()[1].user_attrs['error'] == 'config.x: no'
+    worker.work(shared, 4, SPACE, evaluate)
+    assert states(shared) == ['PRUNED', 'FAIL', 'FAIL', 'COMPLETE']
+    assert [t.user_attrs['error'] for t in shared.study.get_trials()[1:3]] == ['config.x: no', 'it measures nan']
 
     def bug(trial, overrides):
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        worker.work(shared, 4, SPACE, bug)
+        worker.work(shared, 5, SPACE, bug)
 
 
 @pytest.fixture(scope='module')
@@ -156,11 +184,20 @@ def test_a_finished_run_is_sampled_in_other_ways(trained):
         evaluate({'sample.time': 1.0}, 0)
 
 
+def some_of_one_kind(trial):
+    """As solvers have arguments of their own."""
+    own = {'y': trial.suggest_float('y', 0.0, 1.0)} if trial.number == 1 else {}
+    return {'x': trial.suggest_float('x', -1.0, 1.0), **own}
+
+
+OF_TWO_KINDS = SimpleNamespace(space=some_of_one_kind)
+
+
 @pytest.mark.parametrize(('direction', 'order'), [('minimize', [2, 0, 1]), ('maximize', [1, 0, 2])])
 def test_the_report(direction, order, tmp_path):
     shared = open_study(tmp_path, None, direction)
     values = [2.0, 3.0, 1.0]
-    worker.work(shared, 3, SPACE, lambda trial, overrides: values[trial.number])
+    worker.work(shared, 3, OF_TWO_KINDS, lambda trial, overrides: values[trial.number])
     assert [trial.number for trial in report.ranked(shared.study)] == order
     rows = [report.Setting('default', {}, [4.0, 6.0]), report.Setting('best trial', {'x': 0.5}, [1.0, 2.0])]
     report.write(shared.study, tmp_path, report.Confirmed([10, 11], rows))
@@ -173,15 +210,96 @@ def test_the_report(direction, order, tmp_path):
         assert (tmp_path / f'{name}.png').stat().st_size > 5000
 
 
-def test_refusals(tmp_path, capsys):
+def test_refusals(trained, tmp_path, capsys):
     (tmp_path / 'space.py').write_text('def spce(trial):\n    return {}\n')
     given = [f'--space={tmp_path}/space.py', f'--workdir={tmp_path}/study']
-    refusal = lambda *more: tiny.refusal(capsys, 'experiments.tune.__main__', *given, *more)  # noqa: E731
+    refusal = lambda *more: tiny.refusal(capsys, MAIN, *given, *more)  # noqa: E731
     assert refusal('--of=x') == f'{tmp_path}/space.py has no function space(trial)'
     (tmp_path / 'space.py').write_text('def space(trial):\n    return {}\n')
     assert refusal() == 'set either --config or --of'
     assert refusal(f'--of={tmp_path}/nothing').startswith(f'{tmp_path}/nothing holds no run')
+    assert refusal('--of=x', '--test_seeds=a') == '--test_seeds=a: the form is 1000,1001'
+    assert refusal('--of=x', '--test_seeds=7,0') == '--test_seeds=7,0: 0 is the seed of the trials'
+    assert refusal('--of=x', '--workdir=gs://bucket/x').startswith('--workdir=gs://bucket/x: ')
+    for text, message in (
+        ("{'sample.time': 1}\nDEFAULTS = {'a': {}}", 'space() of {}: config.sample.time is not a field; did you mean'),
+        ("{}\nDEFAULTS = {'a': {'sample.sampler.name': 'hoin'}}", "a of {}: config.sample.sampler.name='hoin' is unk"),
+    ):
+        (tmp_path / 'space.py').write_text(f'def space(trial):\n    return {text}\n')
+        assert refusal(f'--of={trained[1]}').startswith(message.format(tmp_path / 'space.py'))
     assert not (tmp_path / 'study').exists()
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """What the processes of a study do, by their slots, in place of them; the last thing is done from then on."""
+    slots, does = [], {}
+
+    def start(command, log, environment):
+        slot = int(next(a for a in command if a.startswith('--slot=')).partition('=')[2])
+        slots.append(slot)
+        now = does[slot].pop(0) if len(does[slot]) > 1 else does[slot][0]
+        return subprocess.Popen(['sh', '-c', now if type(now) is str else now() or 'exit 0'], stdin=subprocess.PIPE)
+
+    monkeypatch.setattr(pool, 'start', start)
+    return slots, does
+
+
+def test_a_study_ends_when_all_of_it_is_done(trained, started, tmp_path, capsys):
+    """Workers that are stopped from elsewhere, a study without a value, and a comparison that is killed."""
+    slots, does = started
+    (tmp_path / 'space.py').write_text(
+        "def space(trial):\n    return {'sample.times.n': trial.suggest_int('n', 2, 9)}\n"
+    )
+    folder = tmp_path / 'study'
+    command = [f'--of={trained[1]}', f'--space={tmp_path}/space.py', f'--workdir={folder}', '--test_seeds=7']
+
+    def works(trials, value):
+        return lambda: worker.work(open_study(folder, None), trials, SPACE, lambda *_: value)
+
+    def compares():
+        best = report.ranked(open_study(folder, None).study)[0].user_attrs['overrides']
+        rows = [['default', {}, [3.0]], ['best trial', best, [2.0]]]
+        (folder / 'confirmed.json').write_text(json.dumps({'seeds': [7], 'rows': rows}))
+
+    does.update({0: ['exit 143', works(2, float('nan')), works(3, 2.0), 'kill -9 $$'], -1: ['kill -9 $$', compares]})
+    assert '2 of 2 trials are not done' in tiny.refusal(capsys, MAIN, *command, '--trials=2')
+    assert 'no trial came to its end with a value' in tiny.refusal(capsys, MAIN, *command, '--trials=2')
+    assert slots == [0, 0]
+    assert tiny.call(MAIN, *command, '--trials=3') == 0
+    assert slots == [0, 0, 0, -1, -1]
+    assert '| best trial | 2 |' in (folder / 'report.md').read_text()
+    capsys.readouterr()
+    assert tiny.call(MAIN, *command, '--trials=3') == 0
+    assert slots == [0, 0, 0, -1, -1]
+    assert capsys.readouterr().out.startswith('nothing to do: the study has its 3 trials')
+    (tmp_path / 'space.py').write_text(
+        "def space(trial):\n    return {'sample.times.n': trial.suggest_int('n', 2, 5)}\n"
+    )
+    assert f'{folder} holds a study of something else (space: ' in tiny.refusal(capsys, MAIN, *command, '--trials=4')
+
+
+@pytest.mark.parametrize('evaluations', [7, 35])
+def test_all_samplers_of_the_space_take_as_many_evaluations(evaluations):
+    data, calls = mixture.ring(k=2, radius=0.8, std=0.05), []
+    exact = mixture.denoiser(data, schedules.VE())
+    own = {'ddim': {'eta': 0.5}, 'edm_churn': {'S_churn': 1.0}}
+    for name in ('heun', 'edm_churn', 'ddim', 'dpm_solver_pp', 'unipc', 'deis'):
+        given = {'solver': name, 'rho': 7.0, 'sigma_min': 0.01, 'sigma_max': 80.0, **own.get(name, {})}
+        overrides = sampler_space.chosen(optuna.trial.FixedTrial(given), evaluations)
+        spec, n = dict(overrides['sample.sampler']), overrides['sample.times']['n']
+        del spec['name']
+        implied = {'n': n} if name == 'edm_churn' else {}
+
+        def counted(x_t, t, exact=exact):
+            calls.append(1)
+            return exact(x_t, t)
+
+        calls.clear()
+        with jax.disable_jit():
+            sampler = getattr(samplers, name)(counted, schedules.VE(), **implied, **spec)
+            samplers.sample(sampler, jax.random.key(0), jax.numpy.ones((1, 2)), times.karras(n))
+        assert len(calls) == evaluations, name
 
 
 @pytest.mark.slow
