@@ -3,7 +3,7 @@
 import contextlib
 import time
 
-from diffusion_jax import paths, workdir
+from diffusion_jax import workdir
 from diffusion_jax.errors import UserError
 from diffusion_jax.paths import AnyPath
 
@@ -20,9 +20,6 @@ def taking(folder: AnyPath, patience: float = 0.0):
     Raises:
         UserError: if another process still has it after `patience` seconds.
     """
-    if paths.is_remote(folder):
-        yield
-        return
     lock = folder.parent / '.locks' / folder.name
     lock.mkdir(parents=True, exist_ok=True)
     until = time.monotonic() + patience

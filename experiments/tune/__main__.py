@@ -50,7 +50,7 @@ _KILLED = (-9, 137)  # exit codes
 def main() -> None:
     """The entry point."""
     folder, space = Path(_WORKDIR.value), worker.load_space(_SPACE.value)
-    if paths.is_remote(paths.parse(_WORKDIR.value)):
+    if '://' in _WORKDIR.value:
         raise UserError(f'--workdir={_WORKDIR.value}: the folder of a study must be on this machine')
     if (_CONFIG.value is None) == (_OF.value is None):
         raise UserError('set either --config or --of')

@@ -154,7 +154,7 @@ STOPPED = r"""#!/usr/bin/env bash
 trap 'echo saved >> "$FAKE/calls"; exit 143' TERM
 echo "$*" >> "$FAKE/calls"
 kill -TERM "$LAUNCHER"
-while :; do /bin/sleep 0.05; done
+for i in $(seq 100); do /bin/sleep 0.05; done
 """
 
 
