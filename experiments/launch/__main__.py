@@ -8,6 +8,7 @@ slurm:nodes=2,gpus=8,time=24:00:00,partition=NAME; tpu:vm=NAME,zone=ZONE,type=v5
 gke:image=IMAGE,topology=16x16. docs/pods.md tells how to come from nothing to a run on each.
 """
 
+import os
 import re
 import signal
 import subprocess
@@ -31,6 +32,7 @@ _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run, or of the sw
 _ON = flags.DEFINE_string('on', 'local', 'Where: local, slurm, tpu or gke, with settings.')
 _SETUP = flags.DEFINE_string('setup', '', "Shell to run first on every machine, e.g. '. venv/bin/activate'.")
 _NAME = flags.DEFINE_string('name', None, 'Name of the job. Default: from --workdir.')
+_LENGTH = 40  # of a name; GKE makes longer ones of it, of 63 characters at most
 _DRY = flags.DEFINE_bool('dry_run', False, 'Print what would run, and run nothing.')
 
 
@@ -44,10 +46,12 @@ def main() -> None:
     with tempfile.NamedTemporaryFile('w', suffix='.sh') as file:
         file.write(script)
         file.flush()
-        process = subprocess.Popen(['bash', file.name])
-        signal.signal(signal.SIGTERM, lambda *_: process.terminate())
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal tells the process as well
+        # A group of its own: what the script has started is told to stop as well, once, whoever tells this process.
+        process = subprocess.Popen(['bash', file.name], start_new_session=True)
+        told = {n: signal.signal(n, lambda n, _: os.killpg(process.pid, n)) for n in (signal.SIGTERM, signal.SIGINT)}
         code = process.wait()
+        for number, handler in told.items():
+            signal.signal(number, handler)
     if code:
         sys.exit(code if code > 0 else 128 - code)
 
@@ -62,16 +66,16 @@ def job() -> jobs.Job:
     if _SWEEP.value:
         sweep, module = plan.load_sweep(_SWEEP.value), 'experiments.sweep'
         config = build.resolve(_CONFIG.value or plan.load_config(sweep.config, _SWEEP.value))
-        planned = plan.jobs(config, sweep.overrides, Path(_WORKDIR.value))
-        indices = jobs.parse_indices(_INDEX.value, len(planned))
-        whole = len(indices) == len(planned)
+        num = len(plan.configs(config, sweep.overrides))
+        indices = jobs.parse_indices(_INDEX.value, num)
+        whole = len(indices) == num
     elif _INDEX.value:
         raise UserError(f'--index={_INDEX.value} is of a sweep: set --sweep')
     elif _CONFIG.value is None:
         raise UserError('set --config or --sweep')
     else:
         build.resolve(_CONFIG.value)
-    name = _NAME.value or re.sub('[^a-z0-9]+', '-', _WORKDIR.value.lower()).strip('-')
+    name = re.sub('[^a-z0-9]+', '-', (_NAME.value or _WORKDIR.value).lower())[-_LENGTH:].strip('-')
     return jobs.Job(name, _WORKDIR.value, str(Path.cwd()), ('-m', module, *_given()), indices, whole, _SETUP.value)
 
 

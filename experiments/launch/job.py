@@ -13,7 +13,7 @@ class Job(NamedTuple):
     Its exit codes: 0 done, 2 something that the user must mend, 143 told to stop and saved: run it again.
     """
 
-    name: str  # lower-case letters, digits and hyphens, as GKE wants it
+    name: str  # a few lower-case letters, digits and hyphens, as GKE wants it
     workdir: str
     folder: str  # of the repository here
     arguments: tuple[str, ...]  # what follows `python`

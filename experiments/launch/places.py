@@ -14,12 +14,14 @@ from experiments.launch.job import Job, ranges
 __all__ = ['gke', 'local', 'slurm', 'tpu']
 
 _SPOT = 'cloud.google.com/gke-spot'
+# The shell itself would go on with what comes next. It waits for what it has started, which is told as well.
+_STOP = "trap 'exit 130' INT\ntrap 'exit 143' TERM"
 
 
 def local(job: Job, workers: int = 1) -> str:
-    """On this machine; `workers` runs of a whole sweep at a time."""
+    """On this machine; `workers` runs of a whole sweep at a time. Told to stop, a run saves, and no other follows."""
     python = shlex.quote(sys.executable)
-    start = ['set -u', f'cd {shlex.quote(job.folder)} || exit', job.setup]
+    start = _begin(job)
     if job.indices is None or job.whole:
         return _script(
             [*start, f'exec {job.command(python=python)}' + (f' --workers={workers}' if job.indices else '')]
@@ -28,7 +30,7 @@ def local(job: Job, workers: int = 1) -> str:
         raise UserError('--on=local: workers is for a whole sweep: leave --index out')
     runs = ' '.join(map(str, job.indices))
     each = f'code=0\nfor index in {runs}; do\n  {job.command("$index", python)} || code=$?\ndone\nexit "$code"'
-    return _script([*start, each])
+    return _script([*start, _STOP, each])
 
 
 def slurm(
@@ -46,7 +48,8 @@ def slurm(
 
     `grace` seconds before `time` is over SLURM sends SIGTERM: the run saves and ends with 143, and is queued again.
     """
-    log = f'{job.workdir}/slurm-%A_%a.log' if job.indices is not None else f'{job.workdir}/slurm-%j.log'
+    logs = f'logs/{job.name}' if '://' in job.workdir else job.workdir  # SLURM cannot write to a bucket
+    log = f'{logs}/slurm-%A_%a.log' if job.indices is not None else f'{logs}/slurm-%j.log'
     options = [
         f'--job-name={job.name}',
         f'--nodes={nodes}',
@@ -64,23 +67,23 @@ def slurm(
     options += [f'--partition={partition}'] if partition else []
     options += [f'--account={account}'] if account else []
     body = [
-        'set -u',
         # The signal is for the processes; the shell waits for them. (An ignored signal they would ignore as well.)
         'trap : TERM',
-        f'cd {shlex.quote(job.folder)}',
-        job.setup,
+        *_begin(job),
         f'srun --kill-on-bad-exit=1 {job.command("" if job.indices is None else "$SLURM_ARRAY_TASK_ID")}',
         'code=$?',
         '# Stopped, and saved: once more.',
         'if [ "$code" -eq 143 ]; then scontrol requeue "$SLURM_JOB_ID"; fi',
         'exit "$code"',
     ]
-    batch = '\n'.join(['#!/usr/bin/env bash', *(f'#SBATCH {option}' for option in options), *filter(None, body)])
+    batch = '\n'.join(
+        ['#!/usr/bin/env bash', *(f'#SBATCH {shlex.quote(option)}' for option in options), *filter(None, body)]
+    )
     return _script(
         [
             'set -eu',
             f'cd {shlex.quote(job.folder)}',
-            f'mkdir -p {shlex.quote(job.workdir)}',
+            f'mkdir -p {shlex.quote(logs)}',
             f"sbatch <<'END_OF_SCRIPT'\n{batch}\nEND_OF_SCRIPT",
         ]
     )
@@ -102,10 +105,12 @@ def tpu(
     """
     where = f'{shlex.quote(vm)} --zone={shlex.quote(zone)}'
     make = f'--accelerator-type={shlex.quote(type)} --version={shlex.quote(version)}' + (' --spot' if spot else '')
-    remote = [' && '.join(filter(None, [job.setup, job.command(i)])) for i in _each(job)]
+    # What a lost connection has left running keeps the chips: it is waited for, and there is little to do then.
+    remote = [f'flock ~/diffusion_jax.lock bash -c {shlex.quote(_all_of(job, i))}' for i in _each(job)]
     return _script(
         [
             'set -u',
+            _STOP,
             f"""ready() {{
   while true; do
     state=$(gcloud compute tpus tpu-vm describe {where} --format='value(state)' 2>/dev/null)
@@ -164,7 +169,7 @@ def gke(
     sets = [
         _job_set(
             job.name + (f'-{i}' if i else ''),
-            ['bash', '-c', ' && '.join(filter(None, [job.setup, f'exec {job.command(i)}']))],
+            ['bash', '-c', _all_of(job, i)],
             {'image': image, 'resources': {'limits': {'google.com/tpu': chips}}},
             {'nodeSelector': selector, 'tolerations': tolerations, 'terminationGracePeriodSeconds': grace},
             total // chips,
@@ -209,6 +214,14 @@ def _job_set(name, command, container, pod, hosts, restarts) -> dict[str, Any]:
             'replicatedJobs': [{'name': 'hosts', 'replicas': 1, 'template': {'spec': job}}],
         },
     }
+
+
+def _begin(job):
+    return [f'cd {shlex.quote(job.folder)} || exit', job.setup and f'{job.setup} || exit']
+
+
+def _all_of(job, index):
+    return ' && '.join(filter(None, [job.setup, f'exec {job.command(index)}']))
 
 
 def _each(job: Job) -> list[str]:

@@ -1,5 +1,6 @@
 """The command line of a paper's table."""
 
+import itertools
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -13,6 +14,7 @@ from experiments.papers.fill import fill
 from experiments.papers.scale import SCALES, Files, Plan, Planner
 from experiments.papers.table import Table
 from experiments.papers.trained import Settings, ensure, ensure_all, needed
+from experiments.sweep import pool
 
 
 def define(paper: Table, planner: Planner) -> Callable[[], None]:
@@ -32,6 +34,9 @@ def define(paper: Table, planner: Planner) -> Callable[[], None]:
     workers = flags.DEFINE_integer(
         'workers', 0, 'Trainings at a time, each in a process of its own; 0: one after the other, in this one.'
     )
+    child = flags.DEFINE_bool(
+        'child', False, 'End when standard input does: set for the processes that a table starts.'
+    )
     alone = flags.DEFINE_string('train', None, 'Train this run alone, its teacher being there, and measure nothing.')
 
     def main() -> None:
@@ -47,12 +52,13 @@ def define(paper: Table, planner: Planner) -> Callable[[], None]:
             finished(given.value, plan),
         )
         if alone.value:
+            if child.value:
+                pool.ends_with_parent()
             for seed in seeds.value:
                 ensure(plan, known(alone.value, plan.trainings, '--train: there is no run'), seed, settings)
             return
         if workers.value and len(plan.trainings) > 1:
-            kept = [a for a in sys.argv[1:] if not a.lstrip('-').startswith(('workers=', 'seed='))]
-            this = [sys.executable, '-m', f'experiments.{paper.name}', *kept]
+            this = [sys.executable, '-m', f'experiments.{paper.name}', *without(sys.argv[1:], 'seed'), '--child']
             ensure_all(plan, needed(plan, wanted), seeds.value, settings, workers.value, this)
         filled = fill(plan, wanted, seeds.value, settings, lambda text: print(text, flush=True))
         command = ' '.join(['python', '-m', f'experiments.{paper.name}', *sys.argv[1:]])
@@ -60,6 +66,13 @@ def define(paper: Table, planner: Planner) -> Callable[[], None]:
         print(f'{report.claims(paper, filled, seeds.value)}\nwrote {path}')
 
     return main
+
+
+def without(arguments: list[str], flag: str) -> list[str]:
+    """The arguments but for one flag, given as `--flag=value` or `--flag value`."""
+    bare = (f'--{flag}', f'-{flag}')
+    pairs = itertools.pairwise(['', *arguments])
+    return [a for before, a in pairs if a.partition('=')[0] not in bare and before not in bare]
 
 
 def chosen(plan: Plan, paper: Table, rows: list[str] | None, columns: list[str] | None) -> list[tuple[str, str]]:

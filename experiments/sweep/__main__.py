@@ -9,14 +9,14 @@ process, which may be one of several of a job (this is what experiments.launch s
 
 import sys
 from collections import deque
-from pathlib import Path
 
 import jax
 from absl import flags
 from ml_collections import config_flags
 
-from diffusion_jax import build, cli, distributed, workdir
+from diffusion_jax import build, cli, distributed, paths, workdir
 from diffusion_jax.errors import Interrupted, UserError
+from diffusion_jax.paths import AnyPath
 from experiments.sweep import plan, pool, result, table
 
 _CONFIG = config_flags.DEFINE_config_file('config', None, "Config file. Default: the sweep file's CONFIG.")
@@ -29,7 +29,7 @@ _CHILD = flags.DEFINE_bool('child', False, 'End when standard input does: set fo
 
 def main() -> None:
     """The entry point."""
-    folder, sweep = Path(_WORKDIR.value), plan.load_sweep(_SWEEP.value)
+    folder, sweep = paths.parse(_WORKDIR.value), plan.load_sweep(_SWEEP.value)
     config = build.resolve(_CONFIG.value or plan.load_config(sweep.config, _SWEEP.value))
     jobs = plan.jobs(config, sweep.overrides, folder)
     if _INDEX.value is None:
@@ -41,10 +41,10 @@ def main() -> None:
         pool.ends_with_parent()
     result.make(jobs[_INDEX.value], sweep.measure)
     if distributed.is_first() and not _CHILD.value:
-        table.write(folder, table.rows(jobs))
+        table.write(folder, jobs)
 
 
-def run_all(folder: Path, jobs: list[plan.Job]) -> None:
+def run_all(folder: AnyPath, jobs: list[plan.Job]) -> None:
     """Runs all that is not finished, each as a process, and keeps the table up to date.
 
     Raises:
@@ -60,22 +60,20 @@ def run_all(folder: Path, jobs: list[plan.Job]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
 
     def start(job, slot):
-        job.folder.mkdir(exist_ok=True)
+        job.folder.mkdir(parents=True, exist_ok=True)
         print(f'{job.folder.name}: started', flush=True)
-        return pool.start(_command(job.index), job.folder / 'log.txt', pool.devices_of(slot, _WORKERS.value))
+        return pool.start(_command(job.index), _log(job), pool.devices_of(slot, _WORKERS.value))
 
     def ended(job, code):
         if code and code not in pool.STOPPED:
-            result.fail(job, f'ended with code {code}, see {job.folder / "log.txt"}')
-        rows = table.rows(jobs)
-        table.write(folder, rows)
+            result.fail(job, f'ended with code {code}, see {_log(job)}')
+        rows = table.write(folder, jobs)
         shown = table.describe(rows[job.index])
         print(f'{job.folder.name}: {shown} ({sum(row.state == "done" for row in rows)} of {len(rows)})', flush=True)
 
     with workdir.lock(folder):
         signal = pool.run_all(deque(todo), _WORKERS.value, start, ended)
-        rows = table.rows(jobs)
-        table.write(folder, rows)
+        rows = table.write(folder, jobs)
     left = [row for row in rows if row.state != 'done']
     if signal:
         raise Interrupted(
@@ -83,7 +81,12 @@ def run_all(folder: Path, jobs: list[plan.Job]) -> None:
         )
     if left:
         raise UserError(f'{len(left)} of {len(rows)} runs are not done: see {folder}/results.md, and run it again')
-    print(f'{len(todo)} runs done, {len(rows) - len(todo)} were done before: {folder}/results.md')
+    before = f'{len(rows) - len(todo)} were done before' if todo else f'nothing to do, all {len(rows)} were done before'
+    print(f'{f"{len(todo)} runs done, " if todo else ""}{before}: {folder}/results.md')
+
+
+def _log(job):
+    return paths.near(job.folder / 'log.txt')  # a process writes to it as it goes
 
 
 def _command(index):

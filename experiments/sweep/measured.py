@@ -1,11 +1,11 @@
 """What is measured of a finished run."""
 
 import dataclasses
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from diffusion_jax import runs, saved_grids
 from diffusion_jax.errors import UserError
+from diffusion_jax.paths import AnyPath
 
 
 class Measured(NamedTuple):
@@ -15,7 +15,7 @@ class Measured(NamedTuple):
     protocol: dict[str, Any]  # JSON; equal protocols make values comparable
 
 
-def evaluated(folder: Path) -> Measured:
+def evaluated(folder: AnyPath) -> Measured:
     """What `diffusion_jax.evaluate` says of a run with its own sampler: all distances, and bits/dim where asked for.
 
     Raises:

@@ -4,13 +4,14 @@ import hashlib
 import importlib.util
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
 from diffusion_jax import build, workdir
-from diffusion_jax.errors import UserError
+from diffusion_jax.errors import UserError, one_line
+from diffusion_jax.paths import AnyPath
 from experiments.sweep.measured import Measured, evaluated
 from experiments.sweep.space import Overrides
 
@@ -23,14 +24,14 @@ class Job(NamedTuple):
     index: int
     overrides: Overrides
     config: dict[str, Any]  # resolved
-    folder: Path
+    folder: AnyPath
 
 
 class Sweep(NamedTuple):
     """What a sweep file holds."""
 
     overrides: list[Overrides]  # each once
-    measure: Callable[[Path], Measured]
+    measure: Callable[[AnyPath], Measured]
     config: str | None
 
 
@@ -54,14 +55,21 @@ def load_sweep(path: str) -> Sweep:
     """A sweep file; of runs that are the same only the first stays.
 
     Raises:
-        UserError: if there is no such file, or it has no `sweep()`, or that gives no runs.
+        UserError: if there is no such file, or it has no `sweep()`, or that gives no runs, or something else.
     """
     module = load_file(path)
     if not hasattr(module, 'sweep'):
         raise UserError(f'{path} has no function sweep()')
-    overrides = list({_hash(o): o for o in map(_plain, module.sweep())}.values())
-    if not overrides:
+    given = list(module.sweep() or ())
+    if not given:
         raise UserError(f'sweep() of {path} gives no runs')
+    for one in given:
+        if not isinstance(one, Mapping):
+            raise UserError(f"sweep() of {path} gives {one!r}: a run is a dict such as {{'optim.lr': 1e-4}}")
+    try:
+        overrides = list({_hash(o): o for o in map(_plain, given)}.values())
+    except TypeError as error:
+        raise UserError(f'sweep() of {path}: {one_line(error)}') from error
     return Sweep(overrides, getattr(module, 'measure', evaluated), getattr(module, 'CONFIG', None))
 
 
@@ -78,7 +86,7 @@ def load_config(path: str | None, sweep: str) -> Any:
     return get_config(arg) if colon else get_config()
 
 
-def jobs(config: Mapping[str, Any], overrides: Iterable[Overrides], folder: Path) -> list[Job]:
+def jobs(config: Mapping[str, Any], overrides: Sequence[Overrides], folder: AnyPath) -> list[Job]:
     """The runs of a sweep in `folder`. A run keeps its folder when others come before it; nothing is written.
 
     Raises:
@@ -86,14 +94,25 @@ def jobs(config: Mapping[str, Any], overrides: Iterable[Overrides], folder: Path
     """
     there = {path.name.rpartition('-')[2]: path for path in folder.glob('[0-9]*-*')}
     planned = []
-    for i, changes in enumerate(overrides):
+    for i, (changes, changed) in enumerate(zip(overrides, configs(config, overrides), strict=True)):
         name = f'{i:03d}-{_readable(changes)}-{_hash(changes)}'
-        try:
-            changed = build.check(build.override(config, changes))
-        except UserError as error:
-            raise UserError(f'run {i} of the sweep: {error}') from error
         planned.append(Job(i, changes, changed, there.get(_hash(changes), folder / name)))
     return planned
+
+
+def configs(config: Mapping[str, Any], overrides: Sequence[Overrides]) -> list[dict[str, Any]]:
+    """The configs of the runs of a sweep.
+
+    Raises:
+        UserError: for an unknown field.
+    """
+    made = []
+    for i, changes in enumerate(overrides):
+        try:
+            made.append(build.check(build.override(config, changes)))
+        except UserError as error:
+            raise UserError(f'run {i} of the sweep: {error}') from error
+    return made
 
 
 def check_folder(job: Job) -> None:
@@ -115,11 +134,20 @@ def check_build(job: Job) -> None:
         UserError: for anything that cannot be built.
     """
     try:
-        config = build.with_teacher(job.config, job.folder)
-        experiment = build.build({**config, 'data': build.undecoded(config['data'])})
-        build.build_draw(experiment, config['sample'])
+        build_all(job.config, job.folder)
     except UserError as error:
         raise UserError(f'run {job.index} of the sweep: {error}') from error
+
+
+def build_all(config: Mapping[str, Any], folder: AnyPath) -> None:
+    """Builds all of a resolved config but its data, for nothing but what is refused.
+
+    Raises:
+        UserError: for anything that cannot be built.
+    """
+    config = build.with_teacher(config, folder)
+    experiment = build.build({**config, 'data': build.undecoded(config['data'])})
+    build.build_draw(experiment, config['sample'])
 
 
 def label(value: Any) -> str:
@@ -132,7 +160,14 @@ def label(value: Any) -> str:
 
 def _plain(overrides: Overrides) -> Overrides:
     """The same as JSON has it, whatever NumPy or ml_collections had to do with it."""
-    return json.loads(json.dumps(overrides, default=lambda a: a.to_dict() if hasattr(a, 'to_dict') else a.tolist()))
+    return json.loads(json.dumps(overrides, default=_bare))
+
+
+def _bare(value):
+    for method in ('to_dict', 'tolist'):
+        if hasattr(value, method):
+            return getattr(value, method)()
+    raise TypeError(f'{value!r} is no number, text, list or spec')
 
 
 def _hash(overrides: Overrides) -> str:

@@ -1,11 +1,11 @@
 """result.json in a run's folder: what was measured of it, or why it failed. It is there once the run is over."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from diffusion_jax import distributed, workdir
 from diffusion_jax.errors import Interrupted, UserError, one_line
+from diffusion_jax.paths import AnyPath
 from diffusion_jax.training import train
 from experiments.sweep.measured import Measured
 from experiments.sweep.plan import Job
@@ -29,7 +29,7 @@ def fail(job: Job, error: str) -> None:
         workdir.write_json(job.folder / 'result.json', {'overrides': job.overrides, 'error': error})
 
 
-def make(job: Job, measure: Callable[[Path], Measured]) -> None:
+def make(job: Job, measure: Callable[[AnyPath], Measured]) -> None:
     """Trains and measures a run in this process, or goes on with it; a finished one is left alone.
 
     Raises:
@@ -39,6 +39,7 @@ def make(job: Job, measure: Callable[[Path], Measured]) -> None:
     with taking(job.folder, PATIENCE):
         if is_done(job):
             return
+        distributed.together('looked')  # before the first takes it away
         if distributed.is_first():
             (job.folder / 'result.json').unlink(missing_ok=True)
         try:

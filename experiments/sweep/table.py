@@ -4,14 +4,15 @@ import csv
 import io
 import json
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 
 from diffusion_jax import workdir
+from diffusion_jax.paths import AnyPath
 from experiments.sweep import result
 from experiments.sweep.plan import Job, label
+from experiments.sweep.taking import PATIENCE, taking
 
 _LINES = 10  # of one panel; with more of them a legend hides the points
 _WIDE = 30.0  # a ratio of largest to smallest from which an axis is logarithmic
@@ -37,12 +38,21 @@ def rows(jobs: Iterable[Job]) -> list[Row]:
     return [Row(job, r.get('values', {}), r.get('protocol', {}), r.get('error')) for job, r in read]
 
 
-def write(folder: Path, made: list[Row]) -> None:
-    """Writes the three files."""
+def write(folder: AnyPath, jobs: Iterable[Job]) -> list[Row]:
+    """Writes the three files, one process at a time, and returns what is in them."""
+    with taking(folder / 'results', PATIENCE):
+        made = rows(jobs)
+        _write(folder, made)
+    return made
+
+
+def _write(folder, made):
     workdir.write_text(folder / 'results.csv', to_csv(made))
     workdir.write_text(folder / 'results.md', to_markdown(made))
     if any(row.values for row in made) and fields(made):
-        draw(made).savefig(folder / 'results.png', dpi=110, bbox_inches='tight')
+        picture = io.BytesIO()
+        draw(made).savefig(picture, dpi=110, bbox_inches='tight')
+        (folder / 'results.png').write_bytes(picture.getvalue())
 
 
 def describe(row: Row) -> str:

@@ -2,18 +2,20 @@
 
 import contextlib
 import time
-from pathlib import Path
 
 from diffusion_jax import workdir
 from diffusion_jax.errors import UserError
+from diffusion_jax.paths import AnyPath
 
 PATIENCE = 120.0  # seconds that a killed command's processes may take to save what they had
 _POLL = 0.2
 
 
 @contextlib.contextmanager
-def taking(folder: Path, patience: float = 0.0):
+def taking(folder: AnyPath, patience: float = 0.0):
     """Keeps a folder, which need not be there, to this process until it ends; training has a lock of its own.
+
+    A bucket has no locks.
 
     Raises:
         UserError: if another process still has it after `patience` seconds.

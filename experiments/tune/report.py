@@ -17,21 +17,29 @@ from experiments.sweep.plan import label
 _SHOWN = 10  # of the best trials
 
 
-class Confirmed(NamedTuple):
-    """Values of a setting with seeds that no trial has seen."""
+class Setting(NamedTuple):
+    """Values of one setting."""
 
     name: str
     overrides: Mapping[str, Any]
     values: list[float]  # one for each seed
 
 
-def write(study: optuna.Study, folder: Path, confirmed: list[Confirmed], seeds: list[int]) -> None:
+class Confirmed(NamedTuple):
+    """Settings measured with seeds that no trial has seen."""
+
+    seeds: list[int]
+    rows: list[Setting]
+
+
+def write(study: optuna.Study, folder: Path, confirmed: Confirmed) -> None:
     """Writes the three files; plots that need more trials than there are are left out."""
-    workdir.write_text(folder / 'report.md', to_markdown(study, confirmed, seeds))
+    workdir.write_text(folder / 'report.md', to_markdown(study, confirmed))
     done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if done:
         _save(folder / 'history.png', plots.plot_optimization_history, study)
-    if len(done) > 1 and len({tuple(trial.params) for trial in done}) == 1 and len({t.value for t in done}) > 1:
+    # Those that some trials do not have are left out by Optuna.
+    if len({t.value for t in done}) > 1 and set.intersection(*(set(t.params) for t in done)):
         _save(folder / 'importances.png', plots.plot_param_importances, study)
 
 
@@ -42,7 +50,7 @@ def ranked(study: optuna.Study) -> list[FrozenTrial]:
     return sorted(done, key=lambda trial: sign * (np.inf if trial.value is None else trial.value))
 
 
-def to_markdown(study: optuna.Study, confirmed: list[Confirmed], seeds: list[int]) -> str:
+def to_markdown(study: optuna.Study, confirmed: Confirmed) -> str:
     """How many trials there were, the best ones, and how the best does with other seeds."""
     trials = study.get_trials(deepcopy=False)
     counts = {s.name.lower(): n for s in TrialState if (n := sum(trial.state == s for trial in trials))}
@@ -58,10 +66,10 @@ def to_markdown(study: optuna.Study, confirmed: list[Confirmed], seeds: list[int
         overrides = trial.user_attrs['overrides']
         set_to = [label(overrides.get(field, '')) for field in fields]
         lines.append(_line([str(trial.number), f'{trial.value:.5g}', *set_to]))
-    if confirmed:
-        lines += ['', f'With seeds that no trial has seen ({", ".join(map(str, seeds))}):', '']
+    if confirmed.rows:
+        lines += ['', f'With seeds that no trial has seen ({", ".join(map(str, confirmed.seeds))}):', '']
         lines += [_line(['', 'mean', 'standard error', 'each', 'setting']), '|---' * 5 + '|']
-        for name, overrides, values in confirmed:
+        for name, overrides, values in confirmed.rows:
             error = np.std(values, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
             setting = ', '.join(f'{field}={label(value)}' for field, value in overrides.items()) or "the run's own"
             each = ', '.join(f'{v:.4g}' for v in values)

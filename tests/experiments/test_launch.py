@@ -1,10 +1,13 @@
 """Launching: the scripts are what is asked for, and they do it, on stand-ins for SLURM's and Google's commands."""
 
+import fcntl
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -70,6 +73,7 @@ def cluster(tmp_path, monkeypatch):
         (folder / name).chmod(0o755)
     monkeypatch.setenv('PATH', f'{folder}:{os.environ["PATH"]}')
     monkeypatch.setenv('FAKE', str(folder))
+    monkeypatch.setenv('HOME', str(tmp_path))
     monkeypatch.setattr(sys, 'executable', 'python')
     return folder
 
@@ -131,6 +135,54 @@ def test_slurm_runs_every_index_and_a_preempted_one_again(cluster, tmp_path):
     assert run(places.slurm(job), tmp_path).returncode == 0
     assert calls(cluster) == [f'-m thing --x=a b --index={i}' for i in (0, 1, 1, 1, 2, 5)]
     assert (tmp_path / 'runs' / 'a b').is_dir()  # SLURM itself makes no folder for the log
+    assert "#SBATCH '--output=runs/a b/slurm-%A_%a.log'" in (cluster / 'batch.sh').read_text()
+    (cluster / 'calls').unlink()
+    assert run(places.slurm(job._replace(setup='false')), tmp_path).returncode == 0
+    assert not (cluster / 'calls').exists()  # nothing runs without what was to come first
+
+
+def test_a_bucket_holds_no_logs(cluster, tmp_path):
+    job = ALONE._replace(folder=str(tmp_path), workdir='gs://bucket/foo')
+    assert run(places.slurm(job), tmp_path).returncode == 0
+    assert (tmp_path / 'logs' / 'foo').is_dir()
+    assert not (tmp_path / 'gs:').exists()
+    assert '--output=logs/foo/slurm-%j.log' in (cluster / 'batch.sh').read_text()
+
+
+# Saves when it is told to stop, as training does, and has the launcher told to.
+STOPPED = r"""#!/usr/bin/env bash
+trap 'echo saved >> "$FAKE/calls"; exit 143' TERM
+echo "$*" >> "$FAKE/calls"
+kill -TERM "$LAUNCHER"
+for i in $(seq 100); do /bin/sleep 0.05; done
+"""
+
+
+def test_a_stop_reaches_the_run_and_no_other_follows(files, cluster, monkeypatch):
+    (cluster / 'python').write_text(STOPPED)
+    monkeypatch.setenv('LAUNCHER', str(os.getpid()))
+    before = signal.getsignal(signal.SIGTERM)
+    assert tiny.call(MAIN, *files, '--index=1,3') == 143
+    assert [call.rpartition(' ')[2] for call in calls(cluster)] == ['--index=1', 'saved']
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_second_process_on_a_host_waits_for_the_first(cluster, tmp_path):
+    """What a lost connection has left running has the chips."""
+    (cluster / 'states').write_text('')
+    text = places.tpu(ALONE, 'vm', 'zone')
+    with (tmp_path / 'diffusion_jax.lock').open('w') as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        (tmp_path / 'script.sh').write_text(text)
+        process = subprocess.Popen(['bash', tmp_path / 'script.sh'], stdin=subprocess.DEVNULL)
+        until = time.monotonic() + 30
+        while 'ssh' not in ((cluster / 'asked').read_text() if (cluster / 'asked').exists() else ''):
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        time.sleep(0.3)
+        assert not (cluster / 'calls').exists()
+    assert process.wait(30) == 0
+    assert calls(cluster) == ['-m thing --x=a b']
 
 
 def test_the_settings_of_slurm():
@@ -187,7 +239,7 @@ def test_a_slice_on_which_nothing_works_is_given_up(cluster, tmp_path):
     done = run(places.tpu(JOB, 'vm', 'zone'), tmp_path)
     assert done.returncode == 1
     assert len(calls(cluster)) == 3
-    assert 'given up: true && python -m thing' in done.stderr
+    assert re.search("given up: flock .* bash -c 'true && exec python -m thing", done.stderr)
 
 
 @pytest.mark.parametrize(('topology', 'chips', 'hosts'), [('16x16', 4, 64), ('2x4', 8, 1), ('2x2x4', 4, 4)])
@@ -235,6 +287,8 @@ def test_a_dry_run_prints_what_runs_otherwise(files, cluster, tmp_path, capfd):
     (cluster / 'codes').write_text('143\n')
     assert tiny.call(MAIN, files[0], files[2]) == 143
     assert calls(cluster)[1] == f'-m diffusion_jax.train {config} {workdir}'
+    assert tiny.call(MAIN, files[0], '--workdir=/home/Me/' + 60 * 'x', '--on=slurm', '--dry_run') == 0
+    assert f'--job-name={40 * "x"}\n' in capfd.readouterr().out
 
 
 @pytest.mark.parametrize(

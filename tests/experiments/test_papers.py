@@ -218,6 +218,34 @@ PLAN = scale.Plan(
 )
 
 
+TRAINS = """
+import json, sys, time
+from pathlib import Path
+name, seed = (dict(a.lstrip('-').split('=') for a in sys.argv[2:])[key] for key in ('train', 'seed'))
+folder = Path(sys.argv[1]) / f'seed_{seed}'
+assert name != 'cd' or (folder / 'edm' / 'training.json').exists()
+time.sleep(0.3 if name == 'edm' else 0.0)
+(folder / name / 'training.json').write_text(json.dumps({'seconds': 1.0, 'done': True}))
+print(name)
+"""
+
+
+def test_processes_train_what_is_not_done_teachers_first(tmp_path):
+    settings, names = Settings(tmp_path, 100, None, scale.Files(), {}), list(PLAN.trainings)
+    for _ in range(2):
+        ensure_all(PLAN, names, [0, 1], settings, 2, [sys.executable, '-c', TRAINS, str(tmp_path)])
+        logs = {path.parent: path.read_text() for path in tmp_path.glob('seed_?/*/log.txt')}
+        assert logs == {tmp_path / f'seed_{seed}' / name: f'{name}\n' for seed in (0, 1) for name in names}
+    with pytest.raises(UserError, match=r'1 runs failed: see .*seed_2/edm/log.txt'):
+        ensure_all(PLAN, ['edm', 'cd'], [2], settings, 2, [sys.executable, '-c', 'raise SystemExit(2)'])
+    assert not (tmp_path / 'seed_2' / 'cd').exists()  # which had no teacher
+
+
+def test_a_process_is_given_its_own_seed():
+    given = ['--seed=0', '--scale=mini', '--seed', '1', '-seed=2', '--workers', '2']
+    assert command.without(given, 'seed') == ['--scale=mini', '--workers', '2']
+
+
 @pytest.mark.slow
 def test_runs_are_trained_once_and_a_diverged_one_is_unstable(tmp_path):
     said, settings = [], Settings(tmp_path, 100, None, scale.Files(), {})

@@ -19,9 +19,11 @@ from diffusion_jax import build
 from diffusion_jax.errors import UserError
 from experiments import sweep
 from experiments.sweep import plan, pool, result, table
-from tests import processes, tiny
+from experiments.sweep.taking import taking
+from tests import processes, test_paths, tiny
 
 MAIN = 'experiments.sweep.__main__'
+store = test_paths.store
 CONFIG = """
 from configs import toy2d
 
@@ -39,6 +41,12 @@ from experiments.sweep import grid
 
 def sweep():
     return grid(**{'optim.lr': [0.001, 0.01], 'seed': range(3)})
+"""
+
+
+MEASURE = """
+def measure(folder):
+    return Measured({'a': 1.0}, {})
 """
 
 
@@ -86,6 +94,7 @@ def test_overrides():
 @pytest.mark.parametrize(
     ('field', 'message'),
     [
+        ('optim.lrr', 'run 0 of the sweep: config.optim.lrr is not an argument of adam; did you mean lr'),
         ('optm.lr', 'run 0 of the sweep: config.optm is not a field; did you mean optim?'),
         ('train.step', 'run 0 of the sweep: config.train.step is not a field; did you mean steps'),
         ('seed.x', 'run 0 of the sweep: config.seed.x is not a field: config.seed has no fields'),
@@ -104,6 +113,9 @@ def test_an_unknown_field_is_told_before_anything_runs(field, message, files, tm
     [
         ('x = 1', 'has no function sweep()'),
         ('def sweep():\n    return []', 'gives no runs'),
+        ('def sweep():\n    [{}]', 'gives no runs'),
+        ('def sweep():\n    return [{}, 3]', "gives 3: a run is a dict such as {'optim.lr': 1e-4}"),
+        ('def sweep():\n    return [{"seed": range(3)}]', 'range(0, 3) is no number, text, list or spec'),
         (None, 'there is no file'),
     ],
 )
@@ -211,7 +223,7 @@ def test_runs_what_is_not_done_and_every_run_is_one_row(files, tmp_path, started
     assert [float(row['distance']) for row in read_csv(tmp_path)] == [0.0, 0.5, 1.0, 1.5, 2.0, 2.5]
     assert tiny.call(MAIN, *files) == 0
     assert indices == [0, 1, 2, 3, 4, 5, 1, 4]
-    assert '0 runs done, 6 were done before' in capsys.readouterr().out
+    assert 'nothing to do, all 6 were done before' in capsys.readouterr().out
     lines = (tmp_path / 'runs' / 'results.md').read_text().splitlines()
     assert lines[0] == '|  | optim.lr | seed | distance | other |'
     assert lines[7] == '| 5 | 0.01 | 2 | 2.5 | 1 |'
@@ -286,6 +298,35 @@ def test_a_run_that_fails_says_why_and_is_tried_again(tmp_path, monkeypatch):
     result.make(job, lambda folder: sweep.Measured({'a': 1.0}, {}))
     assert result.read(job) == {'overrides': {}, 'values': {'a': 1.0}, 'protocol': {}}
     result.make(job, measure)
+
+
+def test_one_process_at_a_time_writes_the_table(tmp_path, monkeypatch):
+    """The runs of an array end when they like."""
+    monkeypatch.setattr(table, 'PATIENCE', 0.3)
+    with taking(tmp_path / 'results'), pytest.raises(UserError, match='in use by another process'):
+        table.write(tmp_path, [])
+    assert table.write(tmp_path, []) == []
+
+
+def test_a_sweep_in_a_bucket(files, tmp_path, store, monkeypatch, capsys):
+    """Runs of a job of their own, which write there, and processes that are started here, whose logs cannot."""
+    (tmp_path / 'sweep.py').write_text(SWEEP.replace('import grid', 'import Measured, grid') + MEASURE)
+    monkeypatch.chdir(tmp_path)
+    trained = []
+    monkeypatch.setattr(result, 'train', lambda config, folder: trained.append(str(folder)))
+    for _ in range(2):
+        assert tiny.call(MAIN, *files[:2], '--workdir=gs://bucket/runs', '--index=1') == 0
+    assert trained == ['gs://bucket/runs/001-lr=0.001,seed=1-' + trained[0][-8:]]
+    written = {name.removeprefix('/bucket/runs/') for name in store}
+    assert written >= {'results.csv', 'results.md', 'results.png', f'{trained[0][17:]}/result.json'}
+    monkeypatch.setattr(pool, 'start', lambda command, log, environment: shell(f'echo no > "{log}"; exit 1'))
+    monkeypatch.setattr(plan, 'check_build', lambda job: None)
+    assert tiny.call(MAIN, *files[:2], '--workdir=gs://bucket/runs') == 2
+    assert '5 of 6 runs are not done' in capsys.readouterr().err
+    rows = list(csv.DictReader(store['/bucket/runs/results.csv'].getvalue().decode().splitlines()))
+    assert [row['state'] for row in rows] == ['failed', 'done', *4 * ['failed']]
+    assert Path(rows[0]['error'].partition('see ')[2]).read_text() == 'no\n'
+    assert not (tmp_path / 'gs:').exists()
 
 
 @pytest.mark.slow
