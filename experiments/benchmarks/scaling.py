@@ -36,7 +36,11 @@ _ITEM = {'f64': 8, 's64': 8, 'u64': 8, 'f32': 4, 's32': 4, 'u32': 4, 'bf16': 2, 
 _COLLECTIVE = re.compile(
     r'^.* = (?P<type>.*?) (?P<kind>all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute)\(.*$', re.M
 )
-_GROUPS = re.compile(r'replica_groups=(\{\{[^}]*\}|\[[\d,]+\])')
+# Either the devices of each group, or numbers of groups and of devices in one, or axes of a mesh (a part of one:
+# 'axis':(what comes before it)its size).
+_GROUPS = re.compile(
+    r'replica_groups=(?:\{\{(?P<first>[\d,]*)\}|\[\d+,(?P<n>\d+)\]|mesh\[(?P<sizes>[^\]]*)\][^{]*\{(?P<axes>[^}]*)\})'
+)
 
 
 class Collective(NamedTuple):
@@ -60,15 +64,23 @@ def collectives(hlo: str, devices: int) -> Iterator[Collective]:
             math.prod(int(d) for d in shape.split(',') if d) * _ITEM.get(dtype, 1)
             for dtype, shape in re.findall(r'([a-z]+\d+|pred)\[([\d,]*)\]', match['type'])
         )
-        among = _among(_GROUPS.search(match[0]), devices)
+        groups = _GROUPS.search(match[0])
+        if groups is None and re.search(r'replica_groups=(?!\{\})', match[0]):
+            raise ValueError(f'unknown kind of groups: {match[0]}')
+        among = _among(groups, devices)
         yield Collective(match['kind'], among, size * (among if match['kind'] == 'reduce-scatter' else 1))
 
 
 def _among(groups, devices):
-    if groups is None:
+    if groups is None:  # {}, or none: all
         return devices
-    text = groups[1]
-    return int(text.strip('[]').split(',')[-1]) if text[0] == '[' else text.count(',') + 1
+    if groups['n']:
+        return int(groups['n'])
+    if groups['first']:
+        return groups['first'].count(',') + 1
+    sizes = dict(re.findall(r"('\w+')=(\d+)", groups['sizes']))
+    axes = re.findall(r"('\w+')(?::\(\d+\)(\d+))?", groups['axes'])
+    return math.prod(int(part or sizes[name]) for name, part in axes)
 
 
 class Compiled(NamedTuple):
