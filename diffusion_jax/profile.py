@@ -2,15 +2,16 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import jax
 
+from diffusion_jax.paths import AnyPath
+
 
 @contextlib.contextmanager
 def profiled(
-    train_step: Callable[..., Any], folder: Path, start: int, at: int | None, steps: int
+    train_step: Callable[..., Any], folder: AnyPath, start: int, at: int | None, steps: int
 ) -> Iterator[Callable[..., Any]]:
     """Yields the train step, whose calls for steps `at`, .., `at + steps - 1` are traced into `folder`.
 

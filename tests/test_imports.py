@@ -34,6 +34,7 @@ TIERS = [
         'evaluation',
         'state',
         'checkpoint',
+        'reading',
         'digest',
         'workdir',
         'logs',
@@ -56,7 +57,7 @@ FREE: dict[str, set[str]] = {
     'paths': set(),
     'watchdog': set(),
     'throughput': set(),
-    'profile': set(),
+    'profile': {'paths'},
     'data': set(),
     'interop': {'nets'},
 }
