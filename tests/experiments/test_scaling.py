@@ -6,7 +6,7 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 from diffusion_jax import sharding
-from experiments.benchmarks.scaling import Collective, collectives, estimate
+from experiments.benchmarks.scaling import Collective, collectives, estimate, state_table
 
 TEXT = """
   %all-reduce.5 = (f32[128]{0}, bf16[3,3,4,8]{3,2,1,0}, /*index=5*/f32[]) all-reduce(%a, %b, %c), channel_id=1, replica_groups=[2,4]<=[8], to_apply=%add
@@ -48,6 +48,17 @@ def test_of_a_gathered_matrix():
 
 
 def test_the_estimate_by_hand():
-    """8 x 24.625 GFLOP at 197 TFLOP/s are 1 ms; twice 100 MB at 200 GB/s another, but for the chip's own 256th."""
+    """8 x 24.625 GFLOP at 197 TFLOP/s are 1 ms; twice 100 MB at 200 GB/s another, but for the chip's own 256th.
+
+    By two links: 2 x 7/8 gathered, 7/8 scattered, 1/8 reduced over 32, of 100 MB at 100 GB/s.
+    """
     row = [float(cell) for cell in estimate(24.625e9, 25_000_000, (8,)).splitlines()[-1].strip('|').split('|')]
-    assert row == pytest.approx([8, 2048, 1.0, 2.5, 255 / 256, 1.5 * 255 / 256], abs=0.005)
+    assert row == pytest.approx([8, 2048, 1.0, 2.5, 255 / 256, 3 * 7 / 8 + 2 / 8 * 31 / 32], abs=0.005)
+
+
+def test_what_cannot_be_split_stays_whole_on_every_device():
+    """256 x 128 floats among 1, 2, .., 256 devices, and 128 x 128, which 256 does not divide."""
+    shapes = [jax.ShapeDtypeStruct((n, 128), jnp.float32) for n in (256, 128)]
+    found = [float(line.split('|')[2]) * 1e6 for line in state_table(shapes).splitlines()[2:]]
+    whole = 4 * 128 * 128
+    assert found == pytest.approx([3 * whole / 2**i for i in range(8)] + [2 * whole / 256 + whole], abs=5e4)
