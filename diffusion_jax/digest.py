@@ -5,6 +5,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from diffusion_jax.types import Array
+
 
 def digests(tree: Any) -> dict[str, int]:
     """32 bits of every array of a pytree, by its path: the same on any devices, and for any sharding.
@@ -12,17 +14,14 @@ def digests(tree: Any) -> dict[str, int]:
     One word of an array that differs changes them for certain; more than one, but for one chance in 2^32. Each device
     reads its own part of an array, and nothing but the sum leaves it.
     """
-    paths, leaves = zip(*jax.tree_util.tree_leaves_with_path(tree), strict=True)
-    return {jax.tree_util.keystr(path): int(d) for path, d in zip(paths, jax.device_get(_digests(leaves)), strict=True)}
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    # One after the other: hundreds of programs in flight, each of which communicates, can starve several CPU devices
+    # of threads, and then none ends. One program of them all takes five times as long to compile.
+    return {jax.tree_util.keystr(path): int(_digest(a)) for path, a in leaves}
 
 
 @jax.jit
-def _digests(leaves):
-    # One program for all: sums over processes that are in flight as programs of their own can wait for each other.
-    return jnp.stack([_digest(a) for a in leaves])
-
-
-def _digest(a):
+def _digest(a: Array) -> Array:
     words = _words(a)
     # A sum modulo 2^32 does not depend on the order of its terms, so each says where it stands.
     index = jnp.zeros(words.shape, jnp.uint32)

@@ -7,14 +7,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from diffusion_jax.schedules import per_sample
-from diffusion_jax.types import Denoiser, DenoiserWithVariance, Schedule
+from diffusion_jax.types import Schedule
 
-D = TypeVar('D', Denoiser, DenoiserWithVariance)
+T = TypeVar('T')  # of a denoiser, or of one with a variance
 
 
 def retimed(
-    denoise: D, schedule: Schedule, times: Float[Array, ' n'], model_times: Float[Array, ' n']
-) -> Callable[[Array, Array], Array]:
+    denoise: Callable[[Array, Array], T], schedule: Schedule, times: Float[Array, ' n'], model_times: Float[Array, ' n']
+) -> Callable[[Array, Array], T]:
     """The denoiser (x, t) -> D(alpha(tau) / alpha(t) x, tau), where tau is `model_times[i]` at t = `times[i]`.
 
     A solver of few steps ends elsewhere if its network is told another time than that of x, and for the better if that

@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from diffusion_jax import build, checkpoint, paths, sharding, specs, times, workdir
+from diffusion_jax import build, paths, reading, sharding, specs, times, workdir
 from diffusion_jax.data.sources import Source
 from diffusion_jax.errors import UserError
 from diffusion_jax.evaluation import measure, report
@@ -43,7 +43,7 @@ def load(folder: AnyPath, which: str = 'newest') -> Run:
     shapes = jax.eval_shape(experiment.init, jax.random.key(0))
     target = sharding.replicated(mesh)
     abstract = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=target), shapes)
-    params, step = checkpoint.restore_ema(folder, abstract, which, config['train']['best_by'])
+    params, step = reading.restore_ema(folder, abstract, which, config['train']['best_by'])
     return Run(config, experiment, params, step, mesh)
 
 

@@ -41,10 +41,12 @@ def fill(
     rows_file = near.with_name(f'.{path.stem}.unfinished.npy')
     done_file = near.with_name(f'.{path.stem}.unfinished.json')
     request = {**request, 'num': num}
-    found = workdir.read_json(done_file, {})
-    done = found['done'] if found.get('request') == request and rows_file.exists() else 0
-    rows = np.lib.format.open_memmap(rows_file, mode='r+') if done and distributed.is_first() else None
-    distributed.together('samples')  # before the first process writes what the others read
+    done, rows = 0, None
+    if distributed.is_first():
+        found = workdir.read_json(done_file, {})
+        if found.get('request') == request and rows_file.exists():
+            done, rows = found['done'], np.lib.format.open_memmap(rows_file, mode='r+')
+    (done,) = distributed.from_first([done])  # what the others have on their disks is of another time
     progress(done)
     try:
         for part in draw_from(done):

@@ -3,7 +3,7 @@
 from typing import Any
 
 import jax
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 
 from diffusion_jax.errors import UserError
 
@@ -29,7 +29,7 @@ def make_mesh(data: int = -1, fsdp: int = 1) -> Mesh:
     return jax.make_mesh((rows, fsdp), ('data', 'fsdp'), axis_types=(AxisType.Auto,) * 2, devices=devices[:n])
 
 
-def replicated(mesh: Mesh) -> NamedSharding:
+def replicated(mesh: Mesh | AbstractMesh) -> NamedSharding:
     """Sharding of what every device needs whole."""
     return NamedSharding(mesh, PartitionSpec())
 
@@ -39,7 +39,7 @@ def over_batch(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(('data', 'fsdp')))
 
 
-def of_state(mesh: Mesh, shapes: Any, least_size: int = LEAST_SIZE) -> Any:
+def of_state(mesh: Mesh | AbstractMesh, shapes: Any, least_size: int = LEAST_SIZE) -> Any:
     """Shardings of a pytree of arrays (or their shapes), by one rule for parameters, averages, teachers and optimiser.
 
     An array of `least_size` elements or more is split over 'fsdp' along its longest axis that divides by it; all others

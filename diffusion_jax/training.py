@@ -18,6 +18,7 @@ from diffusion_jax import (
     loop,
     paths,
     pictures,
+    reading,
     runs,
     sharding,
     spikes,
@@ -63,7 +64,7 @@ def train(
     draw = jax.jit(build.build_draw(experiment, config['sample']))
     trace = build.build_trace(experiment, config['sample'])
     # Before anything is written; a run that has begun needs it only if it never came to save.
-    begun = (folder / 'config.json').exists()
+    (begun,) = distributed.from_first([(folder / 'config.json').exists()])
     start_from = None if begun else _start(config, experiment, mesh)
     train_step = make_train_step(experiment.loss, experiment.tx, experiment.ema, experiment.freezing, settings['parts'])
     key_init, key_train, key_sample = jax.random.split(jax.random.key(config['seed']), 3)
@@ -196,8 +197,8 @@ def _start(config, experiment, mesh):
     try:
         best_by = build.check(workdir.load_config(folder))['train']['best_by']
         if partial is None:
-            return checkpoint.restore_ema(folder, _shapes(experiment.network_init, mesh), which, best_by)[0]
-        taken = checkpoint.restore_matching(folder, _shapes(experiment.init, mesh), partial, which, best_by)
+            return reading.restore_ema(folder, _shapes(experiment.network_init, mesh), which, best_by)[0]
+        taken = reading.restore_matching(folder, _shapes(experiment.init, mesh), partial, which, best_by)
         if distributed.is_first():
             print(_told(taken, folder), file=sys.stderr)
         return taken.params

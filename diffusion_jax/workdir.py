@@ -4,6 +4,8 @@ import contextlib
 import fcntl
 import importlib.metadata
 import json
+import os
+import secrets
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -53,13 +55,17 @@ def lock(workdir: AnyPath):
     """Keeps a folder to this run alone, until its first process ends, however it ends. A bucket has no locks.
 
     Raises:
-        UserError: if another run has it, or it cannot be written to.
+        UserError: if another run has it, it cannot be written to, or is not the same folder on all hosts.
     """
-    if not distributed.is_first() or paths.is_remote(workdir):
+    if paths.is_remote(workdir):
+        yield
+        return
+    if not distributed.is_first():
+        _check_shared(workdir)
         yield
         return
     try:
-        file = (workdir / '.lock').open('w')
+        file = (workdir / '.lock').open('a')
     except OSError as error:  # a folder without permission, a disk that is mounted for reading only
         raise _unwritable(workdir, error) from error
     with file:
@@ -67,7 +73,21 @@ def lock(workdir: AnyPath):
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise UserError(f'{workdir} is in use by another run: wait for it, or use another --workdir') from error
+        (number,) = distributed.from_first([secrets.randbelow(2**31)])
+        file.truncate(0)
+        file.write(str(number))
+        file.flush()
+        os.fsync(file.fileno())
+        distributed.together('locked')
         yield
+
+
+def _check_shared(workdir):
+    (number,) = distributed.from_first([0])
+    distributed.together('locked')
+    path = workdir / '.lock'
+    if not path.exists() or path.read_text() != str(number):
+        raise UserError(f'{workdir} is not the same folder on all hosts: use a shared file system, or a bucket (gs://)')
 
 
 def _unwritable(workdir, error):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diffusion_jax import checkpoint
+from diffusion_jax import reading
 from diffusion_jax.training import train
 from tests import tiny
 
@@ -251,7 +251,7 @@ def test_ctrl_c_while_sampling(monkeypatch, digits_run, capsys):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(checkpoint, 'restore_ema', interrupted)
+    monkeypatch.setattr(reading, 'restore_ema', interrupted)
     assert tiny.call('sample', f'--workdir={digits_run}') == 130
     assert capsys.readouterr().err == 'interrupted\n'
 
@@ -260,7 +260,7 @@ def test_bugs_keep_their_traceback(monkeypatch, digits_run):
     def broken(*_, **__):
         raise ZeroDivisionError
 
-    monkeypatch.setattr(checkpoint, 'restore_ema', broken)
+    monkeypatch.setattr(reading, 'restore_ema', broken)
     with pytest.raises(ZeroDivisionError):
         tiny.call('sample', f'--workdir={digits_run}')
 

@@ -12,7 +12,7 @@ import numpy as np
 import optax
 import pytest
 
-from diffusion_jax import checkpoint, sharding
+from diffusion_jax import checkpoint, reading, sharding
 from diffusion_jax.errors import UserError
 from diffusion_jax.state import TrainState
 from diffusion_jax.types import Frozen
@@ -122,7 +122,7 @@ def test_metadata_tell_of_the_run(ranked):
     ('which', 'step'), [(('newest',), 70), (('best',), 20), (('30',), 30), (('best', 'other'), 70)], ids=str
 )
 def test_which_is_read(ranked, which, step):
-    params, found = checkpoint.restore_ema(ranked, abstract(state_at(0).ema), *which)
+    params, found = reading.restore_ema(ranked, abstract(state_at(0).ema), *which)
     assert found == step
     assert_same(params, state_at(step).ema)
 
@@ -138,16 +138,16 @@ def test_which_is_read(ranked, which, step):
 )
 def test_what_is_not_there(ranked, which, message):
     with pytest.raises(UserError) as error:
-        checkpoint.restore_ema(ranked, abstract(state_at(0).ema), *which)
+        reading.restore_ema(ranked, abstract(state_at(0).ema), *which)
     assert str(error.value).endswith(message)
 
 
 def test_the_best_after_a_damaged_one_is_read_and_a_named_one_is_not_replaced(ranked, tmp_path):
     shutil.copytree(ranked / 'checkpoints', tmp_path / 'checkpoints')
     damage(tmp_path, 20, 'ema')
-    assert checkpoint.restore_ema(tmp_path, abstract(state_at(0).ema), 'best')[1] == 50
+    assert reading.restore_ema(tmp_path, abstract(state_at(0).ema), 'best')[1] == 50
     with pytest.raises(UserError, match=r'none of the checkpoints \[20\].*can be read'):
-        checkpoint.restore_ema(tmp_path, abstract(state_at(0).ema), '20')
+        reading.restore_ema(tmp_path, abstract(state_at(0).ema), '20')
 
 
 def test_nothing_saved_yet(tmp_path):
@@ -202,11 +202,11 @@ def test_another_models_shapes_are_refused_and_stay(tmp_path):
 
 def test_the_ema_alone(tmp_path):
     save_all(tmp_path, [10, 20])
-    params, step = checkpoint.restore_ema(tmp_path, abstract(state_at(0).ema))
+    params, step = reading.restore_ema(tmp_path, abstract(state_at(0).ema))
     assert step == 20
     assert_same(params, state_at(20).ema)
     damage(tmp_path, 20)
-    params, step = checkpoint.restore_ema(tmp_path, abstract(state_at(0, devices=1).ema))
+    params, step = reading.restore_ema(tmp_path, abstract(state_at(0, devices=1).ema))
     assert step == 10
     assert_same(params, state_at(10).ema)
     assert (tmp_path / 'checkpoints' / '20').is_dir()  # whoever only reads moves nothing
@@ -217,7 +217,7 @@ def test_reading_leaves_a_save_in_flight_alone(tmp_path):
     unfinished = tmp_path / 'checkpoints' / '20.orbax-checkpoint-tmp'
     unfinished.mkdir()
     (unfinished / 'data').write_text('half')
-    _, step = checkpoint.restore_ema(tmp_path, abstract(state_at(0).ema))
+    _, step = reading.restore_ema(tmp_path, abstract(state_at(0).ema))
     assert step == 10
     assert (unfinished / 'data').exists()
 
@@ -225,7 +225,7 @@ def test_reading_leaves_a_save_in_flight_alone(tmp_path):
 def test_no_checkpoint(tmp_path):
     for _ in range(2):
         with pytest.raises(UserError, match=r'holds no checkpoint.*: train first, or check the path'):
-            checkpoint.restore_ema(tmp_path, abstract(state_at(0).ema))
+            reading.restore_ema(tmp_path, abstract(state_at(0).ema))
         (tmp_path / 'checkpoints').mkdir(exist_ok=True)
 
 
@@ -270,7 +270,7 @@ def test_every_damage_is_found_and_costs_one_step(two_steps, tmp_path, how, capl
     folder = damaged(tmp_path, two_steps, DAMAGES[how])
     wanted = state_at(10, width=4000)
     with caplog.at_level(logging.WARNING):
-        params, step = checkpoint.restore_ema(folder, abstract(wanted.ema))
+        params, step = reading.restore_ema(folder, abstract(wanted.ema))
     assert step == 10
     assert_same(params, wanted.ema)
     assert [m for m in caplog.messages if m.startswith('checkpoint 20 is unreadable (')]
@@ -290,7 +290,7 @@ def test_a_flipped_bit_anywhere_is_found_or_does_no_harm(two_steps, tmp_path):
     steps, wanted = [], {step: state_at(step, width=4000) for step in (10, 20)}
     for byte in np.random.default_rng(0).integers(0, file.stat().st_size, 20).tolist():
         flip(file, byte)
-        params, step = checkpoint.restore_ema(folder, abstract(wanted[10].ema))
+        params, step = reading.restore_ema(folder, abstract(wanted[10].ema))
         assert_same(params, wanted[step].ema)
         steps.append(step)
         flip(file, byte)
@@ -303,4 +303,4 @@ def test_an_older_versions_checkpoint_is_read(two_steps, tmp_path):
         file.write_text(json.dumps({**json.loads(file.read_text()), 'custom_metadata': None}))
 
     folder = damaged(tmp_path, two_steps, forget)
-    assert checkpoint.restore_ema(folder, abstract(state_at(20, width=4000).ema))[1] == 20
+    assert reading.restore_ema(folder, abstract(state_at(20, width=4000).ema))[1] == 20

@@ -52,3 +52,11 @@ def test_the_same_for_every_sharding():
     mesh = sharding.make_mesh(2, 4)
     for spec in (PartitionSpec(), PartitionSpec('fsdp'), PartitionSpec(('data', 'fsdp'))):
         assert of(jax.device_put(X, NamedSharding(mesh, spec))) == of(X)
+
+
+def test_of_as_many_split_arrays_as_a_network_has():
+    """All in flight at once they starved the threads of eight CPU devices, and the process was aborted."""
+    split = NamedSharding(sharding.make_mesh(1, 8), PartitionSpec('fsdp'))
+    found = digests([jax.device_put(X, split)] * 200)
+    assert {*found.values()} == {of(X)}
+    assert len(found) == 200

@@ -35,6 +35,7 @@ TIERS = [
         'evaluation',
         'state',
         'checkpoint',
+        'reading',
         'digest',
         'workdir',
         'logs',

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from diffusion_jax import build, checkpoint, runs, sharding
+from diffusion_jax import build, reading, runs, sharding
 from diffusion_jax.errors import UserError
 from diffusion_jax.training import train
 from tests import few_step, tiny
@@ -54,7 +54,7 @@ def matching(folder, config, *which):
     shapes = jax.eval_shape(experiment.init, jax.random.key(0))
     shardings = sharding.of_state(sharding.make_mesh(1), shapes)
     abstract = sharding.with_shardings(shapes, shardings)
-    return checkpoint.restore_matching(folder, abstract, config['init_partial'], *which)
+    return reading.restore_matching(folder, abstract, config['init_partial'], *which)
 
 
 @pytest.mark.parametrize('case', CASES)

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from diffusion_jax import checkpoint, paths, runs, workdir
+from diffusion_jax import checkpoint, paths, reading, runs, workdir
 from diffusion_jax.errors import UserError
 from diffusion_jax.logs import Log
 from diffusion_jax.sample_file import fill
@@ -59,14 +59,14 @@ def test_checkpoints_in_a_bucket(store, caplog):
     data = bytearray(store[name].getvalue())
     data[2000] ^= 1
     store[name] = bucket.MemoryFile(bucket.Bucket(), name, bytes(data))
-    assert checkpoint.restore_ema(folder, abstract(state_at(0, width=400).ema))[1] == 20
+    assert reading.restore_ema(folder, abstract(state_at(0, width=400).ema))[1] == 20
     with opened(folder) as manager, caplog.at_level(logging.WARNING):
         assert_same(checkpoint.restore(manager, abstract(state_at(20, width=400))), state_at(20, width=400))
         checkpoint.save(manager, state_at(30, width=400))
         checkpoint.wait(manager)
     assert any('checkpoint 30 is unreadable' in message for message in caplog.messages)
     assert any(name.startswith('/bucket/runs/x/checkpoints/unreadable_30/') for name in store)
-    assert checkpoint.restore_ema(folder, abstract(state_at(0, width=400).ema))[1] == 30
+    assert reading.restore_ema(folder, abstract(state_at(0, width=400).ema))[1] == 30
 
 
 def test_files_of_a_run_in_a_bucket(store):

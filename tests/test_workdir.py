@@ -6,7 +6,7 @@ from pathlib import Path
 import jax
 import pytest
 
-from diffusion_jax import workdir
+from diffusion_jax import distributed, workdir
 from diffusion_jax.errors import UserError
 
 CONFIG = {'seed': 0, 'net': {'name': 'MLP', 'sizes': (1, 2)}, 'data': {'dir': None}}
@@ -114,3 +114,17 @@ def test_a_file_for_a_folder(tmp_path):
     with pytest.raises(UserError, match=r'^cannot write to .*file: File exists$'):
         workdir.check(tmp_path / 'file', CONFIG, False)
     assert (tmp_path / 'file').read_text() == 'kept'
+
+
+@pytest.mark.parametrize(('number', 'shared'), [('7', True), ('8', False), (None, False)])
+def test_another_host_sees_what_the_first_one_wrote(number, shared, tmp_path, monkeypatch):
+    """On a disk of its own it would find nothing, or the file of an earlier run."""
+    if number is not None:
+        (tmp_path / '.lock').write_text(number)
+    monkeypatch.setattr(distributed, 'is_first', lambda: False)
+    monkeypatch.setattr(distributed, 'from_first', lambda values: [7])
+    if shared:
+        with workdir.lock(tmp_path):
+            return
+    with pytest.raises(UserError, match='is not the same folder on all hosts: use a shared file system, or a bucket'):
+        workdir.lock(tmp_path).__enter__()
