@@ -53,7 +53,7 @@ def save_rows(path: AnyPath, rows: Mapping[str, np.ndarray]) -> None:
 
 def save_edits(path: AnyPath, beside: Mapping[str, np.ndarray], x: np.ndarray) -> None:
     """Writes one row per image, of the first 16: what is beside it, `[n, ...]` each, and its first 14 variants of x."""
-    given = np.stack(list(beside.values()), 1)
+    given, x = np.stack([storable(v) for v in beside.values()], 1), storable(x)
     rows = np.concatenate([given, x.reshape(len(given), -1, *x.shape[1:])], 1)[:16, : given.shape[1] + 14]
     if is_image(x.shape[1:]):
         save_png(path, image_grid(_framed(rows.reshape(-1, *x.shape[1:])), columns=rows.shape[1]))

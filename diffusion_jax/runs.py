@@ -83,6 +83,7 @@ class Editing(NamedTuple):
     params: build.Given
     num: int
     beside: dict[str, np.ndarray]  # what was given, [n, ...] each
+    weak_step: int | None  # as `Sampling` has it
 
 
 def editing(
@@ -94,9 +95,9 @@ def editing(
         UserError: as `sampling` and `build.build_edit`.
     """
     _check_label(run, label)
-    weak, params, _ = _with_weak(run, spec)
+    weak, params, weak_step = _with_weak(run, spec)
     job = build.build_edit(run.experiment, spec, edit, images, num, label, weak)
-    return Editing(jax.jit(job.draw), build.Given(params, job.rows), len(job.rows[0]), job.beside)
+    return Editing(jax.jit(job.draw), build.Given(params, job.rows), len(job.rows[0]), job.beside, weak_step)
 
 
 def _check_label(run, label):

@@ -17,8 +17,9 @@ def fill(
     num: int,
     draw_from: Callable[[int], Iterator[np.ndarray]],
     progress: Callable[[int], None] = lambda done: None,
+    beside: Mapping[str, np.ndarray] | None = None,
 ) -> np.ndarray | None:
-    """Draws `num` samples into `path`, an .npz with the one array `samples`, and returns it.
+    """Draws `num` samples into `path`, an .npz with the array `samples` and those of `beside`; returns the samples.
 
     Of several processes, which draw together, the first writes, and the others get None.
 
@@ -32,6 +33,7 @@ def fill(
         num: how many.
         draw_from: yields batches `[b, ...]` of the samples from an index on, in order.
         progress: called with the number of samples done.
+        beside: what else the file shall hold.
 
     Raises:
         Interrupted: on Ctrl-C, with what is saved.
@@ -67,7 +69,7 @@ def fill(
     if rows is None:
         return None
     unfinished = near.with_name(f'.{path.stem}.unfinished.npz')
-    np.savez_compressed(unfinished, samples=rows)
+    np.savez_compressed(unfinished, **{name: storable(a) for name, a in {'samples': rows, **(beside or {})}.items()})
     if paths.is_remote(path):
         path.write_bytes(unfinished.read_bytes())
         unfinished.unlink()
