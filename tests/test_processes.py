@@ -198,12 +198,12 @@ def test_hosts_that_do_not_share_the_folder_are_told(tmp_path):
 
 def test_twenty_kills_change_nothing(tmp_path):
     """At random moments within steps, saves and the drawing of pictures, which evaluates the average."""
-    more = ['--config.train.steps=600', '--config.train.save_every=7', '--config.train.sample_every=20']
+    more = ['--config.train.steps=400', '--config.train.save_every=7', '--config.train.sample_every=20']
     codes, said = trained(tmp_path / 'whole', 1, 1, *more)
     assert codes == [0], said
     rng, folder, before, unfinished = random.Random(0), tmp_path / 'killed', 0, 0
     for i in range(20):
-        kind, step = ('step', 'save', 'draw')[i % 3], before + rng.randrange(1, 20)
+        kind, step = ('step', 'save', 'draw')[i % 3], before + rng.randrange(1, 10)
         fault = f'{kind}:{step}:{rng.uniform(0, 0.1):.3f}'
         codes, said = trained(folder, 1, 1, *more, module='tests.faulty', FAULT=fault)
         assert codes == [-signal.SIGKILL], (fault, said)

@@ -91,6 +91,15 @@ def test_a_mesh_of_devices_that_are_not_there(n):
             sharding.make_mesh(data, fsdp)
 
 
+def test_a_mesh_that_does_not_lie_on_the_chips(monkeypatch):
+    def torus(*_, **__):
+        raise NotImplementedError('Failed to find assignment')
+
+    monkeypatch.setattr(jax, 'make_mesh', torus)
+    with pytest.raises(UserError, match=r'^mesh.data=4, mesh.fsdp=2 does not lie on these chips: Failed to find assig'):
+        sharding.make_mesh(-1, 2)
+
+
 @pytest.mark.parametrize(('size', 'near'), [(12, '8 or 16'), (3, '8'), (17, '16 or 24')])
 def test_a_batch_that_does_not_divide(size, near):
     message = f'^train.batch_size={size} does not divide over 8 devices: use {near}, or set mesh.data$'

@@ -175,7 +175,10 @@ def images_per_second(experiment: build.Experiment, batch_size: int, batches: in
 
 
 def checkpoint_seconds(experiment: build.Experiment, folder: Path, rounds: int = 6) -> str:
-    """Seconds per GB (1e9 bytes) of a state of random numbers; the first round, which compiles its digests, apart."""
+    """Seconds per GB (1e9 bytes) of a state of random numbers, and seconds of cores, which other jobs leave alone.
+
+    The first round, which compiles its digests, is apart.
+    """
     rng, mesh = np.random.default_rng(0), sharding.make_mesh(1)
     fresh = init_state(experiment.init, experiment.tx, experiment.freezing)
     shapes = jax.eval_shape(fresh, jax.random.key(0))
@@ -184,19 +187,21 @@ def checkpoint_seconds(experiment: build.Experiment, folder: Path, rounds: int =
     size, found = sum(a.nbytes for a in jax.tree.leaves(state)) / 1e9, []
     with contextlib.closing(checkpoint.open_manager(folder)) as manager:
         for k in range(1, rounds + 1):
-            times = [time.perf_counter()]
+            times = [(time.perf_counter(), time.process_time())]
             for do in (
                 lambda: checkpoint.save(manager, state._replace(step=jnp.int32(k))),  # noqa: B023
                 lambda: checkpoint.wait(manager),
                 lambda: checkpoint.restore(manager, shapes),
             ):
                 do()
-                times.append(time.perf_counter())
-            found.append(np.diff(times) / size)
-    lines = ['| s/GB | the first time | then: median (range) |', '|---|---|---|']
+                times.append((time.perf_counter(), time.process_time()))
+            found.append(np.diff(times, axis=0) / size)
+    lines = ['| s/GB | the first time | then: median (range) | of cores |', '|---|---|---|---|']
     what = ('until the run goes on', 'behind it', 'to restore')
     for name, first, *later in zip(what, *found, strict=True):
-        lines.append(f'| {name} | {first:.1f} | {np.median(later):.1f} ({min(later):.1f} to {max(later):.1f}) |')
+        wall, cores = np.array(later).T
+        median = f'{np.median(wall):.1f} ({min(wall):.1f} to {max(wall):.1f})'
+        lines.append(f'| {name} | {first[0]:.1f} | {median} | {np.median(cores):.1f} |')
     return '\n'.join([f'{size:.3f} GB', *lines])
 
 
