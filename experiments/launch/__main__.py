@@ -10,10 +10,10 @@ gke:image=IMAGE,topology=16x16. docs/pods.md tells how to come from nothing to a
 
 import os
 import re
-import signal
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from absl import flags
@@ -23,7 +23,7 @@ from diffusion_jax import build, cli, specs
 from diffusion_jax.errors import UserError
 from experiments.launch import job as jobs
 from experiments.launch import places
-from experiments.sweep import plan
+from experiments.sweep import plan, pool
 
 _CONFIG = config_flags.DEFINE_config_file('config', None, "Config file. Default: the sweep file's CONFIG.")
 _SWEEP = flags.DEFINE_string('sweep', None, 'Python file with sweep(). Default: one run, of the config itself.')
@@ -33,6 +33,7 @@ _ON = flags.DEFINE_string('on', 'local', 'Where: local, slurm, tpu or gke, with 
 _SETUP = flags.DEFINE_string('setup', '', "Shell to run first on every machine, e.g. '. venv/bin/activate'.")
 _NAME = flags.DEFINE_string('name', None, 'Name of the job. Default: from --workdir.')
 _LENGTH = 40  # of a name; GKE makes longer ones of it, of 63 characters at most
+_POLL = 0.1  # seconds
 _DRY = flags.DEFINE_bool('dry_run', False, 'Print what would run, and run nothing.')
 
 
@@ -47,11 +48,12 @@ def main() -> None:
         file.write(script)
         file.flush()
         # A group of its own: what the script has started is told to stop as well, once, whoever tells this process.
-        process = subprocess.Popen(['bash', file.name], start_new_session=True)
-        told = {n: signal.signal(n, lambda n, _: os.killpg(process.pid, n)) for n in (signal.SIGTERM, signal.SIGINT)}
-        code = process.wait()
-        for number, handler in told.items():
-            signal.signal(number, handler)
+        with pool.received() as signals:
+            process = subprocess.Popen(['bash', file.name], start_new_session=True)
+            while (code := process.poll()) is None:
+                time.sleep(_POLL)
+                while signals:
+                    os.killpg(process.pid, signals.pop(0))
     if code:
         sys.exit(code if code > 0 else 128 - code)
 

@@ -33,7 +33,7 @@ def run_all(
         The signal that stopped it, 0 if none did.
     """
     running = {}
-    with _received() as signals:
+    with received() as signals:
         told = 0
         while waiting or running:
             for slot in range(workers):
@@ -87,11 +87,12 @@ def ends_with_parent() -> None:
 
 
 @contextlib.contextmanager
-def _received():
-    received = []
-    before = {s: signal.signal(s, lambda n, _: received.append(n)) for s in (signal.SIGINT, signal.SIGTERM)}
+def received():
+    """Yields a list that SIGTERM and Ctrl-C come into while the block lasts."""
+    numbers = []
+    before = {s: signal.signal(s, lambda n, _: numbers.append(n)) for s in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield received
+        yield numbers
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
