@@ -69,7 +69,8 @@ def fill(
     if rows is None:
         return None
     unfinished = near.with_name(f'.{path.stem}.unfinished.npz')
-    np.savez_compressed(unfinished, **{name: storable(a) for name, a in {'samples': rows, **(beside or {})}.items()})
+    arrays: dict[str, Any] = {name: storable(a) for name, a in {'samples': rows, **(beside or {})}.items()}
+    np.savez_compressed(unfinished, **arrays)
     if paths.is_remote(path):
         path.write_bytes(unfinished.read_bytes())
         unfinished.unlink()
