@@ -45,8 +45,8 @@ def _at(source, seed, batch_size, process_index=0, process_count=1):
 
 
 def _saving(manager, state, *more):
-    _kill('save', int(state.step))
     _save(manager, state, *more)
+    _kill('save', int(state.step))  # what is left of it is done beside the next steps
 
 
 def _drawing(*arguments, **options):
