@@ -34,9 +34,11 @@ def main() -> None:
         _plot(ax, name, rows)
     for ax in axes.flat[len(results) :]:
         ax.axis('off')
-    axes[0, 0].legend(fontsize=8)
     figure.tight_layout()
-    figure.savefig(_IMAGE.value, dpi=90)
+    figure.legend(
+        *axes[0, 0].get_legend_handles_labels(), fontsize=8, loc='upper center', bbox_to_anchor=(0.5, 0), ncol=4
+    )
+    figure.savefig(_IMAGE.value, dpi=90, bbox_inches='tight')
 
 
 def _family(row):
