@@ -37,11 +37,21 @@ def ddpm() -> Any:
         'log_every': 100,
         'save_every': 5000,
         'sample_every': 20_000,
-        'keep': 2,
+        'keep': 2,  # newest checkpoints
+        'keep_every': 0,  # steps whose checkpoints stay for ever; 0 for none
+        'keep_best': 0,  # checkpoints with the smallest mean of this metric since the one before
+        'best_by': 'loss',
         'parts': 1,
         'watchdog': 3600.0,
+        'remat': config_dict.placeholder(str),  # 'full', or what else a U-Net takes
+        'max_skips': config_dict.placeholder(int),  # in a row; without it the first bad update ends the run
+        'spike': config_dict.placeholder(float),  # gradient norms this many times the usual one are bad
+        'profile_at': config_dict.placeholder(int),
+        'profile_steps': 3,
     }
     config.init_from = config_dict.placeholder(str)
+    config.init_step = 'newest'
+    config.init_partial = config_dict.placeholder(str)  # regular expression of the arrays to take, where they fit
     config.frozen = {'name': 'fixed'}
     config.mesh = {'data': -1, 'fsdp': 1}
     config.sample = {
@@ -49,6 +59,7 @@ def ddpm() -> Any:
         'times': {'name': 'uniform', 'n': 1000},
         'clip': True,
         'guidance': None,
+        'model_times': None,
         'num': 64,
         'batch_size': 64,
     }

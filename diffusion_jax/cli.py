@@ -12,8 +12,8 @@ from pathlib import Path
 import jax
 from absl import app, flags, logging
 
-from diffusion_jax import distributed
-from diffusion_jax.errors import Interrupted, UserError, nearest, one_line
+from diffusion_jax import build, distributed
+from diffusion_jax.errors import Interrupted, UserError, one_line
 
 _COORDINATOR = flags.DEFINE_string(
     'coordinator', None, 'HOST:PORT of the first of several processes. Found by itself on TPU pods, SLURM, Kubernetes.'
@@ -25,8 +25,8 @@ _HEARTBEAT = flags.DEFINE_integer(
 )
 
 
-def run(main: Callable[[], None]) -> None:
-    """Parses the flags and runs `main`.
+def run(main: Callable[[], None], joins: Callable[[], bool] = lambda: True) -> None:
+    """Parses the flags and runs `main`; where `joins()` is false, as a process of its own that starts others.
 
     Exit codes: 0 done, 1 a bug (traceback), 2 a user error, 124 hung, 130 stopped by Ctrl-C, 143 by SIGTERM.
     """
@@ -34,7 +34,7 @@ def run(main: Callable[[], None]) -> None:
     # A second run of the same program need not compile again; a user's own setting comes first.
     cache = os.environ.get('JAX_COMPILATION_CACHE_DIR') or Path.home() / '.cache' / 'diffusion_jax'
     jax.config.update('jax_compilation_cache_dir', str(cache))
-    app.run(lambda argv: guarded(main, argv), flags_parser=_parse)
+    app.run(lambda argv: guarded(main, argv, joins()), flags_parser=_parse)
 
 
 def _quieten():
@@ -52,13 +52,14 @@ def _quieten():
     sys.unraisablehook = without_aftermath
 
 
-def guarded(main: Callable[[], None], argv: list[str]) -> None:
+def guarded(main: Callable[[], None], argv: list[str], joins: bool = True) -> None:
     """Runs `main`, and turns what a user can mend into one line and an exit code."""
     try:
         if len(argv) > 1:
             raise UserError(f'unexpected argument {argv[1]!r}: flags are --name=value, see --help')
         given = (_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
-        distributed.start(*given, _HEARTBEAT.value, _HEARTBEAT.value)
+        if joins:
+            distributed.start(*given, _HEARTBEAT.value, _HEARTBEAT.value)
         main()
     except Interrupted as error:  # all processes stop at one step, so all can end as usual
         print(error, file=sys.stderr)
@@ -122,9 +123,7 @@ def _explain_override(argv):
     for override in filter(None, (re.match(r'--?config\.([^=]+)', a) for a in argv)):
         node, seen = module.get_config(arg) if arg else module.get_config(), 'config'
         for part in override[1].split('.'):
-            if not hasattr(node, 'keys'):
-                return f'{seen}.{part} is not a field: {seen} has no fields'
-            if part not in node:
-                return f'{seen}.{part} is not a field; {nearest(part, node.keys())}'
+            if message := build.unknown_field(node, part, seen):
+                return message
             node, seen = node[part], f'{seen}.{part}'
     return None

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Sequence
 
 import jax
 import numpy as np
@@ -65,6 +66,16 @@ def together(what: str) -> None:
     """Waits until every process is here."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(what)
+
+
+def from_first(values: Sequence[int]) -> list[int]:
+    """These numbers as process 0 has them: what it has read of a disk the others may see later, or not at all."""
+    if jax.process_count() == 1:
+        return [*values]
+    num = int(multihost_utils.broadcast_one_to_all(np.int32(len(values))))
+    mine = np.zeros(num, np.int32)
+    mine[: len(values)] = values[:num]
+    return multihost_utils.broadcast_one_to_all(mine).tolist()
 
 
 def gather(x: jax.Array) -> np.ndarray:

@@ -8,6 +8,10 @@ class UserError(Exception):
     """Something asked for cannot be done; the message says what and how to mend it."""
 
 
+class Diverged(UserError):
+    """Training or sampling came to values that are not finite."""
+
+
 class Interrupted(UserError):
     """The user, or the platform, stopped the run; everything is saved. `code` is what the program ends with."""
 

@@ -6,17 +6,15 @@ prints a table with its protocol and keeps every result in WORKDIR/metrics.json,
 """
 
 import json
-from pathlib import Path
 
-import jax
 from absl import flags
 
-from diffusion_jax import build, cli, distributed, runs, saved_grids, specs, workdir
+from diffusion_jax import build, cli, distributed, paths, runs, saved_grids, specs, workdir
 from diffusion_jax.errors import UserError
-from diffusion_jax.evaluation import measure, report
-from diffusion_jax.generate import batches
+from diffusion_jax.evaluation import report
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a trained run.', required=True)
+_STEP = flags.DEFINE_string('step', 'newest', 'Which checkpoint: newest, best (by train.best_by), or its step.')
 _NUM = flags.DEFINE_integer('num', None, "How many samples. Default: the run's own eval.num.", lower_bound=2)
 _SAMPLER = flags.DEFINE_string('sampler', None, "e.g. ancestral, ddim, ddim:eta=0.5. Default: the run's own.")
 _STEPS = flags.DEFINE_integer('steps', None, "Steps of the time grid. Default: the run's own.", lower_bound=1)
@@ -42,41 +40,33 @@ _GAP = flags.DEFINE_bool('bits_gap', False, 'Bits/dim of as many training rows a
 
 def main() -> None:
     """The entry point."""
-    folder = Path(_WORKDIR.value)
-    run = runs.load(folder)
+    folder = paths.parse(_WORKDIR.value)
+    run = runs.load(folder, _STEP.value)
     settings = run.config['eval']
     num = _NUM.value or settings['num']
     spec = runs.sample_spec(run.config['sample'], _SAMPLER.value, _STEPS.value, _GRID.value, _GUIDANCE.value)
-    draw, params, trace, _ = runs.sampling(run, saved_grids.resolved(folder, spec))
-    data = run.config['data']
-    train = build.build_source(data, settings['reference'])
-    held_out = build.build_source(data, settings['held_out']) if settings['held_out'] else None
+    sampling = runs.sampling(run, saved_grids.resolved(folder, spec))
+    held_out = runs.held_out(run)
     bits_num = settings['bits_num'] if _BITS.value is None else _BITS.value
     if bits_num and held_out is None:
         raise UserError('bits/dim needs held-out data: set eval.held_out, or --bits_num=0')
     method = specs.parse_spec(_METHOD.value) if _METHOD.value else None
     if bits_num and held_out is not None:  # before hours of sampling
         build.build_bits(run.experiment, held_out, settings, method)
-    features_spec = specs.parse_spec(_FEATURES.value) if _FEATURES.value else settings['features']
-    features = build.build_features(features_spec, measure.values_of(train))
-    reference = measure.make_reference(train, features, held_out)
+    reference = runs.reference(run, held_out, specs.parse_spec(_FEATURES.value) if _FEATURES.value else None)
     d = len(reference.summary.moments.mean)
     if num <= d:
         print(f'{num} samples have a singular covariance of {d} features: take {d + 1} at least, better ten times that')
-
-    key = jax.random.key(_SEED.value)
-    with runs.progress_bar('sampling', num) as progress:
-        classes = run.experiment.num_classes
-        stream = batches(draw, params, key, num, settings['batch_size'], run.mesh, classes, trace=trace)
-        result = measure.survey(_counted(stream, progress), num, reference, (_SEED.value,))
+    result = runs.survey(run, sampling, num, reference, _SEED.value)
     choices = [_name(spec[name]) for name in ('sampler', 'times', 'guidance') if spec.get(name)]
     choices += [f'step {run.step}', f'{num} samples', f'seed {_SEED.value}']
-    name = ', '.join([*choices, *([features.name] if _FEATURES.value else [])])
+    name = ', '.join([*choices, *([reference.features.name] if _FEATURES.value else [])])
     print(report.markdown_table({name: result}))
     _keep(folder, name, json.loads(report.to_json(result)))
 
     if bits_num and held_out is not None:
-        _keep_bits(folder, run, (held_out, train) if _GAP.value else (held_out,), bits_num, method)
+        sources = (held_out, runs.reference_data(run)) if _GAP.value else (held_out,)
+        _keep_bits(folder, run, sources, bits_num, method)
 
 
 def _keep_bits(folder, run, sources, num, method):
@@ -93,14 +83,6 @@ def _keep_bits(folder, run, sources, num, method):
         name = f'bits/dim on {sources[0].name} above {sources[1].name}, step {run.step}{by}'
         print(f'{name}: ' + ', '.join(f'{k} {v:.4g}' for k, v in gap.items()))
         _keep(folder, name, gap)
-
-
-def _counted(stream, progress):
-    done = 0
-    for x in stream:
-        yield x
-        done += len(x)
-        progress(done)
 
 
 def _name(spec):

@@ -8,7 +8,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from diffusion_jax import distributed
-from diffusion_jax.errors import UserError
+from diffusion_jax.errors import Diverged
 from diffusion_jax.sharding import over_batch
 from diffusion_jax.types import Array, Key, Params
 
@@ -45,7 +45,7 @@ def batches(
         trace: from `build.build_trace`, to say where a sample stopped being finite.
 
     Raises:
-        UserError: if the model yields NaN.
+        Diverged: if the model yields NaN.
     """
     devices = mesh.size
     batch_size = -(-min(batch_size, num) // devices) * devices
@@ -60,7 +60,7 @@ def batches(
             row = jnp.asarray(rows[bad[:1]])
             step = trace(params, _keys(key, row), row % num_classes if num_classes else None)
             came_up = '' if step is None else f' that came up in the step from t = {step[0]:.4g} to t = {step[1]:.4g}'
-            raise UserError(f'sample {start + bad[0]} holds NaN or infinity{came_up}: the model diverged')
+            raise Diverged(f'sample {start + bad[0]} holds NaN or infinity{came_up}: the model diverged')
         yield part
 
 

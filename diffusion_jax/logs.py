@@ -11,16 +11,25 @@ from tensorboardX import SummaryWriter
 
 from diffusion_jax.workdir import write_text
 
+# What of a line is shown on the screen, and how.
+_SHOWN = {
+    'loss': 'loss {:.4f}',
+    'images_per_second': '{:.0f} images/s',
+    'mfu': 'MFU {:.1%}',
+    'input_wait_share': 'input wait {:.0%}',
+    'skipped': '{:.0f} skipped',
+    'compile_seconds': 'compiled in {:.1f} s',
+}
+
 
 class Log:
     """Writer of a run's metrics; a resumed run drops the lines of steps that it will do again."""
 
-    def __init__(self, workdir: Path, start: int, steps: int, batch_size: int):
+    def __init__(self, workdir: Path, start: int, steps: int):
         self._path = workdir / 'metrics.jsonl'
         _drop_after(self._path, start)
         self._events = SummaryWriter(str(workdir), purge_step=start + 1)
-        self._batch_size = batch_size
-        self._last = (start, time.perf_counter())
+        self._start = (start, time.perf_counter())
         console = Console(stderr=True)
         self._bar = Progress(
             TextColumn('{task.description}'),
@@ -43,22 +52,17 @@ class Log:
         self._events.close()
 
     def write(self, step: int, metrics: dict[str, float]) -> None:
-        """Records means over the steps since the last call, and the throughput over them."""
-        step_0, time_0 = self._last
-        now = time.perf_counter()
-        self._last = (step, now)
-        rate = (step - step_0) / (now - time_0)
-        metrics = {**metrics, 'images_per_second': rate * self._batch_size}
+        """Records what is known of the steps since the last call."""
         with self._path.open('a') as file:
             file.write(json.dumps({'step': step, **metrics}) + '\n')
         for name, value in metrics.items():
             self._events.add_scalar(name, value, step)
-        loss = ' '.join(f'{k} {v:.4f}' for k, v in metrics.items() if k == 'loss')
-        shown = f'{loss}  {metrics["images_per_second"]:.0f} images/s'
+        shown = '  '.join(form.format(metrics[name]) for name, form in _SHOWN.items() if name in metrics)
         self._bar.update(self._task, completed=step, shown=shown)
         if self._bar.disable:
-            eta = (self._steps - step) / rate
-            print(f'step {step}/{self._steps}  {shown}  {eta / 60:.1f} min left', file=sys.stderr, flush=True)
+            start, since = self._start
+            left = (self._steps - step) * (time.perf_counter() - since) / (step - start)
+            print(f'step {step}/{self._steps}  {shown}  {left / 60:.1f} min left', file=sys.stderr, flush=True)
 
 
 def _drop_after(path: Path, step: int) -> None:

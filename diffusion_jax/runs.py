@@ -3,7 +3,6 @@
 import contextlib
 import inspect
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -13,10 +12,12 @@ from jax.sharding import Mesh
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from diffusion_jax import build, checkpoint, sharding, specs, times, workdir
+from diffusion_jax import build, paths, reading, sharding, specs, times, workdir
 from diffusion_jax.data.sources import Source
 from diffusion_jax.errors import UserError
-from diffusion_jax.evaluation import measure
+from diffusion_jax.evaluation import measure, report
+from diffusion_jax.generate import batches
+from diffusion_jax.paths import AnyPath
 from diffusion_jax.types import Params
 
 
@@ -30,11 +31,11 @@ class Run(NamedTuple):
     mesh: Mesh
 
 
-def load(folder: Path) -> Run:
-    """Opens the newest checkpoint of a run.
+def load(folder: AnyPath, which: str = 'newest') -> Run:
+    """Opens a checkpoint of a run: the newest, the best by its `train.best_by`, or that of a step.
 
     Raises:
-        UserError: if the folder holds no run, or no checkpoint, or the data set is gone.
+        UserError: if the folder holds no run, or no such checkpoint, or the data set is gone.
     """
     config = build.check(workdir.load_config(folder))
     mesh = sharding.make_mesh()  # not the one of training: that may have been another machine
@@ -42,7 +43,7 @@ def load(folder: Path) -> Run:
     shapes = jax.eval_shape(experiment.init, jax.random.key(0))
     target = sharding.replicated(mesh)
     abstract = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=target), shapes)
-    params, step = checkpoint.restore_ema(folder, abstract)
+    params, step = reading.restore_ema(folder, abstract, which, config['train']['best_by'])
     return Run(config, experiment, params, step, mesh)
 
 
@@ -82,6 +83,7 @@ class Editing(NamedTuple):
     params: build.Given
     num: int
     beside: dict[str, np.ndarray]  # what was given, [n, ...] each
+    weak_step: int | None  # as `Sampling` has it
 
 
 def editing(
@@ -93,9 +95,9 @@ def editing(
         UserError: as `sampling` and `build.build_edit`.
     """
     _check_label(run, label)
-    weak, params, _ = _with_weak(run, spec)
+    weak, params, weak_step = _with_weak(run, spec)
     job = build.build_edit(run.experiment, spec, edit, images, num, label, weak)
-    return Editing(jax.jit(job.draw), build.Given(params, job.rows), len(job.rows[0]), job.beside)
+    return Editing(jax.jit(job.draw), build.Given(params, job.rows), len(job.rows[0]), job.beside, weak_step)
 
 
 def _check_label(run, label):
@@ -112,7 +114,7 @@ def _with_weak(run, spec):
         if 'weak' not in guide:
             raise UserError('config.sample.guidance: auto needs a weaker run: --guidance=auto:weak=WORKDIR,w=2.0')
         try:
-            weaker = load(Path(str(guide['weak'])))
+            weaker = load(paths.parse(str(guide['weak'])))
         except UserError as error:
             raise UserError(f'config.sample.guidance.weak: {error}') from error
         weak, params = build.check_weak(run.experiment, weaker.experiment), build.WithWeak(params, weaker.params)
@@ -160,6 +162,49 @@ def _unknown(n):
     """Stands for a grid that does not exist: building it tells of it."""
 
 
+def held_out(run: Run) -> Source | None:
+    """The data that a run has not seen, if its config names any."""
+    split = run.config['eval']['held_out']
+    return build.build_source(run.config['data'], split) if split else None
+
+
+def reference_data(run: Run) -> Source:
+    """The data that a run's samples are compared with: its training data, unless the config says otherwise."""
+    return build.build_source(run.config['data'], run.config['eval']['reference'])
+
+
+def reference(run: Run, held_out: Source | None, features: Mapping[str, Any] | None = None) -> measure.Reference:
+    """`reference_data` in the run's own features or others (a spec).
+
+    Raises:
+        UserError: if the data or the features cannot be read.
+    """
+    data = reference_data(run)
+    made = build.build_features(features or run.config['eval']['features'], measure.values_of(data))
+    return measure.make_reference(data, made, held_out)
+
+
+def survey(run: Run, sampling: Sampling, num: int, reference: measure.Reference, seed: int = 0) -> report.Result:
+    """All distances of `num` samples, drawn and measured batch by batch.
+
+    Raises:
+        UserError: if the model yields NaN.
+    """
+    draw, params, trace, _ = sampling
+    size, classes, key = run.config['eval']['batch_size'], run.experiment.num_classes, jax.random.key(seed)
+    with progress_bar('sampling', num) as progress:
+        stream = batches(draw, params, key, num, size, run.mesh, classes, trace=trace)
+        return measure.survey(_counted(stream, progress), num, reference, (seed,))
+
+
+def _counted(stream, progress):
+    done = 0
+    for x in stream:
+        yield x
+        done += len(x)
+        progress(done)
+
+
 def bits_per_dim(
     run: Run, source: Source, num: int, seed: int = 0, method: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
@@ -183,16 +228,16 @@ def bits_per_dim(
 
     key = jax.random.key(seed)
     size = min(settings['batch_size'], len(x))
-    batches = []
+    done = []
     with progress_bar('bits/dim', len(x)) as progress:
         for i in range(0, len(x), size):
             # The last batch is filled up with its last row, so that one executable does for all.
             rows = np.minimum(np.arange(i, i + size), len(x) - 1)
             cond = None if labels is None else jnp.asarray(labels[rows])
             batch = jax.device_get(evaluate(run.params, jax.random.fold_in(key, i), x[rows], cond))
-            batches.append(jax.tree.map(lambda a, i=i: a[: len(x) - i], batch))
+            done.append(jax.tree.map(lambda a, i=i: a[: len(x) - i], batch))
             progress(min(i + size, len(x)))
-    terms = jax.tree.map(lambda *a: np.concatenate(a), *batches)
+    terms = jax.tree.map(lambda *a: np.concatenate(a), *done)
     return {
         'bits/dim': float(terms.total.mean()),
         'standard error': float(terms.total.std(ddof=1) / np.sqrt(len(x))) if len(x) > 1 else None,

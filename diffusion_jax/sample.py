@@ -6,7 +6,7 @@ r"""Draws samples from a trained model.
 writes OUT.npz (uint8 images, or float32 points) and OUT.png. Samplers and grids take arguments as name:key=value, for
 example --sampler=ddim:eta=0.5 --grid=quadratic. A model of classes whose labels were dropped (data.drop_label) takes
 --guidance=classifier_free:w=2.0, also with rescale=0.7, low=0.3,high=5 (noise levels) and threshold=0.995.
-An interrupted command goes on where it was when it is given again.
+An interrupted command goes on where it was when it is given again, an edit too.
 
     python -m diffusion_jax.sample --workdir=runs/mnist --edit=inpaint --image=digit.png --mask=hidden.png --num=8
 
@@ -15,21 +15,21 @@ colourise, super_resolve:factor=2 (each takes repeats=5, time travel), sdedit:t0
 transfer:source=3,target=5 (classes). Images are pictures, or .npy with one or several.
 """
 
+import hashlib
 import time
 from pathlib import Path
-from typing import Any
 
 import jax
-import numpy as np
 from absl import flags
 
-from diffusion_jax import build, cli, pictures, runs, saved_grids, specs
+from diffusion_jax import build, cli, paths, pictures, runs, saved_grids, specs
 from diffusion_jax.data.files import read_images
 from diffusion_jax.errors import UserError
-from diffusion_jax.generate import batches, generate
+from diffusion_jax.generate import batches
 from diffusion_jax.sample_file import fill
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a trained run.', required=True)
+_STEP = flags.DEFINE_string('step', 'newest', 'Which checkpoint: newest, best (by train.best_by), or its step.')
 _NUM = flags.DEFINE_integer('num', 64, 'How many samples.', lower_bound=1)
 _SAMPLER = flags.DEFINE_string('sampler', None, "e.g. ancestral, ddim, ddim:eta=0.5. Default: the run's own.")
 _STEPS = flags.DEFINE_integer('steps', None, "Steps of the time grid. Default: the run's own.", lower_bound=1)
@@ -51,8 +51,8 @@ _OUT = flags.DEFINE_string('out', None, 'Output path without suffix. Default: WO
 
 def main() -> None:
     """The entry point."""
-    folder = Path(_WORKDIR.value)
-    run = runs.load(folder)
+    folder = paths.parse(_WORKDIR.value)
+    run = runs.load(folder, _STEP.value)
     spec = runs.sample_spec(run.config['sample'], _SAMPLER.value, _STEPS.value, _GRID.value, _GUIDANCE.value)
     resolved = saved_grids.resolved(folder, spec)
     size = _BATCH.value or spec['batch_size']
@@ -62,10 +62,12 @@ def main() -> None:
     choices += [runs.name_of(spec[name]) for name in ('sampler', 'times', 'guidance') if spec.get(name)]
     choices += [] if _LABEL.value is None else [f'label{_LABEL.value}']
     name = '_'.join([*choices, f'seed{_SEED.value}'])
-    out = Path(_OUT.value) if _OUT.value else folder / 'samples' / name
+    out = paths.parse(_OUT.value) if _OUT.value else folder / 'samples' / name
     file = out.with_name(f'{out.name}.npz')
+    request = {'run': str(paths.absolute(folder)), 'step': run.step, 'sample': resolved, 'seed': _SEED.value}
+    request |= {'label': _LABEL.value}
     if edit:
-        _write_edits(run, resolved, edit, key, size, out)
+        _write_edits(run, resolved, edit, key, size, out, request)
         return
     for flag in (_IMAGE, _IMAGE2, _MASK):
         if flag.value:
@@ -76,8 +78,7 @@ def main() -> None:
         return batches(draw, params, key, _NUM.value, size, run.mesh, run.experiment.num_classes, first, trace)
 
     start = time.perf_counter()
-    request = {'run': str(folder.resolve()), 'step': run.step, 'sample': resolved, 'seed': _SEED.value}
-    request |= {'label': _LABEL.value, 'weak step': weak_step}
+    request |= {'weak step': weak_step}
     with runs.progress_bar('sampling', _NUM.value) as progress:
         x = fill(file, request, _NUM.value, draw_from, progress)
     if x is None:
@@ -87,17 +88,22 @@ def main() -> None:
     print(f'{_NUM.value} samples of step {run.step} in {seconds:.1f} s (compilation included): {file}, {out}.png')
 
 
-def _write_edits(run, spec, edit, key, size, out):
-    given = (read_images(Path(flag.value)) if flag.value else None for flag in (_IMAGE, _IMAGE2, _MASK))
-    draw, params, num, beside = runs.editing(run, spec, edit, build.Images(*given), _NUM.value, _LABEL.value)
+def _write_edits(run, spec, edit, key, size, out, request):
+    given = build.Images(*(read_images(Path(flag.value)) if flag.value else None for flag in (_IMAGE, _IMAGE2, _MASK)))
+    draw, params, num, beside, weak_step = runs.editing(run, spec, edit, given, _NUM.value, _LABEL.value)
+    contents = [None if image is None else hashlib.sha256(image.tobytes()).hexdigest() for image in given]
+    request |= {'edit': edit, 'images': contents, 'weak step': weak_step}
+
+    def draw_from(first):
+        # Each sample is told its index, by which it finds its image, in the place of a class.
+        return batches(draw, params, key, num, size, run.mesh, num, first)
+
     start = time.perf_counter()
     with runs.progress_bar('editing', num) as progress:
-        # Each sample is told its index, by which it finds its image, in the place of a class.
-        x = generate(draw, params, key, num, size, run.mesh, num, progress)
+        x = fill(out.with_name(f'{out.name}.npz'), request, num, draw_from, progress, beside)
+    if x is None:
+        return
     seconds = time.perf_counter() - start
-    out.parent.mkdir(parents=True, exist_ok=True)
-    arrays: dict[str, Any] = {name: pictures.storable(v) for name, v in {'samples': x, **beside}.items()}
-    np.savez_compressed(out.with_name(f'{out.name}.npz'), **arrays)
     pictures.save_edits(out.with_name(f'{out.name}.png'), beside, x)
     print(f'{num} edits with step {run.step} in {seconds:.1f} s (compilation included): {out}.npz, {out}.png')
 

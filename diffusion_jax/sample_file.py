@@ -1,29 +1,31 @@
 """A file of samples that is filled batch by batch: what is drawn survives an interruption."""
 
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from diffusion_jax import distributed, workdir
+from diffusion_jax import distributed, paths, workdir
 from diffusion_jax.errors import Interrupted
+from diffusion_jax.paths import AnyPath
 from diffusion_jax.pictures import storable
 
 
 def fill(
-    path: Path,
+    path: AnyPath,
     request: Mapping[str, Any],
     num: int,
     draw_from: Callable[[int], Iterator[np.ndarray]],
     progress: Callable[[int], None] = lambda done: None,
+    beside: Mapping[str, np.ndarray] | None = None,
 ) -> np.ndarray | None:
-    """Draws `num` samples into `path`, an .npz with the one array `samples`, and returns it.
+    """Draws `num` samples into `path`, an .npz with the array `samples` and those of `beside`; returns the samples.
 
     Of several processes, which draw together, the first writes, and the others get None.
 
-    Until they are all there they lie in two files beside it, with a dot before their names. The same request finds
-    them and goes on after the last batch that was written; another request begins anew.
+    Until they are all there they lie in two files beside it (for a bucket: on this machine, in
+    ~/.cache/diffusion_jax_samples), with a dot before their names. The same request finds them and goes on after the
+    last batch that was written; another request begins anew.
 
     Args:
         path: of the .npz.
@@ -31,18 +33,22 @@ def fill(
         num: how many.
         draw_from: yields batches `[b, ...]` of the samples from an index on, in order.
         progress: called with the number of samples done.
+        beside: what else the file shall hold.
 
     Raises:
         Interrupted: on Ctrl-C, with what is saved.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    rows_file = path.with_name(f'.{path.stem}.unfinished.npy')
-    done_file = path.with_name(f'.{path.stem}.unfinished.json')
+    near = paths.near(path)
+    rows_file = near.with_name(f'.{path.stem}.unfinished.npy')
+    done_file = near.with_name(f'.{path.stem}.unfinished.json')
     request = {**request, 'num': num}
-    found = workdir.read_json(done_file, {})
-    done = found['done'] if found.get('request') == request and rows_file.exists() else 0
-    rows = np.lib.format.open_memmap(rows_file, mode='r+') if done and distributed.is_first() else None
-    distributed.together('samples')  # before the first process writes what the others read
+    done, rows = 0, None
+    if distributed.is_first():
+        found = workdir.read_json(done_file, {})
+        if found.get('request') == request and rows_file.exists():
+            done, rows = found['done'], np.lib.format.open_memmap(rows_file, mode='r+')
+    (done,) = distributed.from_first([done])  # what the others have on their disks is of another time
     progress(done)
     try:
         for part in draw_from(done):
@@ -62,9 +68,14 @@ def fill(
         raise Interrupted(message) from error
     if rows is None:
         return None
-    unfinished = path.with_name(f'.{path.stem}.unfinished.npz')
-    np.savez_compressed(unfinished, samples=rows)
-    unfinished.replace(path)
+    unfinished = near.with_name(f'.{path.stem}.unfinished.npz')
+    arrays: dict[str, Any] = {name: storable(a) for name, a in {'samples': rows, **(beside or {})}.items()}
+    np.savez_compressed(unfinished, **arrays)
+    if paths.is_remote(path):
+        path.write_bytes(unfinished.read_bytes())
+        unfinished.unlink()
+    else:
+        unfinished.replace(path)
     rows_file.unlink()
     done_file.unlink()
     return np.asarray(rows)

@@ -4,24 +4,37 @@ On a command line and in a `sample` section one is `{'name': 'saved', 'grid': NA
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
+
+import numpy as np
+from jaxtyping import Float
 
 from diffusion_jax import workdir
 from diffusion_jax.errors import UserError, nearest
+from diffusion_jax.paths import AnyPath
 from diffusion_jax.times import Grid
 
 
-def save(folder: Path, grid: str, times: Grid, provenance: Mapping[str, Any]) -> Path:
-    """Writes times `[n + 1]` under the name `grid`, in place of older ones of that name; returns the path."""
+def save(
+    folder: AnyPath,
+    grid: str,
+    times: Grid,
+    provenance: Mapping[str, Any],
+    model_times: Float[np.ndarray, ' n'] | None = None,
+) -> AnyPath:
+    """Writes times `[n + 1]` under the name `grid`, in place of older ones of that name; returns the path.
+
+    `model_times` `[n]` are those that the model is told on it, if they are others.
+    """
     path = folder / 'grids' / f'{grid}.json'
     path.parent.mkdir(exist_ok=True)
-    workdir.write_json(path, {'times': times.tolist(), **provenance})
+    told = {} if model_times is None else {'model_times': model_times.tolist()}
+    workdir.write_json(path, {'times': times.tolist(), **told, **provenance})
     return path
 
 
-def load(folder: Path, grid: str) -> tuple[float, ...]:
-    """The times of a saved grid.
+def load(folder: AnyPath, grid: str) -> dict[str, tuple[float, ...]]:
+    """The `times` of a saved grid, and its `model_times` if it has them.
 
     Raises:
         UserError: if the run has none of this name, with the nearest ones, or the file is damaged.
@@ -35,11 +48,11 @@ def load(folder: Path, grid: str) -> tuple[float, ...]:
     content = workdir.read_json(folder / 'grids' / f'{grid}.json', {})
     if not isinstance(content, dict) or 'times' not in content:
         raise UserError(f'{folder / "grids" / grid}.json is damaged: it holds no times')
-    return tuple(content['times'])
+    return {name: tuple(content[name]) for name in ('times', 'model_times') if name in content}
 
 
-def resolved(folder: Path, sample: Mapping[str, Any]) -> dict[str, Any]:
-    """A `sample` section in which a saved grid has become its times; any other is as it was.
+def resolved(folder: AnyPath, sample: Mapping[str, Any]) -> dict[str, Any]:
+    """A `sample` section in which a saved grid has become its times, and those of the model; any other is as it was.
 
     Raises:
         UserError: as `load`, or for a spec of another form.
@@ -49,4 +62,5 @@ def resolved(folder: Path, sample: Mapping[str, Any]) -> dict[str, Any]:
         return dict(sample)
     if spec.keys() != {'name', 'grid'}:
         raise UserError(f'--grid={spec}: the form is saved:grid=NAME')
-    return {**sample, 'times': {'name': 'at', 'times': load(folder, str(spec['grid']))}}
+    found = load(folder, str(spec['grid']))
+    return {**sample, **found, 'times': {'name': 'at', 'times': found['times']}}

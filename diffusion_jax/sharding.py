@@ -3,9 +3,9 @@
 from typing import Any
 
 import jax
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 
-from diffusion_jax.errors import UserError
+from diffusion_jax.errors import UserError, one_line
 
 LEAST_SIZE = 2**14  # elements: gathering a smaller array costs more than a copy of it on every device
 
@@ -14,7 +14,7 @@ def make_mesh(data: int = -1, fsdp: int = 1) -> Mesh:
     """A mesh of `data` x `fsdp` devices, of all processes; data = -1 takes as many as there are.
 
     Raises:
-        UserError: if there are fewer devices, or, over several processes, more.
+        UserError: if there are fewer devices, or, over several processes, more; if the chips are not connected so.
     """
     devices = jax.devices()
     rows = len(devices) // fsdp if data == -1 and fsdp > 0 else data
@@ -25,11 +25,13 @@ def make_mesh(data: int = -1, fsdp: int = 1) -> Mesh:
         raise UserError(
             f'mesh.data={data}, mesh.fsdp={fsdp} leaves out some of the {len(devices)} devices of all hosts'
         )
-    # Under Explicit, the default type, Linen modules fail.
-    return jax.make_mesh((rows, fsdp), ('data', 'fsdp'), axis_types=(AxisType.Auto,) * 2, devices=devices[:n])
+    try:  # Under Explicit, the default type, Linen modules fail.
+        return jax.make_mesh((rows, fsdp), ('data', 'fsdp'), axis_types=(AxisType.Auto,) * 2, devices=devices[:n])
+    except NotImplementedError as error:  # a torus of which neither axis, nor the two together, is so long
+        raise UserError(f'mesh.data={rows}, mesh.fsdp={fsdp} does not lie on these chips: {one_line(error)}') from error
 
 
-def replicated(mesh: Mesh) -> NamedSharding:
+def replicated(mesh: Mesh | AbstractMesh) -> NamedSharding:
     """Sharding of what every device needs whole."""
     return NamedSharding(mesh, PartitionSpec())
 
@@ -39,7 +41,7 @@ def over_batch(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(('data', 'fsdp')))
 
 
-def of_state(mesh: Mesh, shapes: Any, least_size: int = LEAST_SIZE) -> Any:
+def of_state(mesh: Mesh | AbstractMesh, shapes: Any, least_size: int = LEAST_SIZE) -> Any:
     """Shardings of a pytree of arrays (or their shapes), by one rule for parameters, averages, teachers and optimiser.
 
     An array of `least_size` elements or more is split over 'fsdp' along its longest axis that divides by it; all others

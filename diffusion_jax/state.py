@@ -32,12 +32,13 @@ def init_state(
 ) -> Callable[..., TrainState]:
     """A pure function `(key, start=None) -> TrainState` at step 0, to be jitted; `ema` starts as a copy of `params`.
 
-    `start` holds another run's parameters, which replace those of `init` of the same names, and are the teacher if one
-    is kept.
+    `start` holds another run's parameters, some of them None, which replace those of `init` of the same paths, and are
+    the teacher if one is kept.
     """
 
     def create(key: Key, start: Params | None = None) -> TrainState:
-        params = init(key) if start is None else {**init(key), **start}
+        given = {str(path): a for path, a in jax.tree_util.tree_leaves_with_path(start)}
+        params = jax.tree_util.tree_map_with_path(lambda path, a: given.get(str(path), a), init(key))
         ema, teacher = jax.tree.map(jnp.copy, (params, start if keeps_teacher else None))
         return TrainState(jnp.zeros((), jnp.int32), params, ema, tx.init(params), freezing.init(params, teacher))
 

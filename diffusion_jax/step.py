@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from diffusion_jax import spikes
 from diffusion_jax.ema import Ema
 from diffusion_jax.frozen import Freezing, fixed
 from diffusion_jax.state import TrainState
@@ -23,7 +24,9 @@ def make_train_step(
     """`(state, key, batch) -> (state, metrics)`; to be jitted with the state donated.
 
     `key` is the run's key, the same at every step: what a step draws follows from it and `state.step`. Metrics are the
-    loss's own and `grad_norm`, before any clipping.
+    loss's own, `grad_norm`, before any clipping, and the counts of `spikes` if the optimiser leaves out bad updates. A
+    step whose update is left out is a step all the same: data, curricula, average, target and teacher go on from
+    parameters that have not moved.
 
     Args:
         loss_fn: a mean over the batch.
@@ -60,7 +63,7 @@ def make_train_step(
         step = state.step + 1
         frozen = freezing.update(state.frozen, params, step)
         state = TrainState(step, params, ema(state.ema, params, state.step), opt_state, frozen)
-        return state, {**metrics, 'grad_norm': optax.tree.norm(grads)}
+        return state, {**metrics, 'grad_norm': optax.tree.norm(grads), **spikes.counts(opt_state)}
 
     return train_step
 

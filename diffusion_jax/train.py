@@ -5,12 +5,10 @@ r"""Trains a model. Running the same command again resumes.
 Ctrl-C saves before it stops.
 """
 
-from pathlib import Path
-
 from absl import flags
 from ml_collections import config_flags
 
-from diffusion_jax import build, cli
+from diffusion_jax import build, cli, paths
 from diffusion_jax.training import train
 
 _CONFIG = config_flags.DEFINE_config_file('config', None, 'Config file, e.g. configs/quickstart.py[:runlocal].')
@@ -21,7 +19,7 @@ _ALLOW = flags.DEFINE_bool('allow_config_change', False, 'Go on in a workdir tha
 
 def main() -> None:
     """The entry point."""
-    train(build.resolve(_CONFIG.value), Path(_WORKDIR.value), _ALLOW.value)
+    train(build.resolve(_CONFIG.value), paths.parse(_WORKDIR.value), _ALLOW.value)
 
 
 if __name__ == '__main__':

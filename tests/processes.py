@@ -16,7 +16,7 @@ def environment(devices: int) -> dict[str, str]:
 
 
 def start(module: str, arguments: list[str], processes: int, devices: int, **changes: str) -> list[subprocess.Popen]:
-    """The processes of one job; `changes` go to their environment."""
+    """The processes of one job; {process} in an argument is the number of each, `changes` go to their environment."""
     with socket.socket() as s:
         s.bind(('127.0.0.1', 0))
         port = s.getsockname()[1]
@@ -25,7 +25,7 @@ def start(module: str, arguments: list[str], processes: int, devices: int, **cha
         call += [f'--coordinator=127.0.0.1:{port}', f'--num_processes={processes}']
     return [
         subprocess.Popen(
-            call + ([f'--process_id={i}'] if processes > 1 else []),
+            [part.replace('{process}', str(i)) for part in call] + ([f'--process_id={i}'] if processes > 1 else []),
             cwd=ROOT,
             env={**environment(devices), **changes},
             stderr=subprocess.PIPE,

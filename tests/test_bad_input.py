@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diffusion_jax import checkpoint
+from diffusion_jax import reading
 from diffusion_jax.training import train
 from tests import tiny
 
@@ -53,6 +53,18 @@ TRAIN = [
     ),
     ([DIGITS, '--config.sample.times.n=0'], 'config.sample.times: uniform: a grid needs at least 1 step; got 0'),
     ([DIGITS, '--config.train.keep=0'], 'config.train.keep=0 must be at least 1'),
+    ([DIGITS, '--config.train.profile_at=0'], 'config.train.profile_at=0 must be at least 1'),
+    ([DIGITS, '--config.train.max_skips=0'], 'config.train.max_skips=0 must be at least 1'),
+    ([DIGITS, '--config.train.spike=9.0'], 'config.train.spike=9.0 needs config.train.max_skips, the most steps to'),
+    (
+        [DIGITS, '--config.train.max_skips=3', '--config.train.spike=0.5'],
+        'config.train.spike=0.5 must be more than 1, the usual gradient norm',
+    ),
+    (
+        [DIGITS, '--config.train.remat=ful'],
+        "config.train.remat='ful' is unknown; did you mean full?",
+    ),
+    ([POINTS, '--config.train.remat=full'], "config.train.remat='full': an MLP keeps too little to compute it again"),
     ([MNIST, '--config.data.dir=/nowhere'], "'mnist' is not prepared in /nowhere; run: pip install"),
     (['--config=configs/nope.py'], 'there is no config file configs/nope.py. See --help.'),
     (['--config=configs/nope.py:x', '--config.seed=1'], 'there is no config file configs/nope.py. See --help.'),
@@ -239,7 +251,7 @@ def test_ctrl_c_while_sampling(monkeypatch, digits_run, capsys):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(checkpoint, 'restore_ema', interrupted)
+    monkeypatch.setattr(reading, 'restore_ema', interrupted)
     assert tiny.call('sample', f'--workdir={digits_run}') == 130
     assert capsys.readouterr().err == 'interrupted\n'
 
@@ -248,7 +260,7 @@ def test_bugs_keep_their_traceback(monkeypatch, digits_run):
     def broken(*_, **__):
         raise ZeroDivisionError
 
-    monkeypatch.setattr(checkpoint, 'restore_ema', broken)
+    monkeypatch.setattr(reading, 'restore_ema', broken)
     with pytest.raises(ZeroDivisionError):
         tiny.call('sample', f'--workdir={digits_run}')
 

@@ -197,6 +197,21 @@ def test_a_grid_of_too_few_steps(monkeypatch):
         build.build_draw(built('none'), {**spec, 'times': {'name': 'uniform', 'n': 2}})
 
 
+def test_the_model_is_told_its_own_times(model):
+    experiment, params, x_0, _ = model
+    told, itself = drawn_by(experiment, params, [{'model_times': (0.5,)}, {'model_times': (1.0,)}])
+    ratio = experiment.schedule.alpha(jnp.array(0.5)) / experiment.schedule.alpha(jnp.array(1.0))
+    want = experiment.models['model'](params, CLASSES, None)(ratio * START, jnp.full(6, 0.5))
+    np.testing.assert_allclose(told, want, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(itself, x_0, rtol=1e-4, atol=1e-4)
+    for bad in ((0.5, 0.2), (0.0,)):
+        with pytest.raises(UserError, match='model_times: needs 1 positive times, one for each step'):
+            build.build_draw(experiment, {**ONE_STEP, 'model_times': bad})
+    without = experiment._replace(models={'consistency_model': experiment.models['model']})
+    with pytest.raises(UserError, match='only a diffusion model can be told other times'):
+        build.build_draw(without, {**ONE_STEP, 'sampler': {'name': 'renoise'}, 'model_times': (0.5,)})
+
+
 @pytest.fixture(scope='module')
 def guided_run(tmp_path_factory):
     """The folder of a run of classes with dropped labels, only to be read."""
@@ -215,8 +230,8 @@ def test_the_commands_choices_reach_the_model(guided_run, tmp_path, monkeypatch)
     """A network that returns its class in x_0: guided by w away from the null class, 8, it says w c + (1 - w) 8."""
     load = runs.load
 
-    def with_a_model_of_classes(folder):
-        run = load(folder)
+    def with_a_model_of_classes(folder, which='newest'):
+        run = load(folder, which)
 
         def model(params, cond, key):
             return lambda x, t: jnp.zeros_like(x) + cond[:, None]
@@ -256,8 +271,8 @@ def test_where_nan_came_up(guided_run, capsys, monkeypatch):
     """A model that fails for one class from t = 0.6 down: the sixth of eight samples, the third step of five."""
     load = runs.load
 
-    def with_a_broken_model(folder):
-        run = load(folder)
+    def with_a_broken_model(folder, which='newest'):
+        run = load(folder, which)
 
         def broken(params, cond, key):
             return lambda x, t: jnp.where(((t < 0.61) & (cond == 5))[:, None], jnp.nan, x)

@@ -1,9 +1,13 @@
 import json
+import re
 
+import numpy as np
 import pytest
 
 from diffusion_jax import runs, saved_grids, times
 from diffusion_jax.errors import UserError
+from diffusion_jax.training import train
+from tests import few_step, tiny
 
 SAMPLE = {'sampler': {'name': 'ddim'}, 'times': {'name': 'uniform', 'n': 1000}, 'clip': True}
 
@@ -17,6 +21,13 @@ def test_a_saved_grid_becomes_its_times(tmp_path):
     assert resolved == {**SAMPLE, 'times': {'name': 'at', 'times': tuple(grid)}}
     assert times.at(resolved['times']['times']).tolist() == grid.tolist()
     assert saved_grids.resolved(tmp_path, SAMPLE) == SAMPLE
+
+
+def test_the_times_of_the_model_go_with_them(tmp_path):
+    grid, told = times.karras(3), np.array([70.0, 2.0, 0.01])
+    saved_grids.save(tmp_path, 'retimed', grid, {}, told)
+    resolved = saved_grids.resolved(tmp_path, runs.sample_spec(SAMPLE, None, None, 'saved:grid=retimed'))
+    assert resolved == {**SAMPLE, 'times': {'name': 'at', 'times': tuple(grid)}, 'model_times': tuple(told)}
 
 
 def test_what_is_not_there_is_told_with_the_nearest(tmp_path):
@@ -36,3 +47,27 @@ def test_what_is_not_there_is_told_with_the_nearest(tmp_path):
     (tmp_path / 'grids' / 'ddim_3.json').write_text('[1]')
     with pytest.raises(UserError, match='damaged'):
         resolve('saved:grid=ddim_3')
+
+
+@pytest.mark.slow
+def test_a_searched_grid_is_better_on_other_noises_and_is_used(tmp_path, capsys):
+    train(few_step.run('edm'), tmp_path)
+    command = [f'--workdir={tmp_path}', '--sampler=ddim', '--steps=3', '--num=32', '--iterations=10']
+    errors = []
+    for more in ([], ['--model_times']):
+        assert tiny.call('experiments.search_grid', *command, *more) == 0
+        said = capsys.readouterr().out
+        found, by_hand = (
+            float(e) for e in re.findall(r'error ([\d.e-]+), best of the grids by hand ([\d.e-]+)', said)[0]
+        )
+        assert found < by_hand
+        errors.append(found)
+    assert errors[1] < errors[0]
+    drawn = []
+    for name in ('ddim_3', 'ddim_3_retimed'):
+        out = tmp_path / name
+        grid = f'--grid=saved:grid={name}'
+        assert tiny.call('sample', f'--workdir={tmp_path}', '--sampler=ddim', grid, f'--out={out}', '--num=4') == 0
+        with np.load(f'{out}.npz') as file:
+            drawn.append(file['samples'])
+    assert np.abs(drawn[0] - drawn[1]).max() > 1e-3

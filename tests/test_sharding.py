@@ -16,21 +16,23 @@ from diffusion_jax.step import make_train_step
 from diffusion_jax.types import Batch
 
 
+@jax.enable_x64(True)
 def losses(mesh, steps=5, parts=1):
-    """Metrics, final parameters and the shardings of a run of a network whose kernels are split where they can be."""
+    """Metrics and final state of a run in float64 of a network whose kernels are split where they can be."""
     schedule = schedules.DiscreteVP(schedules.linear_betas(100))
     init, net = nets.functional(nets.MLP(width=16, depth=1))
     model = precond.denoiser(precond.eps(schedule, 100), net)
     loss = denoising(model, schedule, times.discrete_uniform(100), weights.snr(schedule))
     tx = optax.adam(0.01)
-    create = init_state(lambda key: init(key, jnp.zeros((1, 2)), jnp.zeros(1)), tx, moving_target(lambda k: 0.5))
+    double = lambda key: jax.tree.map(jnp.float64, init(key, jnp.zeros((1, 2)), jnp.zeros(1)))  # noqa: E731
+    create = init_state(double, tx, moving_target(lambda k: 0.5))
     shardings = sharding.of_state(mesh, jax.eval_shape(create, jax.random.key(0)), least_size=16)
     state = jax.jit(create, out_shardings=shardings)(jax.random.key(0))
     train_step = make_train_step(loss, tx, emas.constant(0.9), moving_target(lambda k: 0.5), parts)
     step = jax.jit(train_step, donate_argnums=0, out_shardings=(shardings, sharding.replicated(mesh)))
     rng, found = np.random.default_rng(0), []
     for _ in range(steps):
-        batch = sharding.put_batch(mesh, Batch(rng.uniform(-1, 1, (16, 2)).astype(np.float32)))
+        batch = sharding.put_batch(mesh, Batch(rng.uniform(-1, 1, (16, 2))))
         assert len(batch.x.sharding.device_set) == mesh.size
         state, metrics = step(state, jax.random.key(1), batch)
         found.append(jax.device_get(metrics))
@@ -49,8 +51,8 @@ def test_any_mesh_gives_the_numbers_of_one_device(data, fsdp, on_one_device):
     (one, state_1), (many, state_n) = on_one_device, losses(sharding.make_mesh(data, fsdp))
     assert len({float(m['loss']) for m in one}) == 5
     # Only the order of summation over the batch differs.
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5), one, many)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), *jax.device_get((state_1, state_n)))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), one, many)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-12), *jax.device_get((state_1, state_n)))
 
 
 def bytes_on_a_device(state):
@@ -87,6 +89,15 @@ def test_a_mesh_of_devices_that_are_not_there(n):
     for data, fsdp in ((n, 1), (1, n) if n != -2 else (3, 3)):
         with pytest.raises(UserError, match=f'mesh.data={data}, mesh.fsdp={fsdp}, but there are 8 devices'):
             sharding.make_mesh(data, fsdp)
+
+
+def test_a_mesh_that_does_not_lie_on_the_chips(monkeypatch):
+    def torus(*_, **__):
+        raise NotImplementedError('Failed to find assignment')
+
+    monkeypatch.setattr(jax, 'make_mesh', torus)
+    with pytest.raises(UserError, match=r'^mesh.data=4, mesh.fsdp=2 does not lie on these chips: Failed to find assig'):
+        sharding.make_mesh(-1, 2)
 
 
 @pytest.mark.parametrize(('size', 'near'), [(12, '8 or 16'), (3, '8'), (17, '16 or 24')])

@@ -6,7 +6,7 @@ from pathlib import Path
 import jax
 import pytest
 
-from diffusion_jax import workdir
+from diffusion_jax import distributed, workdir
 from diffusion_jax.errors import UserError
 
 CONFIG = {'seed': 0, 'net': {'name': 'MLP', 'sizes': (1, 2)}, 'data': {'dir': None}}
@@ -91,3 +91,40 @@ def test_a_folder_is_one_runs_alone(tmp_path):
             workdir.lock(tmp_path).__enter__()
     with workdir.lock(tmp_path):  # a run that has ended leaves it free
         pass
+
+
+@pytest.mark.parametrize('start', [start, lambda folder: workdir.lock(folder).__enter__()], ids=['check', 'lock'])
+def test_a_folder_that_cannot_be_written_to(start, tmp_path, monkeypatch):
+    """Permissions do not bind root, who may run the tests, so that the system's refusal is played."""
+
+    def refuse(self, *args, **kwargs):
+        raise OSError(30, 'Read-only file system')
+
+    jax.devices()  # its first call reads files
+    monkeypatch.setattr(Path, 'mkdir', refuse)
+    monkeypatch.setattr(Path, 'open', refuse)
+    with pytest.raises(UserError) as error:
+        start(tmp_path)
+    assert str(error.value) == f'cannot write to {tmp_path}: Read-only file system'
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_file_for_a_folder(tmp_path):
+    (tmp_path / 'file').write_text('kept')
+    with pytest.raises(UserError, match=r'^cannot write to .*file: File exists$'):
+        workdir.check(tmp_path / 'file', CONFIG, False)
+    assert (tmp_path / 'file').read_text() == 'kept'
+
+
+@pytest.mark.parametrize(('number', 'shared'), [('7', True), ('8', False), (None, False)])
+def test_another_host_sees_what_the_first_one_wrote(number, shared, tmp_path, monkeypatch):
+    """On a disk of its own it would find nothing, or the file of an earlier run."""
+    if number is not None:
+        (tmp_path / '.lock').write_text(number)
+    monkeypatch.setattr(distributed, 'is_first', lambda: False)
+    monkeypatch.setattr(distributed, 'from_first', lambda values: [7])
+    if shared:
+        with workdir.lock(tmp_path):
+            return
+    with pytest.raises(UserError, match='is not the same folder on all hosts: use a shared file system, or a bucket'):
+        workdir.lock(tmp_path).__enter__()

@@ -10,6 +10,7 @@ from diffusion_jax.build.bits import build_bits as build_bits
 from diffusion_jax.build.bits import build_bound as build_bound
 from diffusion_jax.build.bits import build_reverse as build_reverse
 from diffusion_jax.build.data import build_source as build_source
+from diffusion_jax.build.data import undecoded as undecoded
 from diffusion_jax.build.editing import Given as Given
 from diffusion_jax.build.editing import Images as Images
 from diffusion_jax.build.editing import build_edit as build_edit
@@ -17,7 +18,9 @@ from diffusion_jax.build.evaluation import build_features as build_features
 from diffusion_jax.build.experiment import Experiment as Experiment
 from diffusion_jax.build.experiment import build as build
 from diffusion_jax.build.fields import check as check
+from diffusion_jax.build.fields import override as override
 from diffusion_jax.build.fields import resolve as resolve
+from diffusion_jax.build.fields import unknown_field as unknown_field
 from diffusion_jax.build.guidance import WithWeak as WithWeak
 from diffusion_jax.build.guidance import check_weak as check_weak
 from diffusion_jax.build.optimiser import build_optimiser as build_optimiser

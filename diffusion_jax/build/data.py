@@ -29,3 +29,8 @@ def build_source(spec: Mapping[str, Any], split: str | None = None) -> sources.S
         if key not in settable:
             raise UserError(f'config.data.{key} is not an argument of a data set; {nearest(key, settable)}')
     return sources.tfds(**{'name': '', **spec})
+
+
+def undecoded(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """The `data` section of the same set read from disk where it is indexed: its shape without decoding it all."""
+    return dict(spec) if spec.get('name') in _EMBEDDED.__all__ else {**spec, 'memory_limit': 0}

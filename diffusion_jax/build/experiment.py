@@ -11,13 +11,13 @@ import numpy as np
 import optax
 
 from diffusion_jax import ema as emas
-from diffusion_jax import frozen, nets, objectives, precond, schedules
+from diffusion_jax import frozen, nets, objectives, precond, schedules, spikes
 from diffusion_jax.build.data import build_source
 from diffusion_jax.build.optimiser import build_optimiser
 from diffusion_jax.build.teacher import build_teacher, of_the_schedule
 from diffusion_jax.data import pipeline, sources
 from diffusion_jax.ema import Ema
-from diffusion_jax.errors import UserError, one_line
+from diffusion_jax.errors import UserError, nearest, one_line
 from diffusion_jax.frozen import Freezing
 from diffusion_jax.specs import check_type, make
 from diffusion_jax.types import Key, LossFn, Params, Schedule
@@ -59,7 +59,7 @@ def build(config: Mapping[str, Any]) -> Experiment:
     context = _context(config, schedule, source)
     objective = config['objective']
     wanted = inspect.signature(getattr(objectives, str(objective.get('name')), _nothing)).parameters
-    network_init, net = _build_net(config['net'], shape, wanted.keys())
+    network_init, net = _build_net(config['net'], shape, wanted.keys(), config['train']['remat'])
     models = _models(wanted.keys(), config['precond'], context, net)
     context |= models
     init = network_init
@@ -69,6 +69,8 @@ def build(config: Mapping[str, Any]) -> Experiment:
     keeps_teacher = 'teacher' in wanted or bool(objective.get('ode_step'))
     if config['teacher']:
         context['teacher'] = build_teacher(config, context, net, source.levels)
+    elif keeps_teacher and config['init_partial'] is not None:
+        raise UserError('config.init_partial: this objective distils a teacher, which it needs whole: leave it out')
     elif keeps_teacher:
         raise UserError('config.objective distils a teacher: set --config.init_from=WORKDIR to the folder of its run')
 
@@ -92,12 +94,17 @@ def build(config: Mapping[str, Any]) -> Experiment:
         network_init=network_init,
         models=models,
         loss=on_raw_batch(loss, prepare, bool(num_classes)),
-        tx=build_optimiser(config['optim'], config['train']['steps']),
+        tx=_build_optimiser(config),
         ema=make(emas, config['ema'], {}, 'config.ema'),
         freezing=make(frozen, config['frozen'], context, 'config.frozen'),
         keeps_teacher=keeps_teacher,
         context=context,
     )
+
+
+def _build_optimiser(config):
+    tx, train = build_optimiser(config['optim'], config['train']['steps']), config['train']
+    return tx if train['max_skips'] is None else spikes.skipping(tx, train['spike'] or np.inf)
 
 
 def _nothing():
@@ -154,11 +161,15 @@ def _with_log_weight(network_init):
     return init, lambda params, c_noise: module.apply({'params': params}, c_noise)
 
 
-def _build_net(spec, shape, wanted):
+def _build_net(spec, shape, wanted, remat):
     out = shape[-1] * (2 if 'model_with_variance' in wanted else 1)
     spec = {k: tuple(v) if isinstance(v, list) else v for k, v in spec.items()}
     # Linen's own two arguments are nobody's to set.
-    implied = {'out_channels': out, 'out_dim': out, 'parent': None, 'name': None}
+    implied = {'out_channels': out, 'out_dim': out, 'remat': remat, 'parent': None, 'name': None}
+    if remat is not None and spec.get('name') == 'MLP':
+        raise UserError(f'config.train.remat={remat!r}: an MLP keeps too little to compute it again: leave it out')
+    if remat is not None and remat not in nets.REMAT:
+        raise UserError(f'config.train.remat={remat!r} is unknown; {nearest(remat, nets.REMAT)}')
     module = make(_NETS, spec, implied, 'config.net')
     init, net = nets.functional(module)
     x, c_noise = jnp.zeros((1, *shape)), jnp.zeros((1, 2) if 'flow_model' in wanted else 1)

@@ -1,5 +1,6 @@
 """The optimiser of a config's `optim` section."""
 
+import inspect
 from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
@@ -7,13 +8,14 @@ from typing import Any
 import optax
 
 from diffusion_jax import anneal
-from diffusion_jax.errors import UserError
+from diffusion_jax.errors import UserError, nearest
 from diffusion_jax.specs import check_type, make
 
 _OPTIMISERS = SimpleNamespace(
     __all__=['adam', 'adamw', 'lion', 'radam', 'sgd'],
     **{name: getattr(optax, name) for name in ('adam', 'adamw', 'lion', 'radam', 'sgd')},
 )
+_OURS = ('lr', 'warmup', 'clip', 'anneal')  # of any of them
 
 
 def build_optimiser(spec: Mapping[str, Any], steps: int) -> optax.GradientTransformation:
@@ -33,5 +35,15 @@ def build_optimiser(spec: Mapping[str, Any], steps: int) -> optax.GradientTransf
     # Of one structure with and without warm-up and clipping, so that a run can change them and go on.
     rise = optax.linear_schedule(0.0, lr, warmup) if warmup else optax.constant_schedule(lr)
     context = {'learning_rate': lambda step: rise(step) * factor(step)}
+    _check_names(spec)
     tx = make(_OPTIMISERS, spec, context, 'config.optim')
     return optax.chain(optax.clip_by_global_norm(clip) if clip else optax.identity(), tx)
+
+
+def _check_names(spec):
+    """Tells of an unknown field beside `_OURS` as well, which `make` does not know."""
+    name = spec.get('name')
+    if name in _OPTIMISERS.__all__:
+        known = {'name', *inspect.signature(getattr(_OPTIMISERS, name)).parameters} - {'learning_rate'}
+        for field in spec.keys() - known:
+            raise UserError(f'config.optim.{field} is not an argument of {name}; {nearest(field, {*known, *_OURS})}')

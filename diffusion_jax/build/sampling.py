@@ -12,6 +12,7 @@ from diffusion_jax import guidance, samplers, schedules, times
 from diffusion_jax.build.experiment import Experiment
 from diffusion_jax.build.guidance import WithWeak, check_guidance, guided
 from diffusion_jax.errors import UserError
+from diffusion_jax.retime import retimed
 from diffusion_jax.specs import make
 from diffusion_jax.types import Array, Key, Model, Params, Sampler
 
@@ -32,7 +33,8 @@ _JUMPS = {name: _BOUND[name][0] for name in ('consistency', 'flow_map')}
 
 
 def build_draw(experiment: Experiment, spec: Mapping[str, Any], weak: Model | None = None) -> Draw:
-    """The pure function that draws samples, from a config's `sample` section (`sampler`, `times`, `clip`, `guidance`).
+    """The pure function that draws samples, from a config's `sample` section (`sampler`, `times`, `clip`, `guidance`,
+    `model_times`).
 
     With the weak model of an autoguidance its parameters are `WithWeak`.
 
@@ -98,6 +100,7 @@ def build_sampling(
         _check_guided(spec['sampler'], guide)
         check_guidance(experiment, guide, weak)
     clip = guidance.clip if spec['clip'] else lambda denoise: denoise
+    retime = _retime(experiment, grid, spec.get('model_times'))
 
     def make_sampler(params, keys, cond, edit=lambda denoise: denoise):
         # The keys of a Brownian path that a sampler may want as a whole: the run's own, apart from those of its steps.
@@ -109,7 +112,7 @@ def build_sampling(
             context['consistency'] = edit(clip(context['consistency']))
         if 'model' in experiment.models:
             full = guided(experiment, guide, weak, params, cond, len(keys))
-            denoise = guidance.on_x_0(lambda denoise: edit(clip(denoise)), full)
+            denoise = retime(guidance.on_x_0(lambda denoise: edit(clip(denoise)), full))
             context['denoise'] = lambda x, t: denoise(x, t)[0]
             if 'model_with_variance' in experiment.models:
                 context['denoise_with_variance'] = denoise
@@ -123,6 +126,19 @@ def build_sampling(
             f'steps on, and the grid has {len(grid) - 1}'
         )
     return grid, make_sampler
+
+
+def _retime(experiment, grid, model_times):
+    """The combinator on the denoiser by which the model is told other times than the grid's."""
+    if model_times is None:
+        return lambda denoise: denoise
+    told = np.asarray(model_times, np.float64)
+    if 'model' not in experiment.models:
+        raise UserError('config.sample.model_times: only a diffusion model can be told other times')
+    if told.shape != (len(grid) - 1,) or not (told > 0).all():
+        raise UserError(f'config.sample.model_times: needs {len(grid) - 1} positive times, one for each step')
+    at, told = (jnp.asarray(a, jnp.float32) for a in (grid[:-1], told))
+    return lambda denoise: retimed(denoise, experiment.schedule, at, told)
 
 
 def _check_guided(sampler, guide):

@@ -2,16 +2,16 @@
 
 import inspect
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
-from diffusion_jax import objectives, precond, schedules, workdir
+from diffusion_jax import objectives, paths, precond, schedules, workdir
 from diffusion_jax.build.data import build_source
 from diffusion_jax.build.fields import check
 from diffusion_jax.errors import UserError
+from diffusion_jax.paths import AnyPath
 from diffusion_jax.specs import make
 from diffusion_jax.types import Model, Network, Schedule
 
@@ -22,21 +22,21 @@ _TOLERANCE = 0.05  # a consistency model's coefficients differ from EDM's by sig
 _ATTRIBUTES = ('T', 'sigma_data', 'sigma_max', 'sigma_min')  # of a schedule, that other factories may ask for
 
 
-def with_teacher(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """The config with what its run needs to know of the run that `init_from` names.
+def with_teacher(config: Mapping[str, Any], folder: AnyPath) -> dict[str, Any]:
+    """The config with what its run needs to know of the run that `init_from` names: its teacher, if taken whole.
 
     A run in `folder` that has started from it already keeps what it knows: its teacher's folder may be gone by now.
 
     Raises:
         UserError: if `init_from` is no run.
     """
-    if config['init_from'] is None:
+    if config['init_from'] is None or config['init_partial'] is not None:
         return {**config, 'teacher': None}
     saved = workdir.load_config(folder) if (folder / 'config.json').exists() else {}
     if saved.get('init_from') == config['init_from'] and saved.get('teacher'):
         return {**config, 'teacher': saved['teacher']}
     try:
-        teacher = check(workdir.load_config(Path(config['init_from'])))
+        teacher = check(workdir.load_config(paths.parse(config['init_from'])))
     except UserError as error:
         raise UserError(f'config.init_from: {error}') from error
     return {**config, 'teacher': {name: teacher[name] for name in _SECTIONS}}

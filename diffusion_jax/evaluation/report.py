@@ -3,7 +3,6 @@
 import dataclasses
 import json
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
@@ -11,6 +10,7 @@ from PIL import Image
 
 from diffusion_jax.errors import UserError
 from diffusion_jax.evaluation.features import Features
+from diffusion_jax.paths import AnyPath
 
 
 class ProtocolError(UserError):
@@ -127,7 +127,7 @@ def image_grid(images: UInt8[np.ndarray, 'n h w c'], columns: int) -> UInt8[np.n
     return cells.reshape(rows, columns, h, w, c).swapaxes(1, 2).reshape(rows * h, columns * w, c)
 
 
-def save_png(path: str | Path, image: UInt8[np.ndarray, 'h w c']) -> None:
+def save_png(path: AnyPath, image: UInt8[np.ndarray, 'h w c']) -> None:
     """Writes a picture with 1 (grey), 3 (RGB) or 4 (RGBA) channels.
 
     Raises:
@@ -135,4 +135,5 @@ def save_png(path: str | Path, image: UInt8[np.ndarray, 'h w c']) -> None:
     """
     if image.shape[-1] not in (1, 3, 4):
         raise ValueError(f'a PNG has 1, 3 or 4 channels, not {image.shape[-1]}')
-    Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(path, format='PNG')
+    with path.open('wb') as file:
+        Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(file, format='PNG')

@@ -9,9 +9,9 @@ from jaxtyping import Array
 
 from diffusion_jax.nets.log_weight import LogWeight
 from diffusion_jax.nets.mlp import MLP
-from diffusion_jax.nets.unet import UNet
+from diffusion_jax.nets.unet import REMAT, UNet
 
-__all__ = ['MLP', 'LogWeight', 'UNet', 'functional']
+__all__ = ['MLP', 'REMAT', 'LogWeight', 'UNet', 'functional']
 
 Init = Callable[..., Any]  # (key, x [B, ...], c_noise [B] or [B, 2], cond [B] or None = None) -> params
 Apply = Callable[[Any, Array, Array, Array | None, jax.Array | None], Array]  # types.Network

@@ -3,11 +3,15 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
 from diffusion_jax.nets.blocks import Attention, Embedding, GroupNorm, ResBlock, conv, double, halve, small_init
+
+# What `UNet.remat` can be: 'full' keeps nothing; the others are policies of `jax.checkpoint_policies`.
+REMAT = ('full', 'dots_saveable', 'dots_with_no_batch_dims_saveable')
 
 
 class UNet(nn.Module):
@@ -24,6 +28,8 @@ class UNet(nn.Module):
         num_classes: class conditioning, with an extra null class for `cond=None`; 0 for none.
         scale_shift: the embedding scales and shifts the second norm of a block instead of being added (iDDPM, ADM).
         resample_in_block: resample inside residual blocks (BigGAN, ADM) instead of by a convolution.
+        remat: what the backward pass keeps of a residual or attention block and what it computes again: None keeps all,
+            the others, see `REMAT`, the block's input and no more than their name says. The values are the same.
         dtype: compute type, such as 'bfloat16'; None follows the input. Parameters, normalisation statistics, the
             embedding and the result are float32 in any case (float64 for a float64 input).
     """
@@ -39,20 +45,26 @@ class UNet(nn.Module):
     num_classes: int = 0
     scale_shift: bool = False
     resample_in_block: bool = False
+    remat: str | None = None
     dtype: Any = None
 
     def _res(self, level: int, name: str) -> ResBlock:
         width = self.channels * self.multipliers[level]
-        return ResBlock(width, self.dropout, self.scale_shift, dtype=self.dtype, name=name)
+        return self._again(ResBlock)(width, self.dropout, self.scale_shift, dtype=self.dtype, name=name)
+
+    def _again(self, block: Any) -> Any:
+        if self.remat is None:
+            return block
+        return nn.remat(block, policy=_policy(self.remat), static_argnums=(3,) if block is ResBlock else ())
 
     def _attend(self, x: Array, name: str) -> Array:
         heads = x.shape[-1] // self.head_channels if self.head_channels else self.heads
-        return Attention(heads, self.dtype, name=name)(x)
+        return self._again(Attention)(heads, self.dtype, name=name)(x)
 
     def _resample(self, x: Array, emb: Array, deterministic: bool, by: Callable[[Array], Array], name: str) -> Array:
         if self.resample_in_block:
-            block = ResBlock(x.shape[-1], self.dropout, self.scale_shift, by, self.dtype, name=name)
-            return block(x, emb, deterministic)
+            block = self._again(ResBlock)
+            return block(x.shape[-1], self.dropout, self.scale_shift, by, self.dtype, name=name)(x, emb, deterministic)
         if by is double:
             return conv(x.shape[-1], name, self.dtype)(double(x))
         return conv(x.shape[-1], name, self.dtype, stride=2)(x)
@@ -110,6 +122,12 @@ class UNet(nn.Module):
                 h = self._resample(h, emb, deterministic, double, f'up_{level}_resample')
         h = nn.silu(GroupNorm(self.dtype, name='norm_out')(h))
         return conv(self.out_channels, 'conv_out', self.dtype, init=small_init)(h).astype(out_dtype)
+
+
+def _policy(name: str) -> Callable[..., bool]:
+    if name not in REMAT:
+        raise ValueError(f'remat={name!r} is unknown; it is one of {", ".join(REMAT)}')
+    return getattr(jax.checkpoint_policies, 'nothing_saveable' if name == 'full' else name)
 
 
 def _check_size(height: int, width: int, halvings: int) -> None:

@@ -1,6 +1,6 @@
 r"""Error against evaluations: our solvers, by hand and on searched grids, beside diffusers' and k-diffusion's.
 
-    python -m experiments.solvers --workdir=runs/solvers [--only='64, EDM']
+    python -m experiments.solvers --workdir=runs/solvers [--only='64, EDM'] [--evaluations=8,12]
 
 measures each problem into WORKDIR/PROBLEM.json; a second run goes on. `experiments.solvers.report` writes table, plot.
 """
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from absl import flags
 
 from diffusion_jax import cli, workdir
@@ -17,9 +18,11 @@ from experiments.solvers.problems import Problem, end_points, problems, start
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the results.', required=True)
 _ONLY = flags.DEFINE_string('only', '', 'One problem, by its name.')
-_EVALUATIONS = (4, 6, 8, 12, 20, 40)
+_EVALUATIONS = flags.DEFINE_list('evaluations', ['4', '6', '8', '12', '20', '40'], 'Of the peers, and of ours by hand.')
 _SEARCHED = (8,)
 _SEARCHED_SOLVERS = ('dpm_solver_pp 3', 'deis 3', 'unipc 3')
+_RETIMED_SOLVERS = ('deis 3',)
+_SEARCH_NOISES = 128  # at most: a search holds the derivatives of all
 
 
 def main() -> None:
@@ -42,17 +45,19 @@ def measured(problem: Problem) -> list[dict]:
     def add(who, solver, grid, evaluations, error, **more):
         rows.append({'who': who, 'solver': solver, 'grid': grid, 'evaluations': evaluations, 'error': error, **more})
 
-    for n in _EVALUATIONS:
+    evaluations = [int(n) for n in _EVALUATIONS.value]
+    for n in evaluations:
         for name, run in peers.runs(problem, n):
             end, calls = run(x_test)
             add('peer', name, '', calls, ours.error(jnp.asarray(end), y_test))
         print(problem.name, n, min((r['error'], r['solver']) for r in rows if r['evaluations'] <= n), flush=True)
     for solver in ours.SOLVERS:
         run = ours.runner(problem, solver)
-        for n in (n for n in _EVALUATIONS if ours.steps(solver, n)):
+        for n in (n for n in evaluations if ours.steps(solver, n)):
             for grid, t in ours.grids(problem, ours.steps(solver, n)).items():
                 add('ours', solver, grid, n, ours.error(run(x_test, t), y_test))
     print(problem.name, min((r['error'], r['solver']) for r in rows if r['who'] == 'ours'), flush=True)
+    x, y = x[:_SEARCH_NOISES], y[:_SEARCH_NOISES]
     for solver in _SEARCHED_SOLVERS:
         run = ours.runner(problem, solver)
         for n in _SEARCHED:
@@ -63,6 +68,14 @@ def measured(problem: Problem) -> list[dict]:
             error = ours.error(run(x_test, found.times), y_test)
             add('searched', solver, 'searched', n, error, times=found.times.tolist(), of_the_search=found.error)
             print(problem.name, solver, n, error, flush=True)
+            if solver in _RETIMED_SOLVERS:
+                starts = [by_hand[name] for name in best]
+                found = ours.searched_with_model_times(problem, solver, x, y, starts)
+                chosen = jnp.asarray(found.times), jnp.asarray(found.model_times)
+                error = ours.error(ours.retimed_runner(problem, solver, x_test)(*chosen), y_test)
+                both = {'times': found.times.tolist(), 'model_times': np.asarray(found.model_times).tolist()}
+                add('retimed', solver, 'searched', n, error, **both, of_the_search=found.error)
+                print(problem.name, solver, n, 'with model times', error, flush=True)
     return rows
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from diffusion_jax import samplers, search, times
 from diffusion_jax.data import mixture
+from diffusion_jax.retime import retimed
 from diffusion_jax.times import Grid, levels
 from diffusion_jax.types import Array, Sampler
 from experiments.solvers.problems import Problem
@@ -81,6 +82,24 @@ def searched(problem: Problem, name: str, x: Array, target: np.ndarray, starts: 
     return search.fit_grid(
         lambda grid: samplers.sample(sampler, KEY, x, grid), jnp.asarray(target), problem.schedule, starts
     )
+
+
+def retimed_runner(problem: Problem, name: str, x: Array) -> Callable[[Array, Array], Array]:
+    """(times, model times) -> end points."""
+    denoise = mixture.denoiser(problem.mixture, problem.schedule)
+
+    def run(grid, model_times):
+        sampler = SOLVERS[name](retimed(denoise, problem.schedule, grid[:-1], model_times), problem.schedule)
+        return samplers.sample(sampler, KEY, x, grid)
+
+    return run
+
+
+def searched_with_model_times(
+    problem: Problem, name: str, x: Array, target: np.ndarray, starts: list[Grid]
+) -> search.Found:
+    """The same with the times that the model is told."""
+    return search.fit_retimed_grid(retimed_runner(problem, name, x), jnp.asarray(target), problem.schedule, starts)
 
 
 def error(x: Array, target: np.ndarray) -> float:

@@ -124,7 +124,8 @@ def _diffusers_table(problem, model, n):
         for order in orders:
             for grid in (*_SPACINGS, *_SIGMAS):
                 scheduler = make(solver_order=order, **fixed, **grid, **_TABLE)
-                of_grid = ' '.join(key if value is True else str(value) for key, value in grid.items())
+                said = (key if value is True else str(value) for key, value in grid.items())
+                of_grid = ' '.join(what.removeprefix('use_').removesuffix('_sigmas') for what in said)
                 name = f'diffusers {make.__name__.removesuffix("Scheduler")} {order} {of_grid}'
                 yield name, _counting(model, _table_loop(scheduler, model, n), 1.0)
     for grid in _SPACINGS if n > 4 else ():

@@ -33,7 +33,7 @@ def problems() -> list[Problem]:
     data: dict[str, tuple[GaussianMixture, int]] = {
         '2': (mixture.ring(), 256),
         '64': (digits(), 128),
-        '3072': (image_like(), 64),
+        '3072': (image_like(), 256),
     }
     ends: dict[str, tuple[Schedule, float]] = {'EDM': (schedules.VE(), 80.0), 'DDPM': (_TABLE, 1.0)}
     return [

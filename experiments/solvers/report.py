@@ -15,6 +15,7 @@ from diffusion_jax.errors import UserError
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the results.', required=True)
 _IMAGE = flags.DEFINE_string('image', None, 'Where the plot goes.', required=True)
 _EVALUATIONS = (4, 6, 8, 12, 20, 40)
+_SEARCHED = ('searched', 'retimed')
 _LABELS = {'diffusers': 'diffusers, best', 'k-diffusion': 'k-diffusion, best', 'ours': 'ours by hand, best'}
 
 
@@ -33,9 +34,11 @@ def main() -> None:
         _plot(ax, name, rows)
     for ax in axes.flat[len(results) :]:
         ax.axis('off')
-    axes[0, 0].legend(fontsize=8)
     figure.tight_layout()
-    figure.savefig(_IMAGE.value, dpi=90)
+    figure.legend(
+        *axes[0, 0].get_legend_handles_labels(), fontsize=8, loc='upper center', bbox_to_anchor=(0.5, 0), ncol=4
+    )
+    figure.savefig(_IMAGE.value, dpi=90, bbox_inches='tight')
 
 
 def _family(row):
@@ -52,11 +55,11 @@ def _table(name, rows):
     lines = [
         f'### {name}',
         '',
-        '| evaluations | diffusers | k-diffusion | ours by hand | ours, searched |',
-        '|---|---|---|---|---|',
+        '| evaluations | diffusers | k-diffusion | ours by hand | ours, grid searched | and model times |',
+        '|---|---|---|---|---|---|',
     ]
     for n in _EVALUATIONS:
-        cells = [_cell(_best(rows, family, n), n) for family in (*_LABELS, 'searched')]
+        cells = [_cell(_best(rows, family, n), n) for family in (*_LABELS, *_SEARCHED)]
         lines.append(f'| {n} | ' + ' | '.join(cells) + ' |')
     return '\n'.join([*lines, ''])
 
@@ -72,7 +75,7 @@ def _by_solver(rows):
 
 
 def _cell(row, n):
-    if row is None or (row['who'] == 'searched' and row['evaluations'] != n):
+    if row is None or (row['who'] in _SEARCHED and row['evaluations'] != n):
         return ''
     what = row['solver'].split(' ', 1)[1] if row['who'] == 'peer' else row['solver']
     grid = row['grid'] if row['who'] == 'ours' else ''
@@ -85,9 +88,11 @@ def _plot(ax, name, rows):
         shown = [(n, row['error']) for n, row in zip(_EVALUATIONS, best, strict=True) if row]
         if shown:
             ax.loglog(*zip(*shown, strict=True), 'o-', label=label)
-    for row in (row for row in rows if row['who'] == 'searched'):
-        style = {'dpm_solver_pp 3': 'k*', 'deis 3': 'r*', 'unipc 3': 'm*'}[row['solver']]
-        ax.loglog(row['evaluations'], row['error'], style, ms=11, label=f'ours searched, {row["solver"]}')
+    for row in (row for row in rows if row['who'] in _SEARCHED):
+        colour = {'dpm_solver_pp 3': 'k', 'deis 3': 'r', 'unipc 3': 'm'}[row['solver']]
+        marker, what = ('*', 'grid') if row['who'] == 'searched' else ('P', 'grid, model times')
+        label = f'ours, {what} searched, {row["solver"]}'
+        ax.loglog(row['evaluations'], row['error'], colour + marker, ms=10, label=label)
     ax.set(title=name, xlabel='evaluations', ylabel='distance to the exact end point')
     ax.set_xticks(_EVALUATIONS, [str(n) for n in _EVALUATIONS], minor=False)
     ax.minorticks_off()

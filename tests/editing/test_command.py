@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from diffusion_jax import build, sharding
+from diffusion_jax import generate as generation
 from diffusion_jax.data.files import read_images
 from diffusion_jax.errors import UserError
 from diffusion_jax.generate import generate
@@ -47,6 +48,36 @@ def test_inpainting(digits_run, files):
     assert len({row[4:].tobytes() for row in out['samples']}) == 6
     with Image.open(files / 'out.png') as picture:
         assert picture.size == (5 * 34, 2 * 34)
+
+
+def test_a_half_done_edit_goes_on_unless_the_image_is_another(digits_run, files, monkeypatch):
+    arguments = [
+        '--edit=inpaint',
+        f'--image={files}/two.npy',
+        f'--mask={files}/mask.png',
+        '--num=6',
+    ]  # batches of eight, of twelve
+    whole, begun, batches = edited(digits_run, files, *arguments), [], generation.batches
+
+    def interrupted(*given):
+        begun.append(given[7])
+        yield next(batches(*given))
+        raise KeyboardInterrupt
+
+    (files / 'out.npz').unlink()
+    monkeypatch.setattr(generation, 'batches', interrupted)
+    given = [f'--workdir={digits_run}', f'--out={files}/out', '--sampler=ddim', '--steps=2', *arguments]
+    assert tiny.call('sample', *given) == 130
+    np.save(files / 'two.npy', ROWS[::-1])
+    assert tiny.call('sample', *given) == 130
+    np.save(files / 'two.npy', ROWS)
+    assert tiny.call('sample', *given) == 130  # of the other image there was a batch
+    assert tiny.call('sample', *given) == 130
+    assert begun == [0, 0, 0, 8]  # of twelve, in batches of eight
+    monkeypatch.undo()
+    out = edited(digits_run, files, *arguments)
+    for name, a in whole.items():
+        np.testing.assert_array_equal(out[name], a)
 
 
 def gaussian(params, cond, key):

@@ -1,10 +1,14 @@
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from diffusion_jax.nets import UNet, functional
-from tests.nets.cases import built
+from tests import processes
+from tests.nets.cases import built, randomised
 from tests.nets.from_diffusers import convert
 
 TINY = {'channels': 16, 'multipliers': (1, 2), 'blocks': 1, 'attention': (4,), 'out_channels': 3}
@@ -195,3 +199,53 @@ def test_attention_is_where_it_was_asked_for():
         'up_1_attention_1',
         'up_1_attention_2',
     ]
+
+
+def loss_and_params(remat, x, **shape):
+    net = UNet(channels=8, attention=(), out_channels=1, dropout=0.5, remat=remat, **shape)
+    init, apply = functional(net)
+    c = jnp.ones(len(x))
+    params = randomised(jax.eval_shape(init, jax.random.key(0), x, c))
+    return lambda params: jnp.mean(apply(params, x, c, None, jax.random.key(1)) ** 2), params
+
+
+def test_blocks_computed_again_keep_less():
+    def kept(remat):
+        """Numbers that the backward pass is given of the forward one."""
+        loss, params = loss_and_params(remat, jnp.ones((2, 8, 8, 1)), multipliers=(1, 1), blocks=1)
+        return count(jax.eval_shape(lambda p: jax.vjp(loss, p)[1], params)) - count(params)
+
+    everything = kept(None)
+    assert kept('full') < 0.25 * everything
+    assert kept('full') < kept('dots_saveable') < everything
+
+
+def test_blocks_computed_again_give_the_same_gradient():
+    """Dropout included: the same key must mean the same mask the second time."""
+    x = jnp.asarray(np.random.default_rng(0).standard_normal((2, 4, 4, 1)), jnp.float32)
+    (plain, params), (again, _) = (loss_and_params(remat, x, multipliers=(1,), blocks=1) for remat in (None, 'full'))
+    expected, found = (jax.jit(jax.grad(loss))(params) for loss in (plain, again))
+    scale = max(float(jnp.abs(g).max()) for g in jax.tree.leaves(expected))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5 * scale), found, expected)
+
+
+@pytest.mark.slow
+def test_blocks_computed_again_take_less_memory():
+    """In a process whose scheduler does not, as CPUs' does by default, do early what could be done early."""
+    program = """
+import jax, jax.numpy as jnp
+from tests.nets.test_unet import loss_and_params
+for remat in (None, 'full'):
+    loss, params = loss_and_params(remat, jnp.ones((8, 16, 16, 1)), multipliers=(1, 1), blocks=4)
+    print(jax.jit(jax.grad(loss)).lower(params).compile().memory_analysis().temp_size_in_bytes)
+"""
+    env = {**processes.environment(1), 'XLA_FLAGS': '--xla_cpu_enable_concurrency_optimized_scheduler=false'}
+    call = [sys.executable, '-c', program]
+    out = subprocess.run(call, cwd=processes.ROOT, env=env, capture_output=True, text=True, check=True, timeout=900)
+    plain, again = map(int, out.stdout.split())
+    assert again < 0.8 * plain
+
+
+def test_an_unknown_policy():
+    with pytest.raises(ValueError, match="remat='ful' is unknown; it is one of full, dots_saveable"):
+        shapes(UNet(**TINY, remat='ful'), (1, 8, 8, 3))

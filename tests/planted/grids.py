@@ -5,6 +5,7 @@ from tests.planted.mutant import Mutant
 # fmt: off
 LEVELS, GRIDS = 'tests/times/test_levels.py::', 'tests/times/test_grids.py::'
 SEARCH, SAVED = 'tests/search/test_solver.py::', 'tests/test_saved_grids.py::'
+RETIME, TIMES = 'tests/test_retime.py::', 'tests/test_sampling.py::'
 
 MUTANTS = tuple(Mutant(*row) for row in [
     ('levels in float32', 'times/levels.py', 'jnp.asarray(t, jnp.float64)', 'jnp.asarray(t, jnp.float32)',
@@ -29,8 +30,26 @@ MUTANTS = tuple(Mutant(*row) for row in [
     ('an infinite derivative at clean data', 'schedules.py',
      'jnp.where(zero, 0, jnp.sqrt(jnp.where(zero, 1, v)))', 'jnp.sqrt(v)',
      SEARCH + 'test_every_schedule_can_be_searched[LinearVP]'),
-    ('search in the wrong direction', 'search/solver.py', 'top - share * width', 'top - share * 0.3 * width',
+    ('search in the wrong direction', 'search/solver.py', 'share) * width', 'share) * 0.3 * width',
      SEARCH + 'test_one_free_time_is_brute_forces'),
+    ('search of model times that stay', 'search/solver.py', 'return at(to_log_levels(z) + shifts)',
+     'return at(to_log_levels(z))', SEARCH + 'test_with_model_times_a_centred_gaussian_is_solved_exactly'),
+    ('retime: told in reverse', 'retime.py', 'jnp.log(times))[::-1]', 'jnp.log(times))',
+     RETIME + 'test_on_a_centred_gaussian_three_steps_of_ddim_can_be_exact'),
+    ('retime: x as it is', 'retime.py', 'per_sample(ratio, x) * x', 'x',
+     RETIME + 'test_the_same_levels_are_the_same_map_on_every_schedule[RectifiedFlow]'),
+    ('retime: the inverse ratio', 'retime.py', 'schedule.alpha(tau) / jnp.where(has_signal, schedule.alpha(t), 1)',
+     'jnp.where(has_signal, schedule.alpha(t), 1) / schedule.alpha(tau)',
+     RETIME + 'test_the_same_levels_are_the_same_map_on_every_schedule[RectifiedFlow]'),
+    ('retime: shifts between the times in t', 'retime.py', 'jnp.interp(jnp.log(t), log_t, shift)',
+     'jnp.interp(t, jnp.exp(log_t), shift)', RETIME + 'test_between_the_times_and_for_one_time_a_sample'),
+    ('retime: a time where there is no signal', 'retime.py', 'shift)), t)', 'shift)), 0.9 * t)',
+     RETIME + 'test_where_there_is_no_signal_the_time_stays'),
+    ('saved grid without its model times', 'saved_grids.py', "in ('times', 'model_times') if", "in ('times',) if",
+     SAVED + 'test_the_times_of_the_model_go_with_them'),
+    ('sample: the model is told the grid', 'build/sampling.py',
+     'lambda denoise: retimed(denoise, experiment.schedule, at, told)', 'lambda denoise: denoise',
+     TIMES + 'test_the_model_is_told_its_own_times'),
     ('search with starts that differ', 'search/solver.py', '!= 1 or not np.allclose(first, first[0], rtol=1e-9)',
      '!= 1',
      SEARCH + 'test_a_single_step_is_its_start_and_starts_must_agree'),

@@ -98,6 +98,6 @@ MUTANTS = tuple(Mutant(*row) for row in [
      'tests/test_evaluate.py::test_the_gaps_standard_error_is_that_of_welchs_test'),
     ('gap of bits the other way', 'runs.py', "held_out['bits/dim'] - seen", "seen['bits/dim'] - seen",
      'tests/test_evaluate.py::test_the_gaps_standard_error_is_that_of_welchs_test'),
-    ('gap of one set with itself', 'evaluate.py', '(held_out, train) if', '(held_out, held_out) if',
+    ('gap of one set with itself', 'evaluate.py', '(held_out, runs.reference_data(run))', '(held_out, held_out)',
      'tests/test_evaluate.py::test_results_accumulate'),
 ])  # fmt: skip

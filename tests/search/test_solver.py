@@ -7,6 +7,7 @@ import pytest
 
 from diffusion_jax import samplers, schedules, search, times
 from tests.oracles import GAUSSIAN as DATA
+from tests.oracles import Gaussian
 from tests.samplers.test_ancestral import PATHS, bind, scales
 
 KEY = jax.random.key(0)
@@ -97,6 +98,28 @@ def test_starts_without_signal_and_jitted_samplers_in_float32():
     assert found.error < 0.9 * found.errors_before[0]
     got = np.abs(np.asarray(run(jnp.asarray(found.times, jnp.float32))) - target).mean()
     np.testing.assert_allclose(found.error, got, rtol=1e-4)
+
+
+def test_with_model_times_a_centred_gaussian_is_solved_exactly(x64):
+    """Its Euler steps can be exact on any grid (see test_retime), where the best grid alone leaves an error."""
+    data = Gaussian(np.float64(0.0), np.float64(0.25))
+    target = jnp.asarray(data.pf_ode(80 * X, (1.0, 80.0), (1.0, 0.0)))
+
+    def run(grid, told):
+        x = 80 * X
+        for i in range(len(told)):
+            x = x + (grid[i + 1] - grid[i]) * (x - data.denoise(x, 1.0, told[i])) / grid[i]
+        return x
+
+    starts = [times.karras(3)]
+    alone = search.fit_grid(lambda grid: run(grid, grid[:-1]), target, VE, starts)
+    found = search.fit_retimed_grid(run, target, VE, starts, max_steps=200, tolerance=1e-10)
+    assert found.times.shape == (4,)
+    assert found.model_times is not None
+    np.testing.assert_allclose(found.errors_before, alone.errors_before, rtol=1e-12)
+    assert found.error < 1e-2 * alone.error, (found.error, alone.error)
+    got = np.abs(run(found.times, found.model_times) - target).mean()
+    np.testing.assert_allclose(found.error, got, rtol=1e-6, atol=1e-12)
 
 
 def test_a_single_step_is_its_start_and_starts_must_agree(x64):

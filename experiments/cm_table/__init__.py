@@ -1,0 +1,1 @@
+"""Consistency models' Tables 1 and 2."""

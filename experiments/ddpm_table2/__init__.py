@@ -1,0 +1,1 @@
+"""DDPM's Table 2."""

@@ -1,0 +1,1 @@
+"""Easy consistency tuning, ingredient by ingredient."""

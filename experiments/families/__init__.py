@@ -1,0 +1,1 @@
+"""DDPM, DDIM and consistency models."""

@@ -1,0 +1,1 @@
+"""Improved consistency training, ingredient by ingredient."""

@@ -1,0 +1,1 @@
+"""Improved DDPM's Tables 1 and 2."""

@@ -1,0 +1,13 @@
+"""Improved DDPM's Tables 1 and 2.
+
+python -m experiments.iddpm_table --scale=mini --workdir=runs/iddpm_table
+"""
+
+from diffusion_jax import cli
+from experiments.iddpm_table import analyse, sweep
+from experiments.papers import command
+
+main = command.define(analyse.TABLE, sweep.plan)
+
+if __name__ == '__main__':
+    cli.run(main)

@@ -1,0 +1,1 @@
+"""MeanFlow's Table 1."""

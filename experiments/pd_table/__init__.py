@@ -1,0 +1,1 @@
+"""Progressive distillation's results."""

@@ -1,0 +1,1 @@
+"""Continuous-time consistency models, ingredient by ingredient."""

@@ -1,0 +1,196 @@
+r"""Searches config fields for what makes a run best, by Optuna (the extra `tune`: pip install '.[tune]').
+
+    python -m experiments.tune --config=configs/toy2d.py --space=FILE --workdir=runs/tuned --trials=40 --workers=2
+
+trains a run for each trial and stops those that are worse than others at the same step;
+
+    python -m experiments.tune --of=runs/mnist --space=FILE --workdir=runs/mnist_sampler --trials=60
+
+trains nothing: its trials sample the finished run --of in other ways (sample.*), and the best is compared with the
+space's DEFAULTS under seeds that no trial has seen. Running either again goes on. WORKDIR holds report.md, history.png,
+importances.png. On several hosts: --storage=postgresql://..., or grpc://HOST:PORT, the same --workdir name on each.
+"""
+
+import hashlib
+import re
+import sys
+from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import jax
+import optuna
+from absl import flags
+from ml_collections import config_flags
+
+from diffusion_jax import build, cli, paths, runs, workdir
+from diffusion_jax.errors import Interrupted, UserError
+from experiments.sweep import pool
+from experiments.tune import report, worker
+from experiments.tune.study import Shared, left, open_study
+
+_CONFIG = config_flags.DEFINE_config_file('config', None, 'Config to train, a run for each trial.')
+_OF = flags.DEFINE_string('of', None, 'Folder of a finished run whose sampling is tuned, in place of --config.')
+_SPACE = flags.DEFINE_string('space', None, 'Python file with space(trial).', required=True)
+_WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the study.', required=True)
+_TRIALS = flags.DEFINE_integer('trials', 40, 'How many in all.', lower_bound=1)
+_WORKERS = flags.DEFINE_integer('workers', 1, 'Processes at a time.', lower_bound=1)
+_STORAGE = flags.DEFINE_string('storage', None, 'URL of a shared storage. Default: a journal file in --workdir.')
+_SEED = flags.DEFINE_integer('seed', 0, 'Seed of the search.', lower_bound=0)
+_TEST_SEEDS = flags.DEFINE_list(
+    'test_seeds', ['1000', '1001', '1002', '1003', '1004'], 'With --of: for the comparison.'
+)
+_SLOT = flags.DEFINE_integer('slot', None, 'Set for the processes that a study starts.')
+_COMPARE = -1  # the slot of the process that compares the best trial with the defaults
+_KILLED = (-9, 137)  # exit codes
+
+
+def main() -> None:
+    """The entry point."""
+    folder, space = Path(_WORKDIR.value), worker.load_space(_SPACE.value)
+    if '://' in _WORKDIR.value:
+        raise UserError(f'--workdir={_WORKDIR.value}: the folder of a study must be on this machine')
+    if (_CONFIG.value is None) == (_OF.value is None):
+        raise UserError('set either --config or --of')
+    seeds = _seeds()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    if _SLOT.value is not None:
+        pool.ends_with_parent()
+        shared = _open(folder, space, (_SEED.value, max(_SLOT.value, 0)))
+        if _SLOT.value == _COMPARE:
+            compare(shared, _evaluation(_OF.value, space), space, seeds)
+        else:
+            work(shared, space)
+        return
+    jax.config.update('jax_platforms', 'cpu')  # an accelerator is for the processes
+    about = checked(folder, space)
+    folder.mkdir(parents=True, exist_ok=True)
+    with workdir.lock(folder):
+        begin(folder, about)
+        run_all(_open(folder, space, (_SEED.value,)), space, seeds)
+
+
+def checked(folder: Path, space: ModuleType) -> dict[str, Any]:
+    """What a study is of, if its trials can be made.
+
+    Raises:
+        UserError: if they cannot.
+    """
+    text = hashlib.sha256(Path(_SPACE.value).read_bytes()).hexdigest()[:8]
+    if _OF.value:
+        run = runs.load(paths.parse(_OF.value))
+        worker.check_space(space, worker.check_sampling(run), with_defaults=True)
+        return {'space': text, 'step': run.step, 'config': run.config}
+    config = build.resolve(_CONFIG.value)
+    worker.check_space(space, worker.check_training(config, folder), with_defaults=False)
+    return {'space': text, 'config': build.with_teacher(config, folder)}
+
+
+def begin(folder: Path, about: Mapping[str, Any]) -> None:
+    """Notes what a study is of, so that values of something else do not come among its own.
+
+    Raises:
+        UserError: if the folder holds a study of something else.
+    """
+    changed = workdir.differences(workdir.read_json(folder / 'study.json', about), about)
+    if changed:
+        raise UserError(f'{folder} holds a study of something else ({changed[0]}): use another --workdir')
+    workdir.write_json(folder / 'study.json', dict(about))
+
+
+def run_all(shared: Shared, space: ModuleType, seeds: list[int]) -> None:
+    """Starts the processes, and others for those that are killed, and writes the report.
+
+    Raises:
+        UserError: if one failed for another reason, or trials are left, or none has a value.
+        Interrupted: if it was told to stop.
+    """
+    study, _, folder = shared
+    restarts, failed = [_TRIALS.value], []
+    slots = deque(range(_WORKERS.value) if left(shared, _TRIALS.value) else ())
+    if not slots:
+        print(f'nothing to do: the study has its {_TRIALS.value} trials')
+
+    def start(slot, _):
+        print(f'process {slot}: started', flush=True)
+        command = [sys.executable, '-m', 'experiments.tune', *sys.argv[1:], f'--slot={slot}']
+        return pool.start(command, folder / f'log_{slot}.txt', pool.devices_of(max(slot, 0), _WORKERS.value))
+
+    def ended(slot, code):
+        print(f'process {slot}: ended with code {code}', flush=True)
+        if code in _KILLED and restarts[0]:  # what it was at is another's now
+            restarts[0] -= 1
+            slots.append(slot)
+        elif code and code not in pool.STOPPED:
+            failed.append(f'process {slot} ended with code {code}, see {folder}/log_{slot}.txt')
+
+    stopped = pool.run_all(slots, _WORKERS.value, start, ended)
+    todo, whole = left(shared, _TRIALS.value), not (stopped or failed)
+    if _OF.value and whole and not todo and report.ranked(study) and not _is_compared(shared, space, seeds):
+        slots.append(_COMPARE)
+        stopped = pool.run_all(slots, 1, start, ended)
+    report.write(study, folder, _confirmed(folder))
+    if stopped:
+        raise Interrupted('stopped. Run the same command again to go on.', 128 + stopped)
+    if failed:
+        raise UserError('; '.join(failed))
+    if todo:
+        raise UserError(f'{todo} of {_TRIALS.value} trials are not done: run the same command again')
+    if not report.ranked(study):
+        raise UserError(f'no trial came to its end with a value: see {folder}/report.md')
+    print(f'{len(study.get_trials(deepcopy=False))} trials, see {folder}/report.md')
+
+
+def work(shared: Shared, space: ModuleType) -> None:
+    """What one process does of a study."""
+    if _OF.value:
+        evaluate = _evaluation(_OF.value, space)
+        worker.work(shared, _TRIALS.value, space, lambda _, overrides: evaluate(overrides, worker.SEED))
+    else:
+        config, measure = build.resolve(_CONFIG.value), worker.measure_of(space)
+        worker.work(shared, _TRIALS.value, space, worker.of_training(config, shared.folder, measure))
+
+
+def compare(shared: Shared, evaluate, space: ModuleType, seeds: list[int]) -> None:
+    """Measures the best trial and the defaults with other seeds."""
+    rows = [(name, o, [evaluate(o, seed) for seed in seeds]) for name, o in _settings(shared, space)]
+    workdir.write_json(shared.folder / 'confirmed.json', {'seeds': seeds, 'rows': rows})
+
+
+def _settings(shared, space):
+    best = report.ranked(shared.study)[0].user_attrs['overrides']
+    return [*worker.defaults_of(space).items(), ('best trial', best)]
+
+
+def _is_compared(shared, space, seeds):
+    known = _confirmed(shared.folder)
+    return known.seeds == seeds and [(row.name, row.overrides) for row in known.rows] == _settings(shared, space)
+
+
+def _confirmed(folder):
+    saved = workdir.read_json(folder / 'confirmed.json', {'seeds': [], 'rows': []})
+    return report.Confirmed(saved['seeds'], [report.Setting(*row) for row in saved['rows']])
+
+
+def _evaluation(of, space):
+    return worker.of_sampling(runs.load(paths.parse(of)), worker.measure_of(space))
+
+
+def _open(folder, space, seed):
+    return open_study(folder, _STORAGE.value, getattr(space, 'DIRECTION', 'minimize'), seed)
+
+
+def _seeds():
+    given = ','.join(_TEST_SEEDS.value)
+    if not re.fullmatch(r'\d+(,\d+)*', given):
+        raise UserError(f'--test_seeds={given}: the form is 1000,1001')
+    seeds = [int(seed) for seed in _TEST_SEEDS.value]
+    if worker.SEED in seeds:
+        raise UserError(f'--test_seeds={given}: {worker.SEED} is the seed of the trials')
+    return seeds
+
+
+if __name__ == '__main__':
+    cli.run(main, joins=lambda: False)

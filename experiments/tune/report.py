@@ -1,0 +1,91 @@
+"""What a study found: report.md, history.png and importances.png."""
+
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import matplotlib.pyplot as plt
+import numpy as np
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+from optuna.visualization import matplotlib as plots
+
+from diffusion_jax import workdir
+from experiments.sweep.plan import label
+
+_SHOWN = 10  # of the best trials
+
+
+class Setting(NamedTuple):
+    """Values of one setting."""
+
+    name: str
+    overrides: Mapping[str, Any]
+    values: list[float]  # one for each seed
+
+
+class Confirmed(NamedTuple):
+    """Settings measured with seeds that no trial has seen."""
+
+    seeds: list[int]
+    rows: list[Setting]
+
+
+def write(study: optuna.Study, folder: Path, confirmed: Confirmed) -> None:
+    """Writes the three files; plots that need more trials than there are are left out."""
+    workdir.write_text(folder / 'report.md', to_markdown(study, confirmed))
+    done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    if done:
+        _save(folder / 'history.png', plots.plot_optimization_history, study)
+    # Those that some trials do not have are left out by Optuna.
+    if len({t.value for t in done}) > 1 and set.intersection(*(set(t.params) for t in done)):
+        _save(folder / 'importances.png', plots.plot_param_importances, study)
+
+
+def ranked(study: optuna.Study) -> list[FrozenTrial]:
+    """The completed trials, the best first."""
+    done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    sign = 1 if study.direction == optuna.study.StudyDirection.MINIMIZE else -1
+    return sorted(done, key=lambda trial: sign * (np.inf if trial.value is None else trial.value))
+
+
+def to_markdown(study: optuna.Study, confirmed: Confirmed) -> str:
+    """How many trials there were, the best ones, and how the best does with other seeds."""
+    trials = study.get_trials(deepcopy=False)
+    counts = {s.name.lower(): n for s in TrialState if (n := sum(trial.state == s for trial in trials))}
+    best = ranked(study)[:_SHOWN]
+    fields = list(dict.fromkeys(field for trial in best for field in trial.user_attrs['overrides']))
+    lines = [
+        f'# Study {study.study_name}',
+        '',
+        f'{len(trials)} trials: {", ".join(f"{n} {s}" for s, n in counts.items())}.',
+    ]
+    lines += ['', _line(['trial', 'value', *fields]), '|---' * (2 + len(fields)) + '|']
+    for trial in best:
+        overrides = trial.user_attrs['overrides']
+        set_to = [label(overrides.get(field, '')) for field in fields]
+        lines.append(_line([str(trial.number), f'{trial.value:.5g}', *set_to]))
+    if confirmed.rows:
+        lines += ['', f'With seeds that no trial has seen ({", ".join(map(str, confirmed.seeds))}):', '']
+        lines += [_line(['', 'mean', 'standard error', 'each', 'setting']), '|---' * 5 + '|']
+        for name, overrides, values in confirmed.rows:
+            error = np.std(values, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
+            setting = ', '.join(f'{field}={label(value)}' for field, value in overrides.items()) or "the run's own"
+            each = ', '.join(f'{v:.4g}' for v in values)
+            lines.append(_line([name, f'{np.mean(values):.5g}', f'{error:.2g}', each, setting]))
+    failed = [trial for trial in trials if trial.state == TrialState.FAIL]
+    lines += [''] + [f'Trial {t.number} failed: {t.user_attrs.get("error", "its process died")}' for t in failed]
+    return '\n'.join([*lines, ''])
+
+
+def _save(path: Path, plot: Callable[..., Any], study: optuna.Study) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # Optuna calls its plots experimental
+        figure = plot(study).figure
+    figure.savefig(path, dpi=110, bbox_inches='tight')
+    plt.close(figure)
+
+
+def _line(cells):
+    return '| ' + ' | '.join(cells) + ' |'

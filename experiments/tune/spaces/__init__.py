@@ -1,0 +1,1 @@
+"""Spaces for experiments.tune, to use and to start from."""

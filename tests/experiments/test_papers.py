@@ -1,0 +1,315 @@
+"""Paper tables: the papers satisfy their own claims, every run of every sweep builds, and tables say what they hold."""
+
+import importlib
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from configs import toy2d
+from diffusion_jax import build, nets, runs
+from diffusion_jax.errors import UserError
+from diffusion_jax.training import train
+from experiments.papers import command, few, report, scale, table
+from experiments.papers.fill import Entry, Filled, fill
+from experiments.papers.trained import Settings, ensure_all, needed, waves
+from tests import tiny
+
+NAMES = (
+    'ddpm_table2',
+    'iddpm_table',
+    'ddim_table1',
+    'ddim_table2',
+    'edm_table2',
+    'pd_table',
+    'cm_figure3',
+    'cm_table',
+    'ict_ablation',
+    'ect_ablation',
+    'scm_ablation',
+    'meanflow_table1',
+    'families',
+)
+PLANS = [(name, s) for name in NAMES for s in scale.SCALES]
+
+
+def paper_of(name):
+    return importlib.import_module(f'experiments.{name}.analyse').TABLE
+
+
+def plan_of(name, s):
+    return importlib.import_module(f'experiments.{name}.sweep').plan(s)
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_the_paper_satisfies_its_own_claims(name):
+    """A claim that the paper's numbers refute is misread, or a number is."""
+    paper = paper_of(name)
+    said = {claim.text: table.verdict(claim, paper.cells) for claim in paper.claims}
+    assert False not in said.values(), said
+    if paper.cells:
+        assert True in said.values()
+    assert all(row in paper.rows and column in paper.columns for row, column in paper.cells)
+    assert not any(',' in text for text in (*paper.rows, *paper.columns))  # --rows=A,B
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_every_claim_can_fail(name):
+    """On cells of noise none of the claims that can be judged holds always."""
+    paper, rng = paper_of(name), np.random.default_rng(0)
+    judged = {claim.text: set() for claim in paper.claims}
+    for _ in range(300):
+        cells = {(r, c): float(rng.uniform(1, 10)) for r in paper.rows for c in paper.columns}
+        for claim in paper.claims:
+            judged[claim.text].add(table.verdict(claim, cells))
+    assert all(False in said for said in judged.values()), judged
+
+
+def cheap(config):
+    """The same method on points: what it changes beside data and network is built as it is."""
+    points = toy2d.get_config('runlocal').to_dict()
+    config = {**config, 'data': points['data'], 'net': points['net'], 'teacher': None}
+    if config['objective'].get('distance', {}).get('name') == 'lpips':  # whose files are the user's
+        config['objective'] = {**config['objective'], 'distance': {'name': 'pseudo_huber'}}
+    return config
+
+
+@pytest.mark.parametrize(('name', 's'), PLANS)
+def test_every_run_of_every_sweep_builds(name, s, tmp_path):
+    plan, built = plan_of(name, s), {}
+    paper = paper_of(name)
+    for run, training in plan.trainings.items():
+        start = None if training.start is None else tmp_path / training.start
+        config = scale.config_of(training, 3, start, scale.Files('DIR', 'VGG', 'LIN'))
+        assert config['seed'] == 3
+        json.dumps(config)
+        distance = config['objective'].get('distance', {})
+        assert distance.get('name') != 'lpips' or (distance['vgg'], distance['lin']) == ('VGG', 'LIN')
+        assert config['data'].get('dir', 'DIR') == 'DIR'
+        build_net(config['net'])
+        points = cheap(config)
+        if start:
+            points['teacher'] = cheap(built[training.start])
+        experiment = build.build(points)
+        for cell, (of, job, _) in plan.cells.items():
+            assert cell[0] in paper.rows
+            assert cell[1] in paper.columns
+            if of == run and job.spec:
+                build.build_draw(experiment, {**points['sample'], **job.spec})
+        built[run] = config
+    used = needed(plan, plan.cells)
+    assert used == list(plan.trainings)  # none trained for nothing, teachers first
+
+
+def build_net(spec):
+    kinds = {'UNet': nets.UNet, 'MLP': nets.MLP}
+    given = {k: tuple(v) if isinstance(v, list) else v for k, v in spec.items() if k != 'name'}
+    kinds[spec['name']](**given, **({'out_channels': 1} if spec['name'] == 'UNet' else {'out_dim': 1}))
+
+
+def entry(value, metric='FID', n=50_000, reference='cifar10/3.0.2/train'):
+    return Entry(value, metric, {'n': n, 'reference': reference, 'seeds': (0,)}, np.zeros(0))
+
+
+PAPER = table.Table(
+    name='toy',
+    title='Toy, Table 9',
+    arxiv='0000.00000',
+    protocol='toys',
+    rows=('a', 'b', 'c'),
+    columns=('1', '2'),
+    across='S =',
+    cells=table.block(('a', 'b'), ('1', '2'), [[4.0, 2.0], [table.UNSTABLE, None]]),
+    claims=(
+        table.Claim('a falls', lambda c: table.falls(table.along(c, 'a', ('1', '2')))),
+        table.Claim('b is worst', lambda c: table.worst(c, 'b', 'ab', '1')),
+        table.Claim('c is best', lambda c: table.best(c, 'c', 'abc', '1')),
+    ),
+    standard=('FID', 50_000, 'cifar10/'),
+)
+FILLED = Filled(
+    {
+        ('a', '1'): {0: entry(5.0), 1: entry(7.0)},
+        ('a', '2'): {0: entry(4.0), 1: entry(9.0)},
+        ('b', '1'): {0: entry(1.0)},
+    },
+    {'r': 1.5},
+    {('r', 'heun', 0): 20.0, ('r', 'heun', 1): 10.0},
+    {},
+    {},
+)
+
+
+def test_the_table_has_the_papers_column_beside_ours():
+    lines = report.table(PAPER, FILLED).splitlines()
+    assert lines[0] == '| | S = 1, paper | S = 1, ours | S = 2, paper | S = 2, ours |'
+    assert lines[2] == '| a | 4 | 6 ± 1.4 | 2 | 6.5 ± 3.5 |'  # standard deviations sqrt(2) and 5 / sqrt(2)
+    assert lines[3] == '| b | unstable | 1 |  |  |'
+    assert lines[4] == '| c |  |  |  |  |'
+    by_metric = PAPER._replace(across='')
+    stand_in = FILLED._replace(entries={('a', '1'): {0: entry(5.0, metric='Frechet distance (pca-64)')}})
+    assert report.table(by_metric, stand_in).startswith('| | 1, paper | Frechet distance (pca-64), ours | 2, paper |')
+
+
+def test_claims_are_judged_seed_by_seed():
+    lines = report.claims(PAPER, FILLED, (0, 1)).splitlines()
+    assert lines[2] == '| a falls | holds | open | 50% |'  # 5, 4 and 7, 9
+    assert lines[3] == '| b is worst | holds | does not hold | 0% |'
+    assert lines[4] == '| c is best | no numbers | not measured |  |'
+    none = report.claims(PAPER, FILLED, (2,)).splitlines()
+    assert none[2] == '| a falls | holds | not measured |  |'
+
+
+@pytest.mark.parametrize(('apart', 'said', 'share'), [(0.0, 'open', 0.5), (0.7, 'open', 0.69), (5.0, 'holds', 1.0)])
+def test_claims_within_the_standard_error_are_open(apart, said, share):
+    """Two cells with unit standard errors, z apart: the first is below in Phi(z / sqrt 2) of all redraws."""
+    noisy = {('a', '1'): {0: entry(4.0 + apart)._replace(error=1.0)}, ('a', '2'): {0: entry(4.0)._replace(error=1.0)}}
+    line = report.claims(PAPER, FILLED._replace(entries=noisy), (0,)).splitlines()[2]
+    *_, ours, shown = (cell.strip() for cell in line.strip('|').split('|'))
+    assert ours == said
+    assert abs(float(shown.rstrip('%')) / 100 - share) < 0.06
+    assert '| a | 4 |' in report.table(PAPER, FILLED._replace(entries=noisy))
+    assert '± 1' in report.table(PAPER, FILLED._replace(entries=noisy))
+
+
+def test_numbers_are_compared_under_one_protocol_alone():
+    assert 'a, 1: +2; a, 2: +4.5' in report.differences(PAPER, FILLED)
+    for other in (entry(1.0, metric='Frechet distance (pca-64)'), entry(1.0, n=500), entry(1.0, reference='digits/')):
+        mixed = FILLED._replace(entries={**FILLED.entries, ('a', '1'): {0: other}})
+        assert 'only orderings' in report.differences(PAPER, mixed)
+
+
+def test_costs_and_protocols_are_said():
+    assert report.costs(FILLED) == ('Cost in CPU minutes: training r 1.5 (together 1.5), sampling and measuring 0.5.')
+    assert '- FID: n = 50000, reference = cifar10/3.0.2/train.' in report.protocols(FILLED)
+
+
+def test_cells_are_chosen_by_name():
+    plan, paper = plan_of('ddim_table1', 'mini'), paper_of('ddim_table1')
+    assert command.chosen(plan, paper, ['linear: eta = 0.0'], ['20']) == [('linear: eta = 0.0', '20')]
+    with pytest.raises(UserError, match="there is no row 'linear: eta = 0'; did you mean"):
+        command.chosen(plan, paper, ['linear: eta = 0'], None)
+    with pytest.raises(UserError, match='none of these cells'):
+        command.chosen(plan, paper, None, ['1000'])
+    with pytest.raises(UserError, match='there is no run'):
+        command.finished(['modell=runs/mnist'], plan)
+    with pytest.raises(UserError, match='NAME=FOLDER'):
+        command.finished(['model'], plan)
+
+
+def test_only_the_runs_of_the_wanted_cells_are_trained():
+    plan = plan_of('cm_table', 'mini')
+    assert needed(plan, [('PD', '2')]) == ['edm', 'pd_4', 'pd_2']
+    assert needed(plan, [('CT', '1')]) == ['ct']
+    assert waves(plan, needed(plan, plan.cells)) == [['edm', 'ct'], ['cd', 'pd_4'], ['pd_2'], ['pd_1']]
+
+
+PLAN = scale.Plan(
+    'points',
+    '',
+    {
+        'edm': scale.Training('tests/few_step.py:edm'),
+        'cd': scale.Training('tests/few_step.py:cd', {'train.steps': 3}, 'edm'),
+        'wild': scale.Training('tests/few_step.py:edm', {'optim.lr': 1e30, 'optim.clip': None}),
+    },
+    {('a', '1'): scale.Cell('cd', few.ON_VE['1']), ('b', '1'): scale.Cell('wild', few.HEUN)},
+    100,
+)
+
+
+TRAINS = """
+import json, sys, time
+from pathlib import Path
+name, seed = (dict(a.lstrip('-').split('=') for a in sys.argv[2:])[key] for key in ('train', 'seed'))
+folder = Path(sys.argv[1]) / f'seed_{seed}'
+assert name != 'cd' or (folder / 'edm' / 'training.json').exists()
+time.sleep(0.3 if name == 'edm' else 0.0)
+(folder / name / 'training.json').write_text(json.dumps({'seconds': 1.0, 'done': True}))
+print(name)
+"""
+
+
+def test_processes_train_what_is_not_done_teachers_first(tmp_path):
+    settings, names = Settings(tmp_path, 100, None, scale.Files(), {}), list(PLAN.trainings)
+    for _ in range(2):
+        ensure_all(PLAN, names, [0, 1], settings, 2, [sys.executable, '-c', TRAINS, str(tmp_path)])
+        logs = {path.parent: path.read_text() for path in tmp_path.glob('seed_?/*/log.txt')}
+        assert logs == {tmp_path / f'seed_{seed}' / name: f'{name}\n' for seed in (0, 1) for name in names}
+    with pytest.raises(UserError, match=r'1 runs failed: see .*seed_2/edm/log.txt'):
+        ensure_all(PLAN, ['edm', 'cd'], [2], settings, 2, [sys.executable, '-c', 'raise SystemExit(2)'])
+    assert not (tmp_path / 'seed_2' / 'cd').exists()  # which had no teacher
+
+
+def test_a_process_is_given_its_own_seed():
+    given = ['--seed=0', '--scale=mini', '--seed', '1', '-seed=2', '--workers', '2']
+    assert command.without(given, 'seed') == ['--scale=mini', '--workers', '2']
+
+
+@pytest.mark.slow
+def test_runs_are_trained_once_and_a_diverged_one_is_unstable(tmp_path):
+    said, settings = [], Settings(tmp_path, 100, None, scale.Files(), {})
+    first = fill(PLAN, PLAN.cells, (0, 1), settings, said.append)
+    assert [text.split(':')[0] for text in said if text.startswith('training')] == [
+        f'training {name}, seed {seed}' for seed in (0, 1) for name in ('edm', 'cd', 'wild')
+    ]
+    assert runs.load(tmp_path / 'seed_1' / 'cd').config['init_from'] == str(tmp_path / 'seed_1' / 'edm')
+    assert first.entries['a', '1'][0].value != first.entries['a', '1'][1].value
+    assert first.entries['b', '1'][0].value == table.UNSTABLE
+    said.clear()
+    again = fill(PLAN, PLAN.cells, (0, 1), settings, said.append)
+    assert not [text for text in said if text.startswith('training')]
+    assert again.entries['a', '1'][1].value == first.entries['a', '1'][1].value
+    assert again.minutes == first.minutes
+    other = PLAN._replace(
+        trainings={**PLAN.trainings, 'cd': PLAN.trainings['cd']._replace(overrides={'train.steps': 2})}
+    )
+    with pytest.raises(UserError, match='holds a run of another config'):
+        fill(other, [('a', '1')], (0,), settings, said.append)
+    only = settings._replace(given={'edm': tmp_path / 'seed_0' / 'edm'}, folder=tmp_path / 'other')
+    fill(PLAN, [('a', '1')], (0,), only, said.append)
+    assert runs.load(tmp_path / 'other' / 'seed_0' / 'cd').config['init_from'] == str(tmp_path / 'seed_0' / 'edm')
+    assert not (tmp_path / 'other' / 'seed_0' / 'edm').exists()
+
+
+CHILD = """
+import sys
+from pathlib import Path
+from experiments.papers import scale
+from experiments.papers.trained import Settings, ensure
+from tests.experiments.test_papers import PLAN
+folder, *given = sys.argv[1:]
+name, seed = (dict(a.lstrip('-').split('=') for a in given)[key] for key in ('train', 'seed'))
+ensure(PLAN, name, int(seed), Settings(Path(folder), 100, None, scale.Files(), {}))
+"""
+
+
+@pytest.mark.slow
+def test_trainings_in_processes_of_their_own(tmp_path):
+    settings, command = Settings(tmp_path, 100, None, scale.Files(), {}), [sys.executable, '-c', CHILD, str(tmp_path)]
+    ensure_all(PLAN, ['edm', 'cd'], [0], settings, 2, command)
+    assert runs.load(tmp_path / 'seed_0' / 'cd').step == 3
+    kept = (tmp_path / 'seed_0' / 'cd' / 'training.json').read_text()
+    ensure_all(PLAN, ['edm', 'cd'], [0], settings, 2, [sys.executable, '-c', 'raise SystemExit(1)'])  # none starts
+    assert (tmp_path / 'seed_0' / 'cd' / 'training.json').read_text() == kept
+    with pytest.raises(UserError, match=r'1 runs failed: see .*seed_1/edm/log.txt'):
+        ensure_all(PLAN, ['edm', 'cd'], [1], settings, 2, [sys.executable, '-c', 'raise SystemExit(1)'])
+    assert not (tmp_path / 'seed_1' / 'cd').exists()  # which had no teacher
+
+
+@pytest.mark.slow
+def test_ddims_tables_of_a_finished_run(tmp_path, capsys):
+    train(tiny.digits(), tmp_path)
+    chosen = ['--num=100', '--rows=linear: eta = 0.0,linear: sigma-hat', '--columns=10']
+    assert tiny.call('experiments.ddim_table1.__main__', f'--workdir={tmp_path}', *chosen) == 0
+    text = (tmp_path / 'ddim_table1.md').read_text()
+    assert 'training' not in capsys.readouterr().out
+    assert '| linear: eta = 0.0 | 17.33 |' in text
+    assert 'Frechet distance (pixels-64): features = pixels-64' in text
+    for suffix in ('', '_samples', '_losses'):
+        assert (tmp_path / f'ddim_table1{suffix}.png').stat().st_size > 1000
+    assert tiny.call('experiments.ddim_table2.__main__', f'--workdir={tmp_path}', '--num=4', '--columns=10,20') == 0
+    assert 'mean square error per dimension: rows = 4, of = digits/test' in (tmp_path / 'ddim_table2.md').read_text()
+    assert tiny.refusal(capsys, 'experiments.ddim_table1.__main__', f'--workdir={tmp_path}', '--columns=30').startswith(
+        "--columns: there is no column '30'"
+    )

@@ -1,0 +1,35 @@
+"""Bugs in the paper tables: in their numbers, in what is claimed of them, in what is set beside them."""
+
+from tests.planted.mutant import Mutant
+
+# fmt: off
+TESTS, PAPERS = 'tests/experiments/test_papers.py::', '../experiments/papers/'
+BESIDE = TESTS + 'test_the_table_has_the_papers_column_beside_ours'
+JUDGED = TESTS + 'test_claims_are_judged_seed_by_seed'
+COMPARED = TESTS + 'test_numbers_are_compared_under_one_protocol_alone'
+OWN, BUILDS = TESTS + 'test_the_paper_satisfies_its_own_claims', TESTS + 'test_every_run_of_every_sweep_builds'
+
+MUTANTS = tuple(Mutant(*row) for row in [
+    ('spread without its correction', PAPERS + 'report.py', 'np.std(values, ddof=1)', 'np.std(values)', BESIDE),
+    ('paper and ours swapped', PAPERS + 'report.py',
+     '[number(paper.cells.get((row, column))), number(ours, spread)]',
+     '[number(ours, spread), number(paper.cells.get((row, column)))]', BESIDE),
+    ('a claim holds if one seed says so', PAPERS + 'report.py', 'share >= 0.95 else', 'share > 0 else', JUDGED),
+    ('standard errors forgotten', PAPERS + 'report.py', 'value + errors[cell] * rng.normal()',
+     'value + 0.0 * rng.normal()', TESTS + 'test_claims_within_the_standard_error_are_open'),
+    ('an order in one value', PAPERS + 'table.py', 'if len(values) < 2:', 'if len(values) < 0:', JUDGED),
+    ('numbers compared in any features', PAPERS + 'report.py', 'e.metric == metric and e', 'e', COMPARED),
+    ('numbers compared at any n', PAPERS + 'report.py', "e.protocol['n'] == n and ", '', COMPARED),
+    ('difference the other way', PAPERS + 'report.py', 'ours[row, column] - paper.cells[row, column]',
+     'paper.cells[row, column] - ours[row, column]', COMPARED),
+    ('a number of the paper mistyped', '../experiments/ddim_table1/analyse.py', '[13.36, 6.84', '[31.36, 6.84',
+     OWN + '[ddim_table1]'),
+    ('a claim upside down', '../experiments/ict_ablation/analyse.py', 'c[ICT, n] < c[CT, n] / 2',
+     'c[ICT, n] > c[CT, n] / 2', OWN + '[ict_ablation]'),
+    ('every replicate with one seed', PAPERS + 'scale.py', 'config.seed = seed', 'config.seed = 0',
+     BUILDS + '[ddim_table2-mini]'),
+    ('a student before its teacher', PAPERS + 'trained.py', '[name for name in plan.trainings if name in wanted]',
+     'sorted(wanted)', TESTS + 'test_only_the_runs_of_the_wanted_cells_are_trained'),
+    ('an override of no field', '../experiments/ect_ablation/sweep.py', "'objective.distance': {",
+     "'objective.distances': {", BUILDS + '[ect_ablation-mini]'),
+])
