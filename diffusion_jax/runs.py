@@ -83,6 +83,7 @@ class Editing(NamedTuple):
     params: build.Given
     num: int
     beside: dict[str, np.ndarray]  # what was given, [n, ...] each
+    trace: build.Trace
     weak_step: int | None  # as `Sampling` has it
 
 
@@ -96,8 +97,9 @@ def editing(
     """
     _check_label(run, label)
     weak, params, weak_step = _with_weak(run, spec)
-    job = build.build_edit(run.experiment, spec, edit, images, num, label, weak)
-    return Editing(jax.jit(job.draw), build.Given(params, job.rows), len(job.rows[0]), job.beside, weak_step)
+    arguments = run.experiment, spec, edit, images, num, label, weak
+    job, trace = build.build_edit(*arguments), build.build_edit_trace(*arguments)
+    return Editing(jax.jit(job.draw), build.Given(params, job.rows), len(job.rows[0]), job.beside, trace, weak_step)
 
 
 def _check_label(run, label):

@@ -90,13 +90,13 @@ def main() -> None:
 
 def _write_edits(run, spec, edit, key, size, out, request):
     given = build.Images(*(read_images(Path(flag.value)) if flag.value else None for flag in (_IMAGE, _IMAGE2, _MASK)))
-    draw, params, num, beside, weak_step = runs.editing(run, spec, edit, given, _NUM.value, _LABEL.value)
+    draw, params, num, beside, trace, weak_step = runs.editing(run, spec, edit, given, _NUM.value, _LABEL.value)
     contents = [None if image is None else hashlib.sha256(image.tobytes()).hexdigest() for image in given]
     request |= {'edit': edit, 'images': contents, 'weak step': weak_step}
 
     def draw_from(first):
         # Each sample is told its index, by which it finds its image, in the place of a class.
-        return batches(draw, params, key, num, size, run.mesh, num, first)
+        return batches(draw, params, key, num, size, run.mesh, num, first, trace)
 
     start = time.perf_counter()
     with runs.progress_bar('editing', num) as progress:

@@ -14,6 +14,7 @@ from diffusion_jax.build.data import undecoded as undecoded
 from diffusion_jax.build.editing import Given as Given
 from diffusion_jax.build.editing import Images as Images
 from diffusion_jax.build.editing import build_edit as build_edit
+from diffusion_jax.build.editing import build_edit_trace as build_edit_trace
 from diffusion_jax.build.evaluation import build_features as build_features
 from diffusion_jax.build.experiment import Experiment as Experiment
 from diffusion_jax.build.experiment import build as build

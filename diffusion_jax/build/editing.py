@@ -11,7 +11,7 @@ import numpy as np
 
 from diffusion_jax import editing, samplers
 from diffusion_jax.build.experiment import Experiment
-from diffusion_jax.build.sampling import build_sampling
+from diffusion_jax.build.sampling import Trace, build_sampling
 from diffusion_jax.editing import Operator
 from diffusion_jax.errors import UserError
 from diffusion_jax.specs import make
@@ -69,6 +69,43 @@ def build_edit(
             for this kind of model, and a t0 outside of the grid.
     """
     return make(_EDITS, edit, {'job': _Job(experiment, spec, images, num, label, weak)}, '--edit')
+
+
+def build_edit_trace(experiment: Experiment, *arguments: Any) -> Trace:
+    """Where an edit stops being finite: at which time the model is asked in vain, and at which one after that.
+
+    It takes what `build_edit` takes, and the `Given` of its draw in the place of parameters.
+    """
+    asked: list[tuple[float, bool]] = []
+
+    def watched(model):
+        def bind(*given):
+            answer = model(*given)
+
+            def watching(x, t, *more):
+                out = answer(x, t, *more)
+                finite = jnp.array([jnp.isfinite(a).all() for a in jax.tree.leaves(out)]).all()
+                jax.debug.callback(lambda t, ok: asked.append((float(t), bool(ok))), t.max(), finite, ordered=True)
+                return out
+
+            return watching
+
+        return bind
+
+    models = {name: watched(model) for name, model in experiment.models.items()}
+    draw = jax.jit(build_edit(experiment._replace(models=models), *arguments).draw)
+
+    def trace(given, keys, index):
+        asked.clear()
+        jax.block_until_ready(draw(given, keys, index))
+        jax.effects_barrier()
+        in_vain = [i for i, (_, ok) in enumerate(asked) if not ok]
+        if not in_vain:
+            return None
+        t = asked[in_vain[0]][0]
+        return t, next((s for s, _ in asked[in_vain[0] :] if s < t), 0.0)
+
+    return trace
 
 
 def inpaint(job: _Job, length: int = 1, repeats: int = 1) -> Edit:

@@ -1,11 +1,12 @@
 """The edits of the sampling command: which image a variant belongs to, what is kept, and what is written."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
 
-from diffusion_jax import build, sharding
+from diffusion_jax import build, runs, sharding
 from diffusion_jax import generate as generation
 from diffusion_jax.data.files import read_images
 from diffusion_jax.errors import UserError
@@ -78,6 +79,26 @@ def test_a_half_done_edit_goes_on_unless_the_image_is_another(digits_run, files,
     out = edited(digits_run, files, *arguments)
     for name, a in whole.items():
         np.testing.assert_array_equal(out[name], a)
+
+
+def test_where_nan_came_up_in_an_edit(digits_run, files, monkeypatch, capsys):
+    """DDIM asks at 1, 0.75, 0.5 and 0.25 of the table; a model that fails from 0.6 down does so at 0.5."""
+    load = runs.load
+
+    def with_a_broken_model(folder, which='newest'):
+        run = load(folder, which)
+
+        def broken(params, cond, key):
+            return lambda x, t: jnp.where((t < 0.6)[:, None, None, None], jnp.nan, x)
+
+        return run._replace(experiment=run.experiment._replace(models={'model': broken}))
+
+    monkeypatch.setattr(runs, 'load', with_a_broken_model)
+    given = ['--edit=inpaint', f'--image={files}/two.npy', f'--mask={files}/mask.png', '--num=2', '--sampler=ddim']
+    said = tiny.refusal(capsys, 'sample', f'--workdir={digits_run}', f'--out={files}/out', '--steps=4', *given)
+    assert (
+        said == 'sample 0 holds NaN or infinity that came up in the step from t = 0.5 to t = 0.25: the model diverged'
+    )
 
 
 def gaussian(params, cond, key):

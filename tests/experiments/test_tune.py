@@ -16,11 +16,12 @@ from diffusion_jax import runs, samplers, schedules, times
 from diffusion_jax.errors import Interrupted, UserError
 from diffusion_jax.training import train
 from experiments.sweep import pool
+from experiments.sweep.taking import taking
 from tests import processes, tiny
 
 optuna = pytest.importorskip('optuna')
 
-from experiments.tune import report, worker  # noqa: E402
+from experiments.tune import report, study, worker  # noqa: E402
 from experiments.tune.spaces import sampler as sampler_space  # noqa: E402
 from experiments.tune.study import claim, left, open_study  # noqa: E402
 
@@ -61,6 +62,14 @@ def test_two_workers_share_the_trials(tmp_path):
     assert sorted(evaluated) == list(range(14))
     for trial in shared.study.get_trials():
         assert trial.value == trial.params['x'] ** 2 == trial.user_attrs['overrides']['x'] ** 2
+
+
+def test_one_process_at_a_time_asks(tmp_path, monkeypatch):
+    monkeypatch.setattr(study, 'PATIENCE', 0.3)
+    shared = open_study(tmp_path, None)
+    with taking(tmp_path / 'ask'), pytest.raises(UserError, match='in use by another process'), claim(shared, 3):
+        pass
+    assert states(shared) == []
 
 
 def test_a_trial_left_behind_is_gone_on_with_and_given_up_the_third_time(tmp_path):

@@ -10,6 +10,12 @@ EXACT = PROJECT + 'known_values_are_exact_and_independent_ones_are_as_without_th
 MUTANTS = tuple(Mutant(*row) for row in [
     ('editing: hidden values leak', 'editing/operators.py', 'jnp.where(known[None], x, 0)',
      'x * jnp.where(known[None], 1.0, 0.0)', OPERATORS + 'what_is_known'),
+    ('editing: a half-done edit begins anew', 'sample.py', 'run.mesh, num, first, trace)', 'run.mesh, num, 0, trace)',
+     COMMAND + 'a_half_done_edit_goes_on_unless_the_image_is_another'),
+    ('editing: goes on with another image', 'sample.py', "'images': contents", "'images': len(contents)",
+     COMMAND + 'a_half_done_edit_goes_on_unless_the_image_is_another'),
+    ('editing: the time of the last answer', 'build/editing.py', 't = asked[in_vain[0]][0]',
+     't = asked[in_vain[-1]][0]', COMMAND + 'where_nan_came_up_in_an_edit'),
     ('editing: weights not normalised', 'editing/operators.py', 'w / jnp.sum(w**2)', 'w',
      OPERATORS + 'pinv_is_the_pseudo_inverse[colourise]'),
     ('editing: transpose for inverse', 'editing/operators.py', 'y = jnp.repeat(y, factor, axis)',

@@ -101,7 +101,7 @@ MUTANTS = tuple(Mutant(*row) for row in [
      'for field, value in {}.items()]', LAUNCH + 'test_a_dry_run_prints_what_runs_otherwise'),
     ('tune: a trial too many', STUDY + 'study.py', '>= trials:', '> trials:', SHARED),
     ('tune: asked without the lock', STUDY + 'study.py', "with taking(shared.folder / 'ask', PATIENCE):",
-     'with contextlib.nullcontext():', SHARED),
+     'with contextlib.nullcontext():', TUNE + 'test_one_process_at_a_time_asks'),
     ('tune: what was left is lost', STUDY + 'study.py', '_left_behind(shared, stack) or _new', '_new', LEFT),
     ('tune: tried for ever', STUDY + 'study.py', 'if starts >= _STARTS:', 'if False:', LEFT),
     ("tune: another host's trials taken", STUDY + 'study.py', 'filter(_is_ours, ', 'filter(None, ', ALIVE),
