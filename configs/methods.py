@@ -123,6 +123,13 @@ def mean_flow(config: Any) -> Any:
     return config
 
 
+def shortcut(config: Any, mu: float) -> Any:
+    """A shortcut model, from scratch, mu the decay of the weights that its targets are made with (arXiv 2410.12557)."""
+    mean_flow(config).objective = {'name': 'shortcut', 'pairs': {'name': 'dyadic_pairs'}}
+    config.frozen = {'name': 'moving_target', 'decay': {'name': 'constant_decay', 'mu': mu}}
+    return config
+
+
 def pd(config: Any, each: int, n_0: int) -> Any:
     """Progressive distillation of an EDM model in equal steps of TrigFlow's angle (arXiv 2202.00512)."""
     stages = {'name': 'halving', 'each': each, 'n_0': n_0}

@@ -9,7 +9,7 @@ from jax.sharding import Mesh
 
 from diffusion_jax import distributed
 from diffusion_jax.errors import Diverged
-from diffusion_jax.sharding import over_batch
+from diffusion_jax.sharding import spread
 from diffusion_jax.types import Array, Key, Params
 
 Draw = Callable[[Params, Key, Array | None], Array]  # (params, keys [B], cond [B] or None) -> samples [B, ...]
@@ -49,10 +49,9 @@ def batches(
     """
     devices = mesh.size
     batch_size = -(-min(batch_size, num) // devices) * devices
-    sharding = over_batch(mesh)
     for start in range(first, num, batch_size):
         rows = np.arange(start, start + batch_size, dtype=np.int32)
-        index = jax.make_array_from_callback(rows.shape, sharding, rows.__getitem__)
+        index = spread(mesh, rows)
         cond = index % num_classes if num_classes else None
         part = distributed.gather(draw(params, _keys(key, index), cond))[: num - start]
         bad = np.flatnonzero(~np.isfinite(part).reshape(len(part), -1).all(1))

@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from diffusion_jax import build, paths, reading, sharding, specs, times, workdir
+from diffusion_jax import build, distributed, paths, reading, sharding, specs, times, workdir
 from diffusion_jax.data.sources import Source
 from diffusion_jax.errors import UserError
 from diffusion_jax.evaluation import measure, report
@@ -212,6 +212,9 @@ def bits_per_dim(
 ) -> dict[str, Any]:
     """Bits/dim of the first `num` rows of a source: the variational bound, or the ODE's (see `build.build_bits`).
 
+    Batches of `eval.batch_size`, rounded up to a multiple of the devices, are spread over them; a row's noise depends on
+    that size and the row's place.
+
     Returns:
         `bits/dim` with its standard error over rows, the method's parts of it, and the number of rows. The parts of the
         bound are `prior`, `kl`, `decoder` and `kl_by_step`: the mean term KL_k in each of ten equal ranges of k, from
@@ -228,16 +231,16 @@ def bits_per_dim(
     if run.experiment.num_classes and source.label is not None:
         labels = np.asarray(source.label[np.arange(len(x))])
 
-    key = jax.random.key(seed)
-    size = min(settings['batch_size'], len(x))
+    key, devices = jax.random.key(seed), run.mesh.size
+    size = -(-min(settings['batch_size'], len(x)) // devices) * devices
     done = []
     with progress_bar('bits/dim', len(x)) as progress:
         for i in range(0, len(x), size):
             # The last batch is filled up with its last row, so that one executable does for all.
             rows = np.minimum(np.arange(i, i + size), len(x) - 1)
-            cond = None if labels is None else jnp.asarray(labels[rows])
-            batch = jax.device_get(evaluate(run.params, jax.random.fold_in(key, i), x[rows], cond))
-            done.append(jax.tree.map(lambda a, i=i: a[: len(x) - i], batch))
+            cond = None if labels is None else sharding.spread(run.mesh, labels[rows])
+            terms = evaluate(run.params, jax.random.fold_in(key, i), sharding.spread(run.mesh, x[rows]), cond)
+            done.append(jax.tree.map(lambda a, i=i: distributed.gather(a)[: len(x) - i], terms))
             progress(min(i + size, len(x)))
     terms = jax.tree.map(lambda *a: np.concatenate(a), *done)
     return {

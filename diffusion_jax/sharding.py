@@ -3,6 +3,7 @@
 from typing import Any
 
 import jax
+import numpy as np
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 
 from diffusion_jax.errors import UserError, one_line
@@ -83,3 +84,8 @@ def put_batch(mesh: Mesh, host_batch):
     """A batch as global arrays, from this host's rows of it."""
     sharding = over_batch(mesh)
     return jax.tree.map(lambda a: jax.make_array_from_process_local_data(sharding, a), host_batch)
+
+
+def spread(mesh: Mesh, whole: np.ndarray) -> jax.Array:
+    """An array `[B, ...]` that every process has whole, split over all devices; B divides by their number."""
+    return jax.make_array_from_callback(whole.shape, over_batch(mesh), whole.__getitem__)

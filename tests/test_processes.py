@@ -9,7 +9,10 @@ import jax
 import numpy as np
 import pytest
 
-from diffusion_jax import runs
+from configs import quickstart
+from diffusion_jax import build, runs
+from diffusion_jax.evaluation import classifier
+from diffusion_jax.training import train
 from diffusion_jax.watchdog import STALLED
 from tests import processes
 
@@ -103,6 +106,23 @@ def test_two_processes_sample_as_one(alone, tmp_path):
     one, two = (np.load(f'{file}.npz')['samples'] for file in files)
     assert one.shape == (11, 2)
     np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-4)
+
+
+def test_two_processes_evaluate_as_one(tmp_path):
+    """In a network's features, of samples that do not divide over the devices, and in bits/dim."""
+    config, file, metrics = build.resolve(quickstart.get_config('runlocal')), tmp_path / 'classifier.npz', []
+    train({**config, 'train': {**config['train'], 'steps': 1, 'sample_every': 0}}, tmp_path / 'run')
+    classifier.save(file, classifier.fit(build.build_source(config['data']), jax.random.key(0), steps=5))
+    arguments = [f'--workdir={tmp_path / "run"}', f'--features=classifier:path={file}', '--num=11', '--bits_num=8']
+    for n, devices in [(1, 1), (2, 2)]:
+        job = processes.start('diffusion_jax.evaluate', [*arguments, '--steps=2'], n, devices)
+        codes, said = processes.finish(job, WAIT)
+        assert codes == [0] * n, said
+        metrics.append(json.loads((tmp_path / 'run' / 'metrics.json').read_text()))
+    flat = [jax.tree.leaves(m) for m in metrics]
+    assert len(flat[0]) > 20
+    numbers = [np.array([v for v in leaves if isinstance(v, float)]) for leaves in flat]
+    np.testing.assert_allclose(*numbers, rtol=1e-3, atol=1e-4)
 
 
 def test_sigterm_on_one_of_two_saves_one_step_on_both(alone, tmp_path):

@@ -143,7 +143,12 @@ def test_which_runs_drop_labels():
     flow_of_classes = changed(RUNS['mean_flow'], 'net.num_classes', 8)
     assert built('classes').drops_labels
     assert not built('undropped').drops_labels
-    assert build.build(changed(flow_of_classes, 'objective.num_classes', 8)).drops_labels
+    assert build.build(flow_of_classes).drops_labels
+    assert not build.build(changed(flow_of_classes, 'objective.drop', 0.0)).drops_labels
+    assert not built('mean_flow').drops_labels
+    build.build(changed(flow_of_classes, 'objective.omega', 2.0))  # guided by the network's classes
+    with pytest.raises(UserError, match='guide by classes, and the model has none'):
+        build.build(changed(RUNS['mean_flow'], 'objective.omega', 2.0))
     for config, p, message in [
         (CONDITIONAL, 1.5, '=1.5 must be a probability'),
         (CONDITIONAL, 'some', "='some' must be of type None or float"),

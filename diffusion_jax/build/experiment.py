@@ -56,7 +56,8 @@ def build(config: Mapping[str, Any]) -> Experiment:
     schedule = make(schedules, config['schedule'], {}, 'config.schedule')
     if not isinstance(schedule, Schedule):
         raise UserError(f'config.schedule.name={config["schedule"]["name"]!r} is a table of betas, not a schedule')
-    context = _context(config, schedule, source)
+    num_classes = _num_classes(config, source)
+    context = {**_context(config, schedule, source), 'num_classes': num_classes}
     objective = config['objective']
     wanted = inspect.signature(getattr(objectives, str(objective.get('name')), _nothing)).parameters
     network_init, net = _build_net(config['net'], shape, wanted.keys(), config['train']['remat'])
@@ -74,11 +75,6 @@ def build(config: Mapping[str, Any]) -> Experiment:
     elif keeps_teacher:
         raise UserError('config.objective distils a teacher: set --config.init_from=WORKDIR to the folder of its run')
 
-    num_classes = config['net'].get('num_classes', 0)
-    if num_classes and source.num_classes != num_classes:
-        raise UserError(
-            f'config.net.num_classes={num_classes}, but {source.name} has {source.num_classes or "no"} classes'
-        )
     prepare = pipeline.prepare(source.levels, config['data'].get('flip', False))
     p = _drop_label(config['data'].get('drop_label'), num_classes, wanted)
     if p:
@@ -88,7 +84,7 @@ def build(config: Mapping[str, Any]) -> Experiment:
         source=source,
         shape=shape,
         num_classes=num_classes,
-        drops_labels=bool(p) or _drops_by_itself(objective, wanted),
+        drops_labels=bool(p) or (bool(num_classes) and _drops_by_itself(objective, wanted)),
         schedule=schedule,
         init=init,
         network_init=network_init,
@@ -100,6 +96,16 @@ def build(config: Mapping[str, Any]) -> Experiment:
         keeps_teacher=keeps_teacher,
         context=context,
     )
+
+
+def _num_classes(config, source):
+    """Of a conditional model, 0 of another."""
+    num_classes = config['net'].get('num_classes', 0)
+    if num_classes and source.num_classes != num_classes:
+        raise UserError(
+            f'config.net.num_classes={num_classes}, but {source.name} has {source.num_classes or "no"} classes'
+        )
+    return num_classes
 
 
 def _build_optimiser(config):
@@ -126,7 +132,7 @@ def _drop_label(p, num_classes, wanted):
 
 
 def _drops_by_itself(objective, wanted):
-    return 'drop' in wanted and bool(objective.get('num_classes') and objective.get('drop', wanted['drop'].default))
+    return 'drop' in wanted and bool(objective.get('drop', wanted['drop'].default))
 
 
 def _context(config, schedule, source):

@@ -11,13 +11,14 @@ import numpy as np
 from jaxtyping import Array
 
 from diffusion_jax.data.pipeline import to_uint8
+from diffusion_jax.distributed import gather
 from diffusion_jax.errors import UserError, nearest
 from diffusion_jax.evaluation import resize as resizes
 from diffusion_jax.evaluation.features import Features, Outputs
 from diffusion_jax.interop import dinov2 as dinov2_file
 from diffusion_jax.interop import inception as inception_file
 from diffusion_jax.nets.inception import SIDE, InceptionV3
-from diffusion_jax.sharding import make_mesh, over_batch, replicated
+from diffusion_jax.sharding import make_mesh, replicated, spread
 
 _FID_WEIGHTS = '6726825d'  # how the SHA-256 of the published file of FID's Inception begins
 _RESIZES = {'tensorflow': resizes.tensorflow, 'pytorch': resizes.pytorch}
@@ -108,9 +109,9 @@ def in_batches(run: Callable[[Any, Array], Outputs], params: Any, batch_size: in
         for first in range(0, len(images), size):
             batch = images[first : first + size]
             padded = np.pad(batch, [(0, size - len(batch))] + [(0, 0)] * (batch.ndim - 1))
-            out = jitted(placed, jax.device_put(padded.astype(np.float32), over_batch(mesh)))
+            out = jitted(placed, spread(mesh, padded.astype(np.float32)))
             kept = slice(len(batch))
-            parts.append(jax.tree.map(lambda a, kept=kept: np.asarray(a)[kept], out))
+            parts.append(jax.tree.map(lambda a, kept=kept: gather(a)[kept], out))
         return jax.tree.map(lambda *a: np.concatenate(a), *parts)
 
     return outputs

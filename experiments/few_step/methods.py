@@ -38,6 +38,7 @@ def _renoise(*grids):
 # One step, and two with the second from the noise level that ECT's and sCM's authors take.
 VE = _renoise((80.0,), (80.0, 0.821))
 ANGLES = _renoise((T_MAX,), (T_MAX, 1.1))
+FLOW = tuple(Sampling(n, n, {'name': 'jump'}, {'name': 'uniform', 'n': n}) for n in (1, 2))
 L2 = {'name': 'l2'}
 TEACHER = (
     Sampling(18, 35, {'name': 'heun'}, {'name': 'karras', 'n': 18}),
@@ -54,12 +55,8 @@ def all_methods(steps: int) -> tuple[Method, ...]:
         Method('ECT', lambda c: methods.ect(c, every=steps // 8), True, VE),
         Method('sCT', lambda c: methods.sct(c, warmup=steps // 5), True, ANGLES),
         Method('sCD', lambda c: methods.scd(c, warmup=steps // 5), True, ANGLES),
-        Method(
-            'MeanFlow',
-            methods.mean_flow,
-            False,
-            tuple(Sampling(n, n, {'name': 'jump'}, {'name': 'uniform', 'n': n}) for n in (1, 2)),
-        ),
+        Method('MeanFlow', methods.mean_flow, False, FLOW),
+        Method('Shortcut', lambda c: methods.shortcut(c, mu=0.99), False, FLOW),
         Method(
             'PD',  # its 2-step model was an earlier stage of the same run
             lambda c: methods.pd(c, each=steps // 7, n_0=16),

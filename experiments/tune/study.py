@@ -71,12 +71,17 @@ def _storage(folder, url):
 
 def left(shared: Shared, trials: int) -> int:
     """How many of `trials` this host has still to do: those that another one is at are not counted."""
-    made = shared.study.get_trials(deepcopy=False)
+    made = _made(shared.study)
     return max(trials - len(made), 0) + sum(not t.state.is_finished() and _is_ours(t) for t in made)
 
 
+def _made(study):
+    """The trials that have a host; one without has just been asked for, or its process ended there: it is nobody's."""
+    return [trial for trial in study.get_trials(deepcopy=False) if 'host' in trial.user_attrs]
+
+
 def _is_ours(trial):
-    return trial.user_attrs.get('host', _HOST) == _HOST
+    return trial.user_attrs.get('host') == _HOST
 
 
 @contextlib.contextmanager
@@ -84,6 +89,8 @@ def claim(shared: Shared, trials: int):
     """Yields a trial that is this process's until the end of the block, None once there are `trials` of them.
 
     A trial that a process of this host left unfinished comes first; the one that left it for the third time failed.
+    Processes of one host ask one after another. Hosts do not wait for each other: two that ask for the last trial at the
+    same moment make one each.
     """
     with contextlib.ExitStack() as stack:
         with taking(shared.folder / 'ask', PATIENCE):
@@ -108,7 +115,7 @@ def _left_behind(shared, stack):
 
 def _new(shared, stack, trials):
     study, _, folder = shared
-    if len(study.get_trials(deepcopy=False)) >= trials:
+    if len(_made(study)) >= trials:
         return None
     trial = study.ask()
     stack.enter_context(taking(folder_of(folder, trial.number), PATIENCE))

@@ -101,6 +101,18 @@ def test_a_trial_of_a_living_process_or_of_another_host_is_left_alone(tmp_path):
         assert again.number == 0
 
 
+def test_a_trial_that_has_no_host_yet_is_nobodys(tmp_path):
+    """Another host that is about to write its name; or a process that ended before, whose trial is made once more."""
+    shared = open_study(tmp_path, None)
+    asked = shared.study.ask()
+    with claim(shared, 1) as mine, claim(shared, 1) as none:
+        assert (asked.number, mine.number) == (0, 1)
+        assert none is None
+    worker.work(shared, 1, SPACE, lambda trial, overrides: 1.0)
+    assert states(shared) == ['RUNNING', 'COMPLETE']
+    assert left(shared, 1) == 0
+
+
 def test_what_takes_the_place_of_a_killed_process_draws_anew(tmp_path):
     """A process that begins with the same seed would else begin with the same draws."""
     for n in (1, 2):
