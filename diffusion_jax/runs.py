@@ -212,8 +212,8 @@ def bits_per_dim(
 ) -> dict[str, Any]:
     """Bits/dim of the first `num` rows of a source: the variational bound, or the ODE's (see `build.build_bits`).
 
-    Batches of `eval.batch_size`, rounded up to a multiple of the devices, are spread over them; a row's noise depends on
-    that size and the row's place.
+    Batches of `eval.batch_size`, rounded up to a multiple of the devices, are spread over them; a row's noise depends
+    on that size and the row's place.
 
     Returns:
         `bits/dim` with its standard error over rows, the method's parts of it, and the number of rows. The parts of the

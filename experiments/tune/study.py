@@ -89,8 +89,8 @@ def claim(shared: Shared, trials: int):
     """Yields a trial that is this process's until the end of the block, None once there are `trials` of them.
 
     A trial that a process of this host left unfinished comes first; the one that left it for the third time failed.
-    Processes of one host ask one after another. Hosts do not wait for each other: two that ask for the last trial at the
-    same moment make one each.
+    Processes of one host ask one after another. Hosts do not wait for each other: two that ask for the last trial at
+    the same moment make one each.
     """
     with contextlib.ExitStack() as stack:
         with taking(shared.folder / 'ask', PATIENCE):
