@@ -10,10 +10,7 @@ from jax.sharding import Mesh
 from diffusion_jax import distributed
 from diffusion_jax.errors import Diverged
 from diffusion_jax.sharding import spread
-from diffusion_jax.types import Array, Key, Params
-
-Draw = Callable[[Params, Key, Array | None], Array]  # (params, keys [B], cond [B] or None) -> samples [B, ...]
-Trace = Callable[[Params, Key, Array | None], tuple[float, float] | None]  # the same arguments -> the times of a step
+from diffusion_jax.types import Draw, Key, Params, Trace
 
 
 def _untraced(params, keys, cond):

@@ -18,7 +18,7 @@ from diffusion_jax.errors import UserError
 from diffusion_jax.evaluation import measure, report
 from diffusion_jax.generate import batches
 from diffusion_jax.paths import AnyPath
-from diffusion_jax.types import Params
+from diffusion_jax.types import Draw, Params, Trace
 
 
 class Run(NamedTuple):
@@ -50,9 +50,9 @@ def load(folder: AnyPath, which: str = 'newest') -> Run:
 class Sampling(NamedTuple):
     """How to draw samples from a run: what `generate` takes."""
 
-    draw: build.Draw  # jitted
+    draw: Draw  # jitted
     params: Params | build.WithWeak
-    trace: build.Trace
+    trace: Trace
     weak_step: int | None  # of the weak model of an autoguidance
 
 
@@ -79,11 +79,11 @@ def _of_class(draw, label: int):
 class Editing(NamedTuple):
     """How to draw edits from a run: what `generate` takes, with `num` for the number of classes."""
 
-    draw: build.Draw  # jitted
+    draw: Draw  # jitted
     params: build.Given
     num: int
     beside: dict[str, np.ndarray]  # what was given, [n, ...] each
-    trace: build.Trace
+    trace: Trace
     weak_step: int | None  # as `Sampling` has it
 
 
@@ -116,7 +116,7 @@ def _with_weak(run, spec):
         if 'weak' not in guide:
             raise UserError('config.sample.guidance: auto needs a weaker run: --guidance=auto:weak=WORKDIR,w=2.0')
         try:
-            weaker = load(paths.parse(str(guide['weak'])))
+            weaker = load(paths.parse(str(guide['weak'])), str(guide.get('weak_step', 'newest')))
         except UserError as error:
             raise UserError(f'config.sample.guidance.weak: {error}') from error
         weak, params = build.check_weak(run.experiment, weaker.experiment), build.WithWeak(params, weaker.params)

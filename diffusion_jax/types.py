@@ -86,3 +86,7 @@ class Frozen(NamedTuple):
 
 
 LossFn = Callable[[Params, Frozen, Key, Batch, Array], tuple[Array, Metrics]]  # (params, frozen, key, batch, step [])
+
+Draw = Callable[[Params, Key, Array | None], Array]  # (params, keys [B], cond [B] or None) -> samples [B, ...]
+# The same arguments -> the times (t, s) of the step in which a sample stopped being finite, None if none did.
+Trace = Callable[[Params, Key, Array | None], tuple[float, float] | None]

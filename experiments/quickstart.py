@@ -27,6 +27,7 @@ from diffusion_jax import build, cli, pictures, runs
 from diffusion_jax.evaluation import coherence, measure, report
 from diffusion_jax.generate import generate
 from diffusion_jax.training import train
+from diffusion_jax.types import Draw
 
 _CONFIG = config_flags.DEFINE_config_file('config', 'configs/quickstart.py', 'Config to train.')
 _DISTIL = config_flags.DEFINE_config_file('distil_config', 'configs/quickstart_cd.py', 'Config to distil it with.')
@@ -59,7 +60,7 @@ class Row(NamedTuple):
 class Stopwatch:
     """A function that draws samples, compiled before its first call, so that the time is that of sampling."""
 
-    def __init__(self, draw: build.Draw):
+    def __init__(self, draw: Draw):
         self.seconds = 0.0
         self._draw = jax.jit(draw)
         self._compiled = None

@@ -233,9 +233,10 @@ def drawn(folder, out, *arguments):
 
 def test_the_commands_choices_reach_the_model(guided_run, tmp_path, monkeypatch):
     """A network that returns its class in x_0: guided by w away from the null class, 8, it says w c + (1 - w) 8."""
-    load = runs.load
+    load, opened = runs.load, []
 
     def with_a_model_of_classes(folder, which='newest'):
+        opened.append(which)
         run = load(folder, which)
 
         def model(params, cond, key):
@@ -250,9 +251,11 @@ def test_the_commands_choices_reach_the_model(guided_run, tmp_path, monkeypatch)
         (['--guidance=classifier_free:w=2,low=0'], [-8, -6, -4, -2, 0, 2]),
         (['--guidance=none', '--label=7'], [7] * 6),
         ([f'--guidance=auto:weak={guided_run},w=4'], [0, 1, 2, 3, 4, 5]),
+        ([f'--guidance=auto:weak={guided_run},weak_step=best,w=4'], [0, 1, 2, 3, 4, 5]),
     ]:
         x = drawn(guided_run, tmp_path / 'x', '--sampler=ddim', '--steps=1', *arguments)
         np.testing.assert_allclose(x, np.array(want)[:, None] * np.ones(2), atol=1e-5)
+    assert opened == ['newest'] * 6 + ['newest', 'best']
 
 
 def test_names_tell_the_guidance(guided_run, capsys):
@@ -266,6 +269,8 @@ def test_names_tell_the_guidance(guided_run, capsys):
     for arguments, message in [
         ('--guidance=auto:w=2.0', 'config.sample.guidance: auto needs a weaker run: --guidance=auto:weak=WORKDIR,w='),
         ('--guidance=auto:weak=/no,w=2.0', 'config.sample.guidance.weak: /no holds no run (no config.json): train'),
+        (f'--guidance=auto:weak={guided_run},weak_step=7,w=2.0', f'config.sample.guidance.weak: {guided_run} has no'),
+        ('--guidance=classifier_free:weak=/no,w=2.0', 'config.sample.guidance.weak is not an argument of'),
         ('--label=8', 'label=8: the model has the classes 0 to 7'),
     ]:
         said = tiny.refusal(capsys, 'sample', f'--workdir={guided_run}', arguments)

@@ -25,8 +25,6 @@ from diffusion_jax.build.fields import unknown_field as unknown_field
 from diffusion_jax.build.guidance import WithWeak as WithWeak
 from diffusion_jax.build.guidance import check_weak as check_weak
 from diffusion_jax.build.optimiser import build_optimiser as build_optimiser
-from diffusion_jax.build.sampling import Draw as Draw
-from diffusion_jax.build.sampling import Trace as Trace
 from diffusion_jax.build.sampling import build_draw as build_draw
 from diffusion_jax.build.sampling import build_trace as build_trace
 from diffusion_jax.build.teacher import with_teacher as with_teacher

@@ -11,11 +11,11 @@ import numpy as np
 
 from diffusion_jax import editing, samplers
 from diffusion_jax.build.experiment import Experiment
-from diffusion_jax.build.sampling import Trace, build_sampling
+from diffusion_jax.build.sampling import build_sampling
 from diffusion_jax.editing import Operator
 from diffusion_jax.errors import UserError
 from diffusion_jax.specs import make
-from diffusion_jax.types import Array, Key, Model, Params
+from diffusion_jax.types import Array, Key, Model, Params, Trace
 
 
 class Images(NamedTuple):

@@ -18,6 +18,7 @@ from diffusion_jax.specs import make
 from diffusion_jax.types import Array, Denoiser, DenoiserWithVariance, Model, Params, Schedule
 
 _WHERE = 'config.sample.guidance'
+_OF_WEAK = ('weak', 'weak_step')  # of an autoguidance: which run, and which of its checkpoints
 
 
 class WithWeak(NamedTuple):
@@ -61,7 +62,8 @@ def guided(
     cond = jnp.full(batch, null) if null and cond is None else cond
     context = {'bind': bind, 'plain': bind(cond), 'cond': cond, 'null': null, 'schedule': experiment.schedule}
     context['weak'] = None if weak is None else weak(weak_params, cond, None)
-    return make(_GUIDANCE, {k: v for k, v in spec.items() if k != 'weak'}, context, _WHERE)
+    taken = () if weak is None else _OF_WEAK
+    return make(_GUIDANCE, {k: v for k, v in spec.items() if k not in taken}, context, _WHERE)
 
 
 def check_guidance(experiment: Experiment, spec: Mapping[str, Any], weak: Model | None) -> None:

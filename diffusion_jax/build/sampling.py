@@ -14,10 +14,7 @@ from diffusion_jax.build.guidance import WithWeak, check_guidance, guided
 from diffusion_jax.errors import UserError
 from diffusion_jax.retime import retimed
 from diffusion_jax.specs import make
-from diffusion_jax.types import Array, Key, Model, Params, Sampler
-
-Draw = Callable[[Params, Key, Array | None], Array]  # (params, keys [B], cond [B] or None) -> samples [B, ...]
-Trace = Callable[[Params, Key, Array | None], tuple[float, float] | None]  # the same arguments -> (t, s)
+from diffusion_jax.types import Draw, Model, Sampler, Trace
 
 _LAST_TIMES = {schedules.TrigFlow: np.pi / 2, schedules.VE: np.inf}  # 1 for all others
 _OTHERS = 'choose another grid, or its t_max'
