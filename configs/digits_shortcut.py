@@ -3,7 +3,8 @@
     python -m diffusion_jax.train --config=configs/digits_shortcut.py --workdir=runs/digits_shortcut
 
 Cost: a few minutes on 2 CPU cores.
-Expected: samples that look like digits, with one network evaluation.
+Expected: Frechet distance (pixels-64, n = 1000) 4.40 with one network evaluation, still noisy, and 0.90 with four
+    (`--steps=4`); held-out data have 0.46 (n = 297).
 """
 
 from configs import common, digits_edm, methods

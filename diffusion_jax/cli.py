@@ -60,7 +60,8 @@ def guarded(main: Callable[[], None], argv: list[str], joins: bool = True) -> No
         given = (_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
         if joins:
             distributed.start(*given, _HEARTBEAT.value, _HEARTBEAT.value)
-        main()
+        with distributed.one_voice():
+            main()
     except Interrupted as error:  # all processes stop at one step, so all can end as usual
         print(error, file=sys.stderr)
         sys.exit(error.code)

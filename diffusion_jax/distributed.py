@@ -1,8 +1,10 @@
 """Several processes as one program: how they find each other, what one does for all, and how they end together."""
 
+import contextlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -60,6 +62,16 @@ def many() -> bool:
 def is_first() -> bool:
     """Whether this process is the one that writes what is written once."""
     return jax.process_index() == 0
+
+
+@contextlib.contextmanager
+def one_voice() -> Iterator[None]:
+    """What is printed within is printed by process 0 alone; what goes wrong, on stderr, by all."""
+    if not many() or is_first():
+        yield
+        return
+    with Path(os.devnull).open('w') as nowhere, contextlib.redirect_stdout(nowhere):
+        yield
 
 
 def together(what: str) -> None:
