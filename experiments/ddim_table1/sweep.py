@@ -8,7 +8,7 @@ from experiments.papers.scale import Cell, Plan, Training
 SAMPLERS = {eta: {'name': 'ddim', 'eta': float(eta)} for eta in ETAS} | {
     SIGMA_HAT: {'name': 'ancestral', 'variance': 'large'}
 }
-STEPS = {'mini': (10, 20, 50), 'paper': (10, 20, 50, 100, 1000)}
+STEPS = {'mini': (5, 10, 20, 50), 'paper': (10, 20, 50, 100, 1000)}
 _LINEAR = {'name': 'leading'}  # the released code's: from k = T - T / S + 1 down to k = 1
 
 
@@ -29,5 +29,5 @@ def plan(scale: str) -> Plan:
         }
         return Plan('CIFAR-10 and CelebA 64x64, the networks of DDPM', '', trainings, cells, 50_000)
     trainings = {'model': Training('configs/mnist_ddpm.py')}
-    differs = 'One model of MNIST under both sub-sequences; no S = 100 and 1000.'
-    return Plan('MNIST, a U-Net of 0.7 million parameters', differs, trainings, cells, 500)
+    differs = 'One model of MNIST under both sub-sequences; S = 5, and no S = 100 and 1000.'
+    return Plan('MNIST, a U-Net of 0.7 million parameters', differs, trainings, cells, 2000)
