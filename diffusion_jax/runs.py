@@ -16,6 +16,7 @@ from diffusion_jax import build, distributed, paths, reading, sharding, specs, t
 from diffusion_jax.data.sources import Source
 from diffusion_jax.errors import UserError
 from diffusion_jax.evaluation import measure, report
+from diffusion_jax.evaluation.values import Values
 from diffusion_jax.generate import batches
 from diffusion_jax.paths import AnyPath
 from diffusion_jax.types import Draw, Params, Trace
@@ -182,7 +183,7 @@ def reference(run: Run, held_out: Source | None, features: Mapping[str, Any] | N
         UserError: if the data or the features cannot be read.
     """
     data = reference_data(run)
-    made = build.build_features(features or run.config['eval']['features'], measure.values_of(data))
+    made = build.build_features(features or run.config['eval']['features'], Values(data))
     return measure.make_reference(data, made, held_out)
 
 
@@ -226,7 +227,7 @@ def bits_per_dim(
     settings = run.config['eval']
     bits = build.build_bits(run.experiment, source, settings, method)
     evaluate = jax.jit(bits.evaluate)
-    x = measure.values_of(source)[:num]
+    x = Values(source)[:num]
     labels = None
     if run.experiment.num_classes and source.label is not None:
         labels = np.asarray(source.label[np.arange(len(x))])

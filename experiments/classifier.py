@@ -11,7 +11,7 @@ from absl import flags
 
 from diffusion_jax import build, cli
 from diffusion_jax.evaluation import classifier
-from diffusion_jax.evaluation.measure import values_of
+from diffusion_jax.evaluation.values import Values
 
 _DATA = flags.DEFINE_string('data', 'digits', 'Name of the data set.')
 _DATA_DIR = flags.DEFINE_string('data_dir', None, 'Folder of tensorflow-datasets.')
@@ -25,7 +25,7 @@ def main() -> None:
     data = {'name': _DATA.value, 'dir': _DATA_DIR.value}
     train, held_out = (build.build_source(data, split) for split in ('train', 'test'))
     classifier.save(_OUT.value, classifier.fit(train, jax.random.key(_SEED.value), _STEPS.value))
-    features = classifier.classifier(values_of(train).shape[1:], _OUT.value)
+    features = classifier.classifier(Values(train).shape[1:], _OUT.value)
     right = [f'{classifier.accuracy(features, source):.4f} on {source.name}' for source in (train, held_out)]
     print(f'{_OUT.value}: {features.name}, hash {features.hash}, accuracy {", ".join(right)}')
 

@@ -17,6 +17,7 @@ from absl import flags
 from diffusion_jax import build, cli, runs
 from diffusion_jax.errors import UserError
 from diffusion_jax.evaluation import coherence, measure, report
+from diffusion_jax.evaluation.values import Values, rounded
 from diffusion_jax.generate import generate
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a trained run of classes.', required=True)
@@ -40,19 +41,19 @@ def main() -> None:
     source, held_out = (build.build_source(data, settings[name]) for name in ('reference', 'held_out'))
     if not classes or source.label is None or held_out.label is None:
         raise UserError('this run has no classes to agree with')
-    x = measure.values_of(source)
+    x = Values(source)
     reference = measure.make_reference(source, build.build_features(settings['features'], x))
     frechet = report.frechet_name(reference.features)
-    classify = fit_classifier(x, np.asarray(source.label[np.arange(len(x))]))
+    classify = fit_classifier(x[:], np.asarray(source.label[np.arange(len(x))]))
 
     def figures(x, label):
         return {
-            'agreement': float(np.mean(classify(measure.rounded(x)) == label)),
+            'agreement': float(np.mean(classify(rounded(x)) == label)),
             frechet: measure.measure(x, reference, (0,)).values[frechet],
             'diversity': coherence.diversity(x, reference.x[:_DATA_ROWS]),
         }
 
-    real = measure.values_of(held_out)
+    real = Values(held_out)[:]
     rows = {f'{len(real)} held-out images': figures(real, held_out.label[np.arange(len(real))])}
     size = settings['batch_size']
     for guidance in _GUIDANCE.value:

@@ -25,6 +25,7 @@ from ml_collections import config_flags
 
 from diffusion_jax import build, cli, pictures, runs
 from diffusion_jax.evaluation import coherence, measure, report
+from diffusion_jax.evaluation.values import Values
 from diffusion_jax.generate import generate
 from diffusion_jax.training import train
 from diffusion_jax.types import Draw
@@ -204,11 +205,11 @@ def main() -> None:
     teacher, settings = runs.load(folder), config['eval']
     source = build.build_source(config['data'], settings['reference'])
     held_out = build.build_source(config['data'], settings['held_out'])
-    features = build.build_features(settings['features'], measure.values_of(source))
+    features = build.build_features(settings['features'], Values(source))
     reference = measure.make_reference(source, features, held_out)
     steps, few = ([int(n) for n in flag.value] for flag in (_STEPS, _FEW))
     rows = compare(methods(teacher, runs.load(student_folder), steps, few), reference, _NUM.value)
-    floor = briefly(measure.values_of(held_out)[: _NUM.value], reference, seeds=())
+    floor = briefly(Values(held_out)[: _NUM.value], reference, seeds=())
     bits = runs.bits_per_dim(teacher, held_out, settings['bits_num']) if settings['bits_num'] else None
     draw_pictures(folder, rows, reference, floor)
     watch.append(time.perf_counter())

@@ -14,6 +14,7 @@ from absl import flags
 from diffusion_jax import build, cli, runs, search
 from diffusion_jax.errors import UserError
 from diffusion_jax.evaluation import measure
+from diffusion_jax.evaluation.values import Values
 from diffusion_jax.generate import generate
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a trained consistency model on VE.', required=True)
@@ -29,7 +30,7 @@ def main() -> None:
     if 'consistency_model' not in run.experiment.models or 'sigma_max' not in context:
         raise UserError(f'{_WORKDIR.value} is no consistency model on the VE schedule')
     train = build.build_source(run.config['data'], run.config['eval']['reference'])
-    features = build.build_features(run.config['eval']['features'], measure.values_of(train))
+    features = build.build_features(run.config['eval']['features'], Values(train))
     reference = measure.make_reference(train, features)
     size = run.config['eval']['batch_size']
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from diffusion_jax.evaluation import classifier, features, pretrained
+from diffusion_jax.evaluation.values import Values
 from diffusion_jax.specs import make
 
 _FEATURES = SimpleNamespace(
@@ -19,7 +20,7 @@ _FEATURES = SimpleNamespace(
 )
 
 
-def build_features(spec: Mapping[str, Any], reference: np.ndarray) -> features.Features:
+def build_features(spec: Mapping[str, Any], reference: np.ndarray | Values) -> features.Features:
     """The feature space of a config's `eval.features`, for a reference set `[N, ...]` in [-1, 1].
 
     Raises:

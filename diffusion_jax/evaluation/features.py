@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from diffusion_jax.evaluation.values import Values
+
 _BLOCK = 4096  # rows
 
 
@@ -45,8 +47,8 @@ def pixels(shape: tuple[int, ...]) -> Features:
     return Features(f'pixels-{d}', outputs, hashlib.sha256(repr(tuple(shape)).encode()).hexdigest()[:16])
 
 
-def pca(reference: Float[Array | np.ndarray, 'n ...'], dim: int) -> Features:
-    """The `dim` leading principal components of a reference set in [-1, 1], not whitened, centred on its mean.
+def pca(reference: np.ndarray | Values, dim: int) -> Features:
+    """The `dim` leading principal components of a reference set [N, ...] in [-1, 1], not whitened, centred on its mean.
 
     The hash is that of the reference set to four decimals, and of `dim`: the last bits of the components themselves
     depend on the machine.
@@ -54,16 +56,17 @@ def pca(reference: Float[Array | np.ndarray, 'n ...'], dim: int) -> Features:
     Raises:
         ValueError: if the reference set cannot have `dim` components.
     """
-    rows = np.asarray(reference).reshape(len(reference), -1)
-    most = min(len(rows) - 1, rows.shape[1])
+    n, d = len(reference), math.prod(reference.shape[1:])
+    most = min(n - 1, d)
     if not 1 <= dim <= most:
-        raise ValueError(
-            f'pca of {rows.shape[0]} samples of {rows.shape[1]} values has 1..{most} components, not {dim}'
-        )
-    mean = rows.mean(axis=0, dtype=np.float64)
-    scatter, digest = np.zeros((rows.shape[1],) * 2), hashlib.sha256(repr((reference.shape, dim)).encode())
-    for first in range(0, len(rows), _BLOCK):  # a large set in float64 would not fit in memory
-        block = rows[first : first + _BLOCK].astype(np.float64)
+        raise ValueError(f'pca of {n} samples of {d} values has 1..{most} components, not {dim}')
+
+    def blocks():  # a large set in float64 would not fit in memory
+        return (reference[i : i + _BLOCK].reshape(-1, d).astype(np.float64) for i in range(0, n, _BLOCK))
+
+    mean = sum(block.sum(axis=0) for block in blocks()) / n
+    scatter, digest = np.zeros((d, d)), hashlib.sha256(repr((reference.shape, dim)).encode())
+    for block in blocks():
         digest.update(np.round(block * 1e4).astype(np.int32).tobytes())
         scatter += (block - mean).T @ (block - mean)
     # The eigenvectors of the covariance are the right singular vectors of the data, at [D, D] instead of [n, D].

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from diffusion_jax.evaluation.frechet import Moments, frechet_distance
+from diffusion_jax.evaluation.values import Values
 
 
 class Neighbours(NamedTuple):
@@ -26,27 +27,30 @@ class Memorisation(NamedTuple):
 
 
 def nearest_neighbours(
-    samples: Float[Array | np.ndarray, 'n ...'], train: Float[Array | np.ndarray, 'm ...'], chunk: int = 2048
+    samples: Float[Array | np.ndarray, 'n ...'], train: np.ndarray | Values, chunk: int = 2048
 ) -> Neighbours:
-    """The nearest training row of each sample in L2 over all values, `chunk` training rows at a time.
+    """The nearest training row of each sample in L2 over all values, `chunk` training rows in memory at a time.
 
     Raises:
         ValueError: for an empty training set.
     """
     if len(train) == 0:
         raise ValueError('there is no nearest neighbour in an empty training set')
-    flat_train = np.asarray(train, np.float32).reshape(len(train), -1)
-    flat = np.asarray(samples, np.float32).reshape(len(samples), -1)
+    flat = _flat(np.asarray(samples))
     # Closer to the origin the products below lose fewer digits.
-    centre = flat_train.mean(axis=0)
+    centre = _flat(train[:chunk]).mean(axis=0)
     query = jnp.asarray(flat - centre)
     best, index = np.full(len(flat), np.inf, np.float32), np.zeros(len(flat), np.int64)
     for first in range(0, len(train), chunk):
-        squared, place = map(np.asarray, _nearest(query, jnp.asarray(flat_train[first : first + chunk] - centre)))
+        squared, place = map(np.asarray, _nearest(query, jnp.asarray(_flat(train[first : first + chunk]) - centre)))
         closer = squared < best
         best, index = np.where(closer, squared, best), np.where(closer, first + place, index)
     # |a|^2 - 2 a.b + |b|^2 finds the row but cannot measure a distance near zero, the very one that shows a copy.
-    return Neighbours(np.linalg.norm(flat - flat_train[index], axis=1), index)
+    return Neighbours(np.linalg.norm(flat - _flat(train[index]), axis=1), index)
+
+
+def _flat(x: np.ndarray) -> np.ndarray:
+    return np.asarray(x, np.float32).reshape(len(x), -1)
 
 
 def memorisation(samples: Float[np.ndarray, ' n'], held_out: Float[np.ndarray, ' m']) -> Memorisation:

@@ -1,12 +1,11 @@
 """All metrics of samples against one data set, under one protocol, in memory that does not grow with their number."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
-from diffusion_jax.data.pipeline import to_uint8
 from diffusion_jax.data.sources import Source
 from diffusion_jax.evaluation import frechet, inception_score
 from diffusion_jax.evaluation.features import Features
@@ -16,9 +15,10 @@ from diffusion_jax.evaluation.inception_score import ClassSums
 from diffusion_jax.evaluation.kid import kernel_distance
 from diffusion_jax.evaluation.manifold import manifold
 from diffusion_jax.evaluation.report import Protocol, Result, class_name, frechet_name, kernel_name, spatial_name
+from diffusion_jax.evaluation.values import Values, rounded
 
 _CHUNK = 1000
-_ROWS = 10_000  # features of so many samples are kept for the metrics of pairs
+_ROWS = 10_000  # so many samples and their features are kept for the metrics of pairs
 _HELD_OUT_ROWS = 2000  # enough for a median
 _SUBSETS = 20
 _SPLITS = 10
@@ -39,7 +39,7 @@ class Reference(NamedTuple):
     name: str
     levels: int | None
     features: Features
-    x: np.ndarray  # [N, ...] in [-1, 1]
+    x: Values
     held_out: Neighbours | None  # of rows of another split, for the memorisation figure
     gap: tuple[Moments, Moments] | None  # of equally many rows of this and of the other split
     summary: Summary
@@ -75,26 +75,15 @@ def summarise(features: Features, batches: Iterable[np.ndarray], num: int) -> Su
     )
 
 
-def values_of(source: Source) -> np.ndarray:
-    """Every row of a source, float32 in [-1, 1], on the grid of `to_uint8` if it is quantised."""
-    rows = source.x[np.arange(len(source.x))]
-    return rows if source.levels is None else rounded(rows / np.float32((source.levels - 1) / 2) - 1)
-
-
-def rounded(x: np.ndarray) -> np.ndarray:
-    """Values as a stored picture has them: to uint8 and back to [-1, 1]."""
-    return np.asarray(to_uint8(x), np.float32) / np.float32(127.5) - 1
-
-
 def make_reference(source: Source, features: Features, held_out: Source | None = None) -> Reference:
-    """Reads a data set and its features once."""
-    x = values_of(source)
-    summary = summarise(features, _chunks(x), len(x))
+    """Reads a data set and its features, in memory that does not grow with it."""
+    x = Values(source)
+    summary = summarise(features, _chunks(x, len(x)), len(x))
     if held_out is None:
         return Reference(source.name, source.levels, features, x, None, None, summary)
-    other = values_of(held_out)
+    other = Values(held_out)
     n = min(len(x), len(other))
-    gap = frechet.moments(features, _chunks(x[:n])), frechet.moments(features, _chunks(other[:n]))
+    gap = frechet.moments(features, _chunks(x, n)), frechet.moments(features, _chunks(other, n))
     near = nearest_neighbours(other[:_HELD_OUT_ROWS], x)
     return Reference(source.name, source.levels, features, x, near, gap, summary)
 
@@ -108,9 +97,8 @@ def measure(samples: np.ndarray, reference: Reference, seeds: tuple[int, ...]) -
         seeds: of the samples.
     """
     samples = samples if reference.levels is None else rounded(samples)
-    mine = summarise(reference.features, _chunks(samples), len(samples))
-    distance = None if reference.held_out is None else nearest_neighbours(samples, reference.x).distance
-    return _result(_distances(mine, reference, distance), mine, reference, seeds)
+    mine = summarise(reference.features, _chunks(samples, len(samples)), len(samples))
+    return _result(_distances(mine, reference, samples[:_ROWS]), mine, reference, seeds)
 
 
 def survey(batches: Iterable[np.ndarray], num: int, reference: Reference, seeds: tuple[int, ...]) -> Result:
@@ -122,17 +110,16 @@ def survey(batches: Iterable[np.ndarray], num: int, reference: Reference, seeds:
         reference: from `make_reference`.
         seeds: of the samples.
     """
-    features, near = reference.features, []
+    features, first = reference.features, []
 
     def seen():
         for batch in batches:
             batch = batch if reference.levels is None else rounded(batch)
-            if reference.held_out is not None:
-                near.append(nearest_neighbours(batch, reference.x).distance)
+            first.append(batch[: max(_ROWS - sum(map(len, first)), 0)])
             yield batch
 
     mine = summarise(features, seen(), num)
-    values = _distances(mine, reference, np.concatenate(near) if near else None)
+    values = _distances(mine, reference, np.concatenate(first))
     kept = len(mine.rows)
     if kept > 1:
         spread = frechet.bootstrap(mine.rows, reference.summary.moments).std(ddof=1)
@@ -153,14 +140,14 @@ def survey(batches: Iterable[np.ndarray], num: int, reference: Reference, seeds:
     return _result(values, mine, reference, seeds)
 
 
-def _distances(mine: Summary, reference: Reference, distance: np.ndarray | None) -> dict[str, float]:
+def _distances(mine: Summary, reference: Reference, first: np.ndarray) -> dict[str, float]:
     features, theirs = reference.features, reference.summary
     values = {frechet_name(features): _frechet(mine.moments, theirs.moments)}
     kernel = kernel_distance(mine.rows, theirs.rows, subsets=_SUBSETS, subset_size=_subset_size(mine, reference))
     values[kernel_name(features)] = kernel.mean
     values[f'{kernel_name(features)}, standard error'] = kernel.standard_error
-    if distance is not None and reference.held_out is not None:
-        near = memorisation(distance, reference.held_out.distance)
+    if reference.held_out is not None:
+        near = memorisation(nearest_neighbours(first, reference.x).distance, reference.held_out.distance)
         values['nearest training distance, samples'] = near.sample_distance
         values['nearest training distance, held-out'] = near.held_out_distance
         values['memorisation ratio'] = near.ratio
@@ -197,5 +184,6 @@ def _merged(total: frechet.Running | None, values: np.ndarray) -> frechet.Runnin
     return mine if total is None else frechet.merge(total, mine)
 
 
-def _chunks(x):
-    return (x[i : i + _CHUNK] for i in range(0, len(x), _CHUNK))
+def _chunks(x: np.ndarray | Values, n: int) -> Iterator[np.ndarray]:
+    """The first n rows."""
+    return (x[i : min(i + _CHUNK, n)] for i in range(0, n, _CHUNK))

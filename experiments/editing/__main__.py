@@ -19,7 +19,7 @@ from sklearn.svm import SVC
 
 from diffusion_jax import build, cli, editing, pictures, runs, specs
 from diffusion_jax.data.pipeline import to_uint8
-from diffusion_jax.evaluation import measure
+from diffusion_jax.evaluation.values import Values, rounded
 from diffusion_jax.generate import generate
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder for the results.', required=True)
@@ -82,8 +82,8 @@ def main() -> None:
     train, test = (build.build_source(data, split) for split in ('train', 'test'))
     assert train.label is not None
     assert test.label is not None
-    x_train, y_train = measure.values_of(train), np.asarray(train.label[np.arange(_FIT)])
-    x, labels = measure.values_of(test), np.asarray(test.label[np.arange(len(test.x))])
+    x_train, y_train = Values(train)[:], np.asarray(train.label[np.arange(_FIT)])
+    x, labels = Values(test)[:], np.asarray(test.label[np.arange(len(test.x))])
     judge = _classifier(x_train[:_FIT], y_train)
     accuracy = judge.score(_flat(x), labels)
     x, labels = x[: _NUM.value], labels[: _NUM.value]
@@ -143,7 +143,7 @@ def _flat(x):
 
 def _agreement(judge, x, labels):
     """Of pictures as they are stored."""
-    return _percent(judge.score(_flat(measure.rounded(x)), labels), len(x))
+    return _percent(judge.score(_flat(rounded(x)), labels), len(x))
 
 
 def _percent(p, n):

@@ -18,6 +18,7 @@ from absl import flags
 
 from diffusion_jax import build, cli, pictures, runs
 from diffusion_jax.evaluation import measure, report
+from diffusion_jax.evaluation.values import Values
 from diffusion_jax.generate import generate
 from experiments.few_step.methods import TEACHER, Sampling, all_methods, timed_train
 
@@ -90,9 +91,9 @@ def main() -> None:
     trained = {'EDM': timed_train(config, teacher) if not _TEACHER.value else float('nan')}
     source = build.build_source(config['data'], config['eval']['reference'])
     held_out = build.build_source(config['data'], config['eval']['held_out'])
-    features = build.build_features(config['eval']['features'], measure.values_of(source))
+    features = build.build_features(config['eval']['features'], Values(source))
     reference = measure.make_reference(source, features, held_out)
-    real = measure.values_of(held_out)[: _NUM.value]
+    real = Values(held_out)[: _NUM.value]
     floor = measure.measure(real, reference, seeds=())
     cells, shown = rows_of('EDM', teacher, TEACHER, reference)
     for method in all_methods(config['train']['steps']):

@@ -11,7 +11,7 @@ import numpy as np
 
 from diffusion_jax import runs, workdir
 from diffusion_jax.errors import Diverged
-from diffusion_jax.evaluation import measure
+from diffusion_jax.evaluation.values import Values
 from experiments.papers.jobs import Bench, Job, Measured, of_samples
 from experiments.papers.scale import Plan
 from experiments.papers.table import UNSTABLE
@@ -136,5 +136,5 @@ def _add_floor(filled, bench):
     """Held-out rows in place of samples, at most as many as the samples."""
     name = bench.reference().name
     if bench.held_out is not None and name not in filled.floors:
-        rows = measure.values_of(bench.held_out)[: bench.num]
+        rows = Values(bench.held_out)[: bench.num]
         filled.floors[name] = _entry(of_samples(rows, bench), 'frechet')

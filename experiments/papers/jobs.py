@@ -11,6 +11,7 @@ import numpy as np
 from diffusion_jax import runs, samplers, times
 from diffusion_jax.data.sources import Source
 from diffusion_jax.evaluation import measure, report
+from diffusion_jax.evaluation.values import Values
 from diffusion_jax.generate import generate
 from diffusion_jax.specs import make
 
@@ -95,7 +96,7 @@ def reconstruction(grid: Mapping[str, Any]) -> Job:
 
     def do(run: runs.Run, bench: Bench) -> Measured:
         assert bench.held_out is not None
-        x = jnp.asarray(measure.values_of(bench.held_out)[: bench.num])
+        x = jnp.asarray(Values(bench.held_out)[: bench.num])
         denoise, schedule = run.experiment.models['model'](run.params, None, None), run.experiment.schedule
         t = make(times, grid, run.experiment.context, 'grid')
         unused = jax.random.key(0)  # neither direction draws noise

@@ -1,12 +1,15 @@
 """All metrics of a stream: the same numbers whatever the batches, and the definitions on the same features."""
 
+import functools
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from diffusion_jax.data.sources import Source
-from diffusion_jax.evaluation import frechet, generalization, inception_score, kid, manifold, measure
+from diffusion_jax.evaluation import features, frechet, generalization, inception_score, kid, manifold, measure
 from diffusion_jax.evaluation.features import Features, Outputs
+from diffusion_jax.evaluation.values import Values, rounded
 
 RNG = np.random.default_rng(0)
 X, HELD_OUT = (Source(RNG.integers(0, 256, (n, 2, 3, 1), np.uint8), None, 256, None, f's/{n}') for n in (80, 30))
@@ -36,7 +39,7 @@ def test_batches_do_not_matter():
 def test_every_value_is_its_definition_on_the_rounded_samples():
     got = survey(20, 20).values
     stored = np.round(127.5 * SAMPLES + 127.5) / np.float32(127.5) - 1
-    x, held_out = (measure.values_of(s) for s in (X, HELD_OUT))
+    x, held_out = (Values(s)[:] for s in (X, HELD_OUT))
     mine, theirs = (outputs(v) for v in (stored, x))
     rows, reference = np.asarray(mine.rows), np.asarray(theirs.rows)
 
@@ -83,8 +86,10 @@ def test_measure_is_the_beginning_of_survey():
 
 def test_memory_does_not_grow_with_the_samples(monkeypatch):
     """Of all features only the first rows are kept; the standard error is scaled to all samples."""
-    whole = survey()
+    whole, searched = survey(), []
+    search = measure.nearest_neighbours
     monkeypatch.setattr(measure, '_ROWS', 25)
+    monkeypatch.setattr(measure, 'nearest_neighbours', lambda x, train: searched.append(x) or search(x, train))
     reference = measure.make_reference(X, NET, HELD_OUT)
     capped = measure.survey(np.split(SAMPLES, [20, 40]), 57, reference, (0,))
     summary = measure.summarise(NET, np.split(SAMPLES, [20, 40]), 57)
@@ -95,6 +100,45 @@ def test_memory_does_not_grow_with_the_samples(monkeypatch):
     ratio = capped.values[f'{name}, standard error'] / whole.values[f'{name}, standard error']
     assert 0.5 < ratio < 2
     assert (capped.protocol.rows, capped.protocol.kernel_subsets) == (25, '20 of 25')
+    np.testing.assert_array_equal(searched[-1], rounded(SAMPLES[:25]))
+
+
+def test_a_data_set_is_read_a_few_rows_at_a_time(monkeypatch):
+    """Of sets that lie on disk; the results are those of the set in memory."""
+
+    class OnDisk:
+        def __init__(self, rows):
+            self.rows = rows
+
+        def __len__(self):
+            return len(self.rows)
+
+        def __getitem__(self, index):
+            assert len(index) <= 16
+            return self.rows[index]
+
+    on_disk, held_out = (s._replace(x=OnDisk(s.x)) for s in (X, HELD_OUT))
+    monkeypatch.setattr(measure, '_CHUNK', 16)
+    monkeypatch.setattr(measure, '_HELD_OUT_ROWS', 16)
+    monkeypatch.setattr(features, '_BLOCK', 16)
+    monkeypatch.setattr(measure, 'nearest_neighbours', functools.partial(generalization.nearest_neighbours, chunk=16))
+    got = []
+    for data, other in ((X, HELD_OUT), (on_disk, held_out)):
+        made = features.pca(Values(data), 4)
+        reference = measure.make_reference(data, made, other)
+        got.append([made.hash, *measure.measure(SAMPLES[:16], reference, (0,)).values.values()])
+    assert got[0] == got[1]
+
+
+def test_values_are_those_of_stored_pictures():
+    """Of 17 levels: 0 is -1, 16 is 1, and 5, which no picture of 256 levels has, the nearest that it has."""
+    rows = np.array([[0, 5], [16, 8]], np.uint8)
+    values = Values(Source(rows, None, 17, None, 's'))
+    assert (len(values), values.shape) == (2, (2, 2))
+    np.testing.assert_allclose(values[:], np.array([[0, 80], [255, 128]]) / 127.5 - 1, atol=1e-6)
+    np.testing.assert_array_equal(values[np.array([1, 1])], values[:][[1, 1]])
+    continuous = Values(Source(rows.astype(np.float32), None, None, None, 's'))
+    np.testing.assert_array_equal(continuous[1:], rows[1:])
 
 
 def test_the_protocol_says_all():
