@@ -67,7 +67,7 @@ MUTANTS = tuple(Mutant(*row) for row in [
     ('overshoot kept', 'evaluation/resize.py', 'jnp.clip(x, 0, 255)', 'x', RESIZE + 'test_imagenet_is_pillows[31]'),
     ('samples not rounded for a network', 'evaluation/pretrained.py', 'np.asarray(to_uint8(x)), []',
      'np.asarray(127.5 * x + 127.5), []', NETWORK + 'test_any_number_of_images_in_batches_over_all_devices'),
-    ('padding counts as images', 'evaluation/pretrained.py', 'np.asarray(a)[kept]', 'np.asarray(a)',
+    ('padding counts as images', 'evaluation/pretrained.py', 'gather(a)[kept]', 'gather(a)',
      NETWORK + 'test_any_number_of_images_in_batches_over_all_devices'),
     ('any weights give an FID', 'evaluation/pretrained.py', 'inception=digest.startswith(_FID_WEIGHTS)',
      'inception=True', NETWORK + 'test_only_the_published_weights_give_an_fid'),
