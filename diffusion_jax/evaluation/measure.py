@@ -57,7 +57,7 @@ def summarise(features: Features, batches: Iterable[np.ndarray], num: int) -> Su
         values = np.asarray(out.rows)
         total = _merged(total, values)
         spatial = spatial if out.spatial is None else _merged(spatial, np.asarray(out.spatial))
-        rows.append(values[: max(_ROWS - done, 0)])
+        _keep(rows, values)
         if out.logits is not None:
             # Split i is the samples from i num // 10 up to (i + 1) num // 10.
             split = ((done + np.arange(1, len(values) + 1)) * _SPLITS - 1) // num
@@ -115,7 +115,7 @@ def survey(batches: Iterable[np.ndarray], num: int, reference: Reference, seeds:
     def seen():
         for batch in batches:
             batch = batch if reference.levels is None else rounded(batch)
-            first.append(batch[: max(_ROWS - sum(map(len, first)), 0)])
+            _keep(first, batch)
             yield batch
 
     mine = summarise(features, seen(), num)
@@ -177,6 +177,13 @@ def _subset_size(mine: Summary, reference: Reference) -> int:
 
 def _frechet(a: Moments, b: Moments) -> float:
     return frechet_distance(a.mean, a.cov, b.mean, b.cov)
+
+
+def _keep(kept: list[np.ndarray], more: np.ndarray) -> None:
+    """Appends what is missing to `_ROWS` rows."""
+    missing = _ROWS - sum(map(len, kept))
+    if missing > 0:  # a view of no rows would hold the array that it is of
+        kept.append(more[:missing])
 
 
 def _merged(total: frechet.Running | None, values: np.ndarray) -> frechet.Running:

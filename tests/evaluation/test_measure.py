@@ -1,6 +1,7 @@
 """All metrics of a stream: the same numbers whatever the batches, and the definitions on the same features."""
 
 import functools
+import tracemalloc
 
 import jax.numpy as jnp
 import numpy as np
@@ -101,6 +102,19 @@ def test_memory_does_not_grow_with_the_samples(monkeypatch):
     assert 0.5 < ratio < 2
     assert (capped.protocol.rows, capped.protocol.kernel_subsets) == (25, '20 of 25')
     np.testing.assert_array_equal(searched[-1], rounded(SAMPLES[:25]))
+
+
+def test_what_is_not_kept_is_let_go(monkeypatch):
+    """A view of no rows would hold the batch that it is of."""
+    wide = Features('wide-2', lambda x: Outputs(np.array(x)[:, :2]), '')
+    data = Source(RNG.integers(0, 256, (40, 10_000), np.uint8), None, 256, None, 's')
+    reference = measure.make_reference(data, wide)
+    monkeypatch.setattr(measure, '_ROWS', 20)
+    tracemalloc.start()
+    measure.survey((np.zeros((10, 10_000), np.float32) + i / 100 for i in range(100)), 1000, reference, (0,))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20 * 10 * 10_000 * 4  # of a hundred batches
 
 
 def test_a_data_set_is_read_a_few_rows_at_a_time(monkeypatch):
