@@ -21,7 +21,7 @@ def get_config(arg=''):
         'seed': 0,
         'drop_label': config_dict.placeholder(float),
     }
-    config.net = {'name': 'MLP', 'num_classes': 0}
+    config.net = {'name': 'MLP', 'width': 128, 'depth': 3, 'num_classes': 0}
     config.optim.update(lr=1e-3, warmup=100)
     config.ema = {'name': 'warm_up', 'decay': 0.999}
     config.train.update(batch_size=512, steps=5000, log_every=100, save_every=1000, sample_every=2500)

@@ -2,6 +2,7 @@
 
 import contextlib
 import inspect
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -32,18 +33,20 @@ class Run(NamedTuple):
     mesh: Mesh
 
 
-def load(folder: AnyPath, which: str = 'newest') -> Run:
+def load(folder: AnyPath, which: str = 'newest', mesh: Mesh | None = None) -> Run:
     """Opens a checkpoint of a run: the newest, the best by its `train.best_by`, or that of a step.
+
+    Its parameters are split over `mesh`. By default that is all devices there are, however many the run was trained on,
+    with as much of its `mesh.fsdp` as divides them.
 
     Raises:
         UserError: if the folder holds no run, or no such checkpoint, or the data set is gone.
     """
     config = build.check(workdir.load_config(folder))
-    mesh = sharding.make_mesh()  # not the one of training: that may have been another machine
+    mesh = mesh or sharding.make_mesh(fsdp=math.gcd(config['mesh']['fsdp'], jax.device_count()))
     experiment = build.build(config)
     shapes = jax.eval_shape(experiment.init, jax.random.key(0))
-    target = sharding.replicated(mesh)
-    abstract = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=target), shapes)
+    abstract = sharding.with_shardings(shapes, sharding.of_state(mesh, shapes))
     params, step = reading.restore_ema(folder, abstract, which, config['train']['best_by'])
     return Run(config, experiment, params, step, mesh)
 
@@ -117,7 +120,7 @@ def _with_weak(run, spec):
         if 'weak' not in guide:
             raise UserError('config.sample.guidance: auto needs a weaker run: --guidance=auto:weak=WORKDIR,w=2.0')
         try:
-            weaker = load(paths.parse(str(guide['weak'])), str(guide.get('weak_step', 'newest')))
+            weaker = load(paths.parse(str(guide['weak'])), str(guide.get('weak_step', 'newest')), run.mesh)
         except UserError as error:
             raise UserError(f'config.sample.guidance.weak: {error}') from error
         weak, params = build.check_weak(run.experiment, weaker.experiment), build.WithWeak(params, weaker.params)

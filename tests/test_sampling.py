@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from diffusion_jax import build, runs, samplers, schedules, workdir
+from diffusion_jax import build, runs, samplers, schedules, sharding, workdir
 from diffusion_jax.data.pipeline import RawBatch
 from diffusion_jax.errors import UserError
+from diffusion_jax.generate import generate
 from diffusion_jax.training import train
 from diffusion_jax.types import Frozen
 from tests import few_step, tiny
@@ -235,9 +236,9 @@ def test_the_commands_choices_reach_the_model(guided_run, tmp_path, monkeypatch)
     """A network that returns its class in x_0: guided by w away from the null class, 8, it says w c + (1 - w) 8."""
     load, opened = runs.load, []
 
-    def with_a_model_of_classes(folder, which='newest'):
+    def with_a_model_of_classes(folder, which='newest', mesh=None):
         opened.append(which)
-        run = load(folder, which)
+        run = load(folder, which, mesh)
 
         def model(params, cond, key):
             return lambda x, t: jnp.zeros_like(x) + cond[:, None]
@@ -277,12 +278,34 @@ def test_names_tell_the_guidance(guided_run, capsys):
         assert said.startswith(message), said
 
 
+def test_a_run_that_was_split_is_sampled_split(tmp_path):
+    """Over 8 devices by fsdp = 4, with a weak model that was trained on one: the samples of whole parameters."""
+    for name, fsdp in (('split', 4), ('whole', 1)):
+        config = tiny.points(steps=2)
+        config['net'] |= {'width': 128}  # its square is large enough
+        train({**config, 'mesh': {**config['mesh'], 'fsdp': fsdp}}, tmp_path / name)
+    run = runs.load(tmp_path / 'split')
+    split = [a for a in jax.tree.leaves(run.params) if not a.is_fully_replicated]
+    assert split
+    assert all(a.addressable_shards[0].data.size == a.size // 4 for a in split)
+    spec = {**run.config['sample'], 'guidance': {'name': 'auto', 'weak': str(tmp_path / 'whole'), 'w': 2.0}}
+    mesh = sharding.make_mesh()
+    whole = run._replace(params=jax.device_put(run.params, sharding.replicated(mesh)), mesh=mesh)
+    x, y = (
+        generate(drawn.draw, drawn.params, jax.random.key(0), 11, 8, r.mesh)
+        for r in (run, whole)
+        for drawn in [runs.sampling(r, spec)]
+    )
+    assert x.std() > 0.1
+    np.testing.assert_allclose(x, y, atol=1e-4)
+
+
 def test_where_nan_came_up(guided_run, capsys, monkeypatch):
     """A model that fails for one class from t = 0.6 down: the sixth of eight samples, the third step of five."""
     load = runs.load
 
-    def with_a_broken_model(folder, which='newest'):
-        run = load(folder, which)
+    def with_a_broken_model(folder, which='newest', mesh=None):
+        run = load(folder, which, mesh)
 
         def broken(params, cond, key):
             return lambda x, t: jnp.where(((t < 0.61) & (cond == 5))[:, None], jnp.nan, x)

@@ -7,6 +7,9 @@ SHARDING, STEP, LOOP = 'tests/test_sharding.py::', 'tests/test_step.py::', 'test
 WATCHDOG = 'tests/test_watchdog.py::'
 
 MUTANTS = tuple(Mutant(*row) for row in [
+    ('mesh: sampled whole', 'runs.py', 'sharding.of_state(mesh, shapes)',
+     'jax.tree.map(lambda a: sharding.replicated(mesh), shapes)',
+     'tests/test_sampling.py::test_a_run_that_was_split_is_sampled_split'),
     ('mesh: the first axis that divides', 'sharding.py', 'max(divisible, key=lambda i: a.shape[i])', 'divisible[0]',
      SHARDING + 'test_the_longest_axis_that_divides_is_split_and_small_arrays_are_not'),
     ('mesh: small arrays split', 'sharding.py', 'n == 1 or a.size < least_size or', 'n == 1 or',
