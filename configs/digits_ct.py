@@ -3,7 +3,8 @@
     python -m diffusion_jax.train --config=configs/digits_ct.py --workdir=runs/digits_ct
 
 Cost: a few minutes on 2 CPU cores.
-Expected: samples that look like digits, with one network evaluation.
+Expected: no digits, Frechet distance (pixels-64, n = 1000) 44.7 with one network evaluation: the curricula are those of
+    far longer training; docs/results/toy_few_step.md has what shorter ones do.
 """
 
 from configs import common, digits_edm, methods

@@ -3,7 +3,7 @@
     python -m diffusion_jax.train --config=configs/digits_edm.py --workdir=runs/digits_edm
 
 Cost: about two minutes on 2 CPU cores.
-Expected: samples that look like digits, with 35 network evaluations.
+Expected: Frechet distance (pixels-64, n = 1000) 0.24 with 35 network evaluations; held-out data have 0.46 (n = 297).
 """
 
 from configs import common, quickstart

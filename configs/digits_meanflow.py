@@ -3,7 +3,7 @@
     python -m diffusion_jax.train --config=configs/digits_meanflow.py --workdir=runs/digits_meanflow
 
 Cost: a few minutes on 2 CPU cores.
-Expected: samples that look like digits, with one network evaluation.
+Expected: Frechet distance (pixels-64, n = 1000) 1.53 with one network evaluation; held-out data have 0.46 (n = 297).
 """
 
 from configs import common, digits_edm, methods
