@@ -98,7 +98,7 @@ def measure(samples: np.ndarray, reference: Reference, seeds: tuple[int, ...]) -
     """
     samples = samples if reference.levels is None else rounded(samples)
     mine = summarise(reference.features, _chunks(samples, len(samples)), len(samples))
-    return _result(_distances(mine, reference, samples[:_ROWS]), mine, reference, seeds)
+    return _result(_distances(mine, reference, [samples[:_ROWS]]), mine, reference, seeds)
 
 
 def survey(batches: Iterable[np.ndarray], num: int, reference: Reference, seeds: tuple[int, ...]) -> Result:
@@ -115,11 +115,12 @@ def survey(batches: Iterable[np.ndarray], num: int, reference: Reference, seeds:
     def seen():
         for batch in batches:
             batch = batch if reference.levels is None else rounded(batch)
-            _keep(first, batch)
+            if reference.held_out is not None:
+                _keep(first, batch)
             yield batch
 
     mine = summarise(features, seen(), num)
-    values = _distances(mine, reference, np.concatenate(first))
+    values = _distances(mine, reference, first)
     kept = len(mine.rows)
     if kept > 1:
         spread = frechet.bootstrap(mine.rows, reference.summary.moments).std(ddof=1)
@@ -140,14 +141,15 @@ def survey(batches: Iterable[np.ndarray], num: int, reference: Reference, seeds:
     return _result(values, mine, reference, seeds)
 
 
-def _distances(mine: Summary, reference: Reference, first: np.ndarray) -> dict[str, float]:
+def _distances(mine: Summary, reference: Reference, first: list[np.ndarray]) -> dict[str, float]:
     features, theirs = reference.features, reference.summary
     values = {frechet_name(features): _frechet(mine.moments, theirs.moments)}
     kernel = kernel_distance(mine.rows, theirs.rows, subsets=_SUBSETS, subset_size=_subset_size(mine, reference))
     values[kernel_name(features)] = kernel.mean
     values[f'{kernel_name(features)}, standard error'] = kernel.standard_error
     if reference.held_out is not None:
-        near = memorisation(nearest_neighbours(first, reference.x).distance, reference.held_out.distance)
+        found = nearest_neighbours(np.concatenate(first), reference.x)
+        near = memorisation(found.distance, reference.held_out.distance)
         values['nearest training distance, samples'] = near.sample_distance
         values['nearest training distance, held-out'] = near.held_out_distance
         values['memorisation ratio'] = near.ratio

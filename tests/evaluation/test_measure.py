@@ -108,7 +108,7 @@ def test_what_is_not_kept_is_let_go(monkeypatch):
     """A view of no rows would hold the batch that it is of."""
     wide = Features('wide-2', lambda x: Outputs(np.array(x)[:, :2]), '')
     data = Source(RNG.integers(0, 256, (40, 10_000), np.uint8), None, 256, None, 's')
-    reference = measure.make_reference(data, wide)
+    reference = measure.make_reference(data, wide, data)
     monkeypatch.setattr(measure, '_ROWS', 20)
     tracemalloc.start()
     measure.survey((np.zeros((10, 10_000), np.float32) + i / 100 for i in range(100)), 1000, reference, (0,))
