@@ -97,10 +97,12 @@ def _root(v):
 
 
 def _pytree(cls):
-    """A frozen dataclass whose fields are static."""
-    cls = dataclass(frozen=True)(cls)
-    fields = list(cls.__dataclass_fields__)
-    return jax.tree_util.register_dataclass(cls, data_fields=[], meta_fields=fields)
+    """A frozen dataclass without leaves: the structure holds the object itself.
+
+    Not `register_dataclass`: structures of two such classes with equal fields compare equal (jaxlib 0.10), though their
+    hashes differ, so that now and then a jitted function takes one schedule's compiled code for the other's.
+    """
+    return jax.tree_util.register_static(dataclass(frozen=True)(cls))
 
 
 @_pytree

@@ -1,3 +1,5 @@
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -150,6 +152,16 @@ def test_a_table_is_a_pytree():
     t = jnp.array([0.123, 0.5])
     np.testing.assert_allclose(jax.jit(lambda s, t: s.sigma(t))(schedule, t), schedule.sigma(t), rtol=1e-6)
     assert jax.tree.structure(schedule) == jax.tree.structure(schedules.DiscreteVP(BETAS['cosine']))
+
+
+def test_structures_tell_schedules_apart():
+    """Compiled code is looked up by structure: equal ones would answer for each other."""
+    classes = schedules.VE, schedules.RectifiedFlow, schedules.CosineVP, schedules.LinearVP, schedules.TrigFlow
+    table = schedules.DiscreteVP(BETAS['linear'])
+    each = [*(c() for c in classes), schedules.LinearVP(0.1, 10.0), schedules.TrigFlow(0.5), table]
+    for i, j in itertools.product(range(len(each)), repeat=2):
+        assert (jax.tree.structure(each[i]) == jax.tree.structure(each[j])) == (i == j)
+    assert jax.tree.structure(schedules.TrigFlow(0.5)) == jax.tree.structure(schedules.TrigFlow(0.5))
 
 
 @pytest.mark.parametrize('betas', [[0.0, 0.1], [1.1], [[0.1]], [-0.1], [np.nan]])

@@ -21,6 +21,9 @@ CURRICULA, CONSISTENCY = 'tests/test_curricula.py::', 'tests/objectives/test_con
 
 MUTANTS = tuple(Mutant(*row) for row in [
     # schedules
+    ('schedules of one structure', 'schedules.py', 'jax.tree_util.register_static(dataclass(frozen=True)(cls))',
+     'jax.tree_util.register_dataclass(dataclass(frozen=True)(cls), [], list(cls.__annotations__))',
+     f'{SCHEDULES}test_structures_tell_schedules_apart'),
     ('table one step late', 'schedules.py', 'jnp.floor(u).astype(jnp.int32), 0,',
      'jnp.floor(u).astype(jnp.int32) + 1, 0,', SCHEDULES + 'test_known_values_of_the_linear_table'),
     ('table alpha for sigma', 'schedules.py', 'self._interpolate(self.one_minus_alpha_bar, t)',
