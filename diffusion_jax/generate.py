@@ -27,8 +27,12 @@ def batches(
     num_classes: int = 0,
     first: int = 0,
     trace: Trace = _untraced,
+    whole: bool = False,
 ) -> Iterator[np.ndarray]:
     """Yields samples first .. num - 1, in order, in float32; class i % num_classes for sample i of a conditional model.
+
+    Its noise is the same to the last bit whatever the batch size. What a network makes of it is so where every device
+    has as many rows: XLA takes other kernels for other shapes, whose sums differ by rounding.
 
     Args:
         draw: from `build.build_draw`, jitted by the caller, so that a second call compiles nothing.
@@ -40,12 +44,13 @@ def batches(
         num_classes: of a conditional model, else 0.
         first: index of the first to draw.
         trace: from `build.build_trace`, to say where a sample stopped being finite.
+        whole: evaluate `batch_size` rows even where `num` is smaller.
 
     Raises:
         Diverged: if the model yields NaN.
     """
     devices = mesh.size
-    batch_size = -(-min(batch_size, num) // devices) * devices
+    batch_size = -(-(batch_size if whole else min(batch_size, num)) // devices) * devices
     for start in range(first, num, batch_size):
         rows = np.arange(start, start + batch_size, dtype=np.int32)
         index = spread(mesh, rows)

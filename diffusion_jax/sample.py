@@ -6,7 +6,8 @@ r"""Draws samples from a trained model.
 writes OUT.npz (uint8 images, or float32 points) and OUT.png. Samplers and grids take arguments as name:key=value, for
 example --sampler=ddim:eta=0.5 --grid=quadratic. A model of classes whose labels were dropped (data.drop_label) takes
 --guidance=classifier_free:w=2.0, also with rescale=0.7, low=0.3,high=5 (noise levels) and threshold=0.995.
-An interrupted command goes on where it was when it is given again, an edit too.
+An interrupted command goes on where it was when it is given again, an edit too, on other devices as well; with
+--rows=16 every sample is the same to the last bit on however many of one kind.
 
     python -m diffusion_jax.sample --workdir=runs/mnist --edit=inpaint --image=digit.png --mask=hidden.png --num=8
 
@@ -40,7 +41,13 @@ _GUIDANCE = flags.DEFINE_string(
 _LABEL = flags.DEFINE_integer('label', None, 'The class of every sample. Default: the classes go round.')
 _SEED = flags.DEFINE_integer('seed', 0, 'Seed of the noise.')
 _BATCH = flags.DEFINE_integer(
-    'batch_size', None, "Samples at once; does not change them. Default: the run's own.", lower_bound=1
+    'batch_size', None, "Samples at once; changes them by rounding only. Default: the run's own.", lower_bound=1
+)
+_ROWS = flags.DEFINE_integer(
+    'rows',
+    None,
+    'Instead: samples at once on each device; the same to the last bit on any number of them.',
+    lower_bound=1,
 )
 _EDIT = flags.DEFINE_string('edit', None, 'e.g. inpaint, super_resolve:factor=2, sdedit:t0=0.5. Default: none.')
 _IMAGE = flags.DEFINE_string('image', None, 'What to edit; --num counts variants of each image.')
@@ -55,7 +62,9 @@ def main() -> None:
     run = runs.load(folder, _STEP.value)
     spec = runs.sample_spec(run.config['sample'], _SAMPLER.value, _STEPS.value, _GRID.value, _GUIDANCE.value)
     resolved = saved_grids.resolved(folder, spec)
-    size = _BATCH.value or spec['batch_size']
+    if _ROWS.value and _BATCH.value:
+        raise UserError('--rows is for each device, --batch_size for all together: set one of them')
+    size = _ROWS.value * run.mesh.size if _ROWS.value else _BATCH.value or spec['batch_size']
     key = jax.random.key(_SEED.value)
     edit = specs.parse_spec(_EDIT.value) if _EDIT.value else None
     choices = [runs.name_of(edit)] if edit else []
@@ -65,7 +74,7 @@ def main() -> None:
     out = paths.parse(_OUT.value) if _OUT.value else folder / 'samples' / name
     file = out.with_name(f'{out.name}.npz')
     request = {'run': str(paths.absolute(folder)), 'step': run.step, 'sample': resolved, 'seed': _SEED.value}
-    request |= {'label': _LABEL.value}
+    request |= {'label': _LABEL.value, 'rows': _ROWS.value}
     if edit:
         _write_edits(run, resolved, edit, key, size, out, request)
         return
@@ -75,7 +84,8 @@ def main() -> None:
     draw, params, trace, weak_step = runs.sampling(run, resolved, _LABEL.value)
 
     def draw_from(first):
-        return batches(draw, params, key, _NUM.value, size, run.mesh, run.experiment.num_classes, first, trace)
+        classes, whole = run.experiment.num_classes, _ROWS.value is not None
+        return batches(draw, params, key, _NUM.value, size, run.mesh, classes, first, trace, whole)
 
     start = time.perf_counter()
     request |= {'weak step': weak_step}
@@ -96,7 +106,7 @@ def _write_edits(run, spec, edit, key, size, out, request):
 
     def draw_from(first):
         # Each sample is told its index, by which it finds its image, in the place of a class.
-        return batches(draw, params, key, num, size, run.mesh, num, first, trace)
+        return batches(draw, params, key, num, size, run.mesh, num, first, trace, _ROWS.value is not None)
 
     start = time.perf_counter()
     with runs.progress_bar('editing', num) as progress:

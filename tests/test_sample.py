@@ -53,6 +53,14 @@ def test_seeds_batches_and_samplers(digits_run, tmp_path):
     assert (first != noisy).mean() > 0.1
 
 
+def test_rows_of_each_device(digits_run, tmp_path, capsys):
+    """Eight devices draw three samples as they draw them among twenty, where three alone would be one on each."""
+    few, many = (sampled(digits_run, tmp_path / 'x', '--rows=2', f'--num={n}', '--sampler=ddim') for n in (3, 20))
+    np.testing.assert_array_equal(few, many[:3])
+    message = tiny.refusal(capsys, 'sample', f'--workdir={digits_run}', '--rows=2', '--batch_size=4')
+    assert message == '--rows is for each device, --batch_size for all together: set one of them'
+
+
 def test_other_settings_go_to_other_files(digits_run, capsys):
     for sampler in ('ddim', 'ddim:eta=0.5'):
         assert tiny.call('sample', f'--workdir={digits_run}', '--num=2', f'--sampler={sampler}', '--steps=2') == 0

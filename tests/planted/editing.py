@@ -10,8 +10,8 @@ EXACT = PROJECT + 'known_values_are_exact_and_independent_ones_are_as_without_th
 MUTANTS = tuple(Mutant(*row) for row in [
     ('editing: hidden values leak', 'editing/operators.py', 'jnp.where(known[None], x, 0)',
      'x * jnp.where(known[None], 1.0, 0.0)', OPERATORS + 'what_is_known'),
-    ('editing: a half-done edit begins anew', 'sample.py', 'run.mesh, num, first, trace)', 'run.mesh, num, 0, trace)',
-     COMMAND + 'a_half_done_edit_goes_on_unless_the_image_is_another'),
+    ('editing: a half-done edit begins anew', 'sample.py', 'run.mesh, num, first, trace, _ROWS',
+     'run.mesh, num, 0, trace, _ROWS', COMMAND + 'a_half_done_edit_goes_on_unless_the_image_is_another'),
     ('editing: goes on with another image', 'sample.py', "'images': contents", "'images': len(contents)",
      COMMAND + 'a_half_done_edit_goes_on_unless_the_image_is_another'),
     ('editing: the time of the last answer', 'build/editing.py', 't = asked[in_vain[0]][0]',

@@ -19,5 +19,7 @@ MUTANTS = tuple(Mutant(*row) for row in [
      FILE + 'test_an_interrupted_file_is_gone_on_with'),
     ('resuming draws the first rows again', 'generate.py', 'for start in range(first, num, batch_size):',
      'for start in range(0, num - first, batch_size):', GENERATE + 'test_going_on_from_any_index'),
+    ('small batches cut', 'generate.py', 'batch_size if whole else min(batch_size, num)', 'min(batch_size, num)',
+     GENERATE + 'test_with_as_many_rows_on_each_device_a_sample_is_the_same_to_the_last_bit'),
 ])
 # fmt: on
