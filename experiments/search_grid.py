@@ -6,19 +6,18 @@ writes WORKDIR/grids/NAME.json; `diffusion_jax.sample --grid=saved:grid=NAME --s
 printed is of other noises than those of the search. With --model_times so are the times that the model is told.
 """
 
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
-from diffusion_jax import cli, runs, samplers, saved_grids, search, specs, times
+from diffusion_jax import cli, paths, runs, samplers, saved_grids, search, specs, times
 from diffusion_jax.errors import UserError
 from diffusion_jax.retime import retimed
 from diffusion_jax.times import levels
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a trained diffusion model.', required=True)
+_STEP = flags.DEFINE_string('step', 'newest', 'Which checkpoint: newest, best (by train.best_by), or its step.')
 _SAMPLER = flags.DEFINE_string('sampler', 'dpm_solver_pp', 'A deterministic one, e.g. ddim, heun, unipc:order=3.')
 _STEPS = flags.DEFINE_integer('steps', 8, 'Steps of the grid.', lower_bound=2)
 _NAME = flags.DEFINE_string('name', None, 'Name of the grid. Default: the sampler and the steps.')
@@ -32,8 +31,8 @@ _LEAST = 0.002
 
 def main() -> None:
     """The entry point."""
-    folder = Path(_WORKDIR.value)
-    run = runs.load(folder)
+    folder = paths.parse(_WORKDIR.value)
+    run = runs.load(folder, _STEP.value)
     experiment = run.experiment
     if 'model' not in experiment.models:
         raise UserError(f'{folder} is no diffusion model')

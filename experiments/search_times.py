@@ -5,19 +5,17 @@ r"""Searches the times of multistep sampling for a trained consistency model, on
 prints the Frechet distance of every grid that it tries and the best one, as `diffusion_jax.sample` takes it.
 """
 
-from pathlib import Path
-
 import jax
 import numpy as np
 from absl import flags
 
-from diffusion_jax import build, cli, runs, search
+from diffusion_jax import build, cli, paths, runs, search
 from diffusion_jax.errors import UserError
 from diffusion_jax.evaluation import measure
-from diffusion_jax.evaluation.values import Values
 from diffusion_jax.generate import generate
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a trained consistency model on VE.', required=True)
+_STEP = flags.DEFINE_string('step', 'newest', 'Which checkpoint: newest, best (by train.best_by), or its step.')
 _STEPS = flags.DEFINE_integer('steps', 2, 'Steps to place.', lower_bound=2)
 _NUM = flags.DEFINE_integer('num', 500, 'Samples per grid, from the same noises.', lower_bound=100)
 _EVALUATIONS = flags.DEFINE_integer('evaluations', 8, 'Grids to try for each time.', lower_bound=2)
@@ -25,17 +23,16 @@ _EVALUATIONS = flags.DEFINE_integer('evaluations', 8, 'Grids to try for each tim
 
 def main() -> None:
     """The entry point."""
-    run = runs.load(Path(_WORKDIR.value))
+    run = runs.load(paths.parse(_WORKDIR.value), _STEP.value)
     context = run.experiment.context
     if 'consistency_model' not in run.experiment.models or 'sigma_max' not in context:
         raise UserError(f'{_WORKDIR.value} is no consistency model on the VE schedule')
-    train = build.build_source(run.config['data'], run.config['eval']['reference'])
-    features = build.build_features(run.config['eval']['features'], Values(train))
-    reference = measure.make_reference(train, features)
+    reference = runs.reference(run, None)
     size = run.config['eval']['batch_size']
 
     def distance(grid: np.ndarray) -> float:
-        spec = {**run.config['sample'], 'sampler': {'name': 'renoise'}, 'times': {'name': 'at', 'times': grid}}
+        at = {'name': 'at', 'times': tuple(grid.tolist())}
+        spec = {**run.config['sample'], 'sampler': {'name': 'renoise'}, 'times': at}
         draw = jax.jit(build.build_draw(run.experiment, spec))
         x = generate(draw, run.params, jax.random.key(0), _NUM.value, size, run.mesh, run.experiment.num_classes)
         name, value = next(iter(measure.measure(x, reference, seeds=(0,)).values.items()))

@@ -71,3 +71,21 @@ def test_a_searched_grid_is_better_on_other_noises_and_is_used(tmp_path, capsys)
         with np.load(f'{out}.npz') as file:
             drawn.append(file['samples'])
     assert np.abs(drawn[0] - drawn[1]).max() > 1e-3
+
+
+def test_searched_times_are_the_best_of_those_tried_and_can_be_sampled(tmp_path, capsys):
+    train(few_step.run('ect'), tmp_path)
+    command = [f'--workdir={tmp_path}', '--steps=3', '--num=100', '--evaluations=2']
+    assert tiny.call('experiments.search_times', *command) == 0
+    said = capsys.readouterr().out
+    tried = {
+        grid: float(d) for grid, d in re.findall(r'^([\d./e-]+): Frechet distance \(\S+\) ([\d.e-]+)$', said, re.M)
+    }
+    best = re.findall(r'^best: --sampler=renoise --grid=at:times=(\S+)$', said, re.M)
+    assert [grid.count('/') for grid in tried] == [1, 1, 2, 2]
+    of_three = {grid: d for grid, d in tried.items() if grid.count('/') == 2}
+    assert best == [min(of_three, key=of_three.__getitem__)]
+    grid = f'--grid=at:times={best[0]}'
+    assert tiny.call('sample', f'--workdir={tmp_path}', '--sampler=renoise', grid, '--num=2') == 0
+    message = tiny.refusal(capsys, 'experiments.search_times', *command, '--step=3')
+    assert message.startswith(f'{tmp_path} has no checkpoint 3')
