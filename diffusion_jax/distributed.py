@@ -90,6 +90,13 @@ def from_first(values: Sequence[int]) -> list[int]:
     return multihost_utils.broadcast_one_to_all(mine).tolist()
 
 
+def everywhere(condition: bool) -> bool:
+    """Whether it holds on every process."""
+    if jax.process_count() == 1:
+        return condition
+    return bool(multihost_utils.process_allgather(np.int32(condition)).all())
+
+
 def gather(x: jax.Array) -> np.ndarray:
     """An array that is spread over processes, whole on each of them."""
     if x.is_fully_addressable or x.is_fully_replicated:

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from diffusion_jax import build, distributed, paths, reading, sharding, specs, times, workdir
 from diffusion_jax.data.sources import Source
 from diffusion_jax.errors import UserError
-from diffusion_jax.evaluation import measure, report
+from diffusion_jax.evaluation import kept, measure, report
 from diffusion_jax.evaluation.values import Values
 from diffusion_jax.generate import batches
 from diffusion_jax.paths import AnyPath
@@ -180,14 +180,14 @@ def reference_data(run: Run) -> Source:
 
 
 def reference(run: Run, held_out: Source | None, features: Mapping[str, Any] | None = None) -> measure.Reference:
-    """`reference_data` in the run's own features or others (a spec).
+    """`reference_data` in the run's own features or others (a spec); those of a network from its file are kept.
 
     Raises:
         UserError: if the data or the features cannot be read.
     """
-    data = reference_data(run)
-    made = build.build_features(features or run.config['eval']['features'], Values(data))
-    return measure.make_reference(data, made, held_out)
+    data, spec = reference_data(run), features or run.config['eval']['features']
+    made = build.build_features(spec, Values(data))
+    return (kept.reference if 'path' in spec else measure.make_reference)(data, made, held_out)
 
 
 def survey(run: Run, sampling: Sampling, num: int, reference: measure.Reference, seed: int = 0) -> report.Result:

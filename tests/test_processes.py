@@ -109,20 +109,26 @@ def test_two_processes_sample_as_one(alone, tmp_path):
 
 
 def test_two_processes_evaluate_as_one(tmp_path):
-    """In a network's features, of samples that do not divide over the devices, and in bits/dim."""
+    """In a network's features, of samples that do not divide over the devices, and in bits/dim.
+
+    The third evaluation finds the reference that the second kept, on both processes.
+    """
     config, file, metrics = build.resolve(quickstart.get_config('runlocal')), tmp_path / 'classifier.npz', []
     train({**config, 'train': {**config['train'], 'steps': 1, 'sample_every': 0}}, tmp_path / 'run')
     classifier.save(file, classifier.fit(build.build_source(config['data']), jax.random.key(0), steps=5))
     arguments = [f'--workdir={tmp_path / "run"}', f'--features=classifier:path={file}', '--num=11', '--bits_num=8']
-    for n, devices in [(1, 1), (2, 2)]:
-        job = processes.start('diffusion_jax.evaluate', [*arguments, '--steps=2'], n, devices)
+    for n, devices in [(1, 1), (2, 2), (2, 2)]:
+        home = tmp_path / f'home of {n}'
+        job = processes.start('diffusion_jax.evaluate', [*arguments, '--steps=2'], n, devices, HOME=str(home))
         codes, said = processes.finish(job, WAIT)
         assert codes == [0] * n, said
         metrics.append(json.loads((tmp_path / 'run' / 'metrics.json').read_text()))
     flat = [jax.tree.leaves(m) for m in metrics]
     assert len(flat[0]) > 20
     numbers = [np.array([v for v in leaves if isinstance(v, float)]) for leaves in flat]
-    np.testing.assert_allclose(*numbers, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(*numbers[:2], rtol=1e-3, atol=1e-4)
+    np.testing.assert_array_equal(*numbers[1:])
+    assert len([*home.rglob('diffusion_jax_references/*.npz')]) == 1
 
 
 def test_sigterm_on_one_of_two_saves_one_step_on_both(alone, tmp_path):

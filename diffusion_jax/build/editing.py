@@ -112,6 +112,7 @@ def inpaint(job: _Job, length: int = 1, repeats: int = 1) -> Edit:
     """Fills in where the mask is white; `repeats` and `length` are time travel's."""
     shape = job.experiment.shape
     mask = _needed(job.images.mask, 'mask')
+    mask = mask[..., None] if mask.shape == shape[:-1] else mask
     if mask.shape not in (shape, (*shape[:-1], 1)):
         raise UserError(f'the mask is {_shown(mask.shape)}, this run has data of {_shown(shape)}')
     return _restoration(job, editing.inpaint(jnp.asarray(mask < 0)), length, repeats)

@@ -49,6 +49,11 @@ def test_inpainting(digits_run, files):
     assert len({row[4:].tobytes() for row in out['samples']}) == 6
     with Image.open(files / 'out.png') as picture:
         assert picture.size == (5 * 34, 2 * 34)
+    np.save(files / 'mask.npy', HIDDEN)  # without an axis of channels
+    again = edited(
+        digits_run, files, '--edit=inpaint', f'--image={files}/two.npy', f'--mask={files}/mask.npy', '--num=3'
+    )
+    np.testing.assert_array_equal(again['samples'], out['samples'])
 
 
 def test_a_half_done_edit_goes_on_unless_the_image_is_another(digits_run, files, monkeypatch):

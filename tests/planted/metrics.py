@@ -3,6 +3,7 @@
 from tests.planted.mutant import Mutant
 
 EVAL, NETS = 'tests/evaluation/', 'tests/nets/'
+KEPT = EVAL + 'test_kept.py::'
 FRECHET, SCORE, SHARES = EVAL + 'test_frechet.py::', EVAL + 'test_inception_score.py::', EVAL + 'test_manifold.py::'
 MERGE, RESAMPLE = (
     FRECHET + 'test_merging_in_any_tree_is_numpys_covariance',
@@ -28,6 +29,14 @@ VALUES, GAP = (
 )
 
 MUTANTS = tuple(Mutant(*row) for row in [
+    ('kept: code not compared', 'evaluation/kept.py', "if file['code'] != _code():", 'if False:',
+     KEPT + 'test_damaged_files_and_those_of_other_code_are_made_anew'),
+    ('kept: weights not compared', 'evaluation/kept.py', 'features.hash, features.resize, device',
+     'features.resize, device', KEPT + 'test_anything_else_is_made_anew[hash]'),
+    ('kept: held-out set not compared', 'evaluation/kept.py', 'for s in (source, held_out) if', 'for s in (source,) if',
+     KEPT + 'test_anything_else_is_made_anew'),
+    ('kept: rows not looked at', 'evaluation/kept.py', ', hashlib.sha256(rows.tobytes()).hexdigest()]', ']',
+     KEPT + 'test_anything_else_is_made_anew'),
     ('merged means do not spread', 'evaluation/frechet.py', 'a.scatter + b.scatter + np.outer(delta, delta)',
      'a.scatter + b.scatter + 0 * np.outer(delta, delta)', MERGE),
     ('mean merged by halves', 'evaluation/frechet.py', 'delta * (b.n / n)', 'delta / 2', MERGE),
