@@ -20,7 +20,7 @@ from diffusion_jax.evaluation import kept, measure, report
 from diffusion_jax.evaluation.values import Values
 from diffusion_jax.generate import batches
 from diffusion_jax.paths import AnyPath
-from diffusion_jax.types import Draw, Params, Trace
+from diffusion_jax.types import Draw, Model, Params, Trace
 
 
 class Run(NamedTuple):
@@ -69,7 +69,7 @@ def sampling(run: Run, spec: Mapping[str, Any], label: int | None = None) -> Sam
         UserError: as `build.build_draw`; if the weak run cannot be opened, or does not fit; for an unknown label.
     """
     _check_label(run, label)
-    weak, params, weak_step = _with_weak(run, spec)
+    weak, params, weak_step = with_weak(run, spec)
     draw, trace = build.build_draw(run.experiment, spec, weak), build.build_trace(run.experiment, spec, weak)
     if label is not None:
         draw, trace = _of_class(draw, label), _of_class(trace, label)
@@ -100,7 +100,7 @@ def editing(
         UserError: as `sampling` and `build.build_edit`.
     """
     _check_label(run, label)
-    weak, params, weak_step = _with_weak(run, spec)
+    weak, params, weak_step = with_weak(run, spec)
     arguments = run.experiment, spec, edit, images, num, label, weak
     job, trace = build.build_edit(*arguments), build.build_edit_trace(*arguments)
     return Editing(jax.jit(job.draw), build.Given(params, job.rows), len(job.rows[0]), job.beside, trace, weak_step)
@@ -113,8 +113,12 @@ def _check_label(run, label):
         raise UserError(f'label={label}: the model {has}')
 
 
-def _with_weak(run, spec):
-    """The weak model of an autoguidance, or None, the parameters with its own, and its step."""
+def with_weak(run: Run, spec: Mapping[str, Any]) -> tuple[Model | None, Params | build.WithWeak, int | None]:
+    """The weak model of a `sample` section's autoguidance, or None, the parameters with its own, and its step.
+
+    Raises:
+        UserError: if the weak run cannot be opened, or does not fit.
+    """
     guide, weak, params, weak_step = spec.get('guidance') or {}, None, run.params, None
     if guide.get('name') == 'auto':
         if 'weak' not in guide:

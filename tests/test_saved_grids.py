@@ -1,10 +1,12 @@
 import json
 import re
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from diffusion_jax import runs, saved_grids, times
+from diffusion_jax import runs, saved_grids, search, times
 from diffusion_jax.errors import UserError
 from diffusion_jax.training import train
 from tests import few_step, tiny
@@ -47,6 +49,37 @@ def test_what_is_not_there_is_told_with_the_nearest(tmp_path):
     (tmp_path / 'grids' / 'ddim_3.json').write_text('[1]')
     with pytest.raises(UserError, match='damaged'):
         resolve('saved:grid=ddim_3')
+
+
+def test_the_error_of_a_searched_grid_is_that_of_what_is_sampled(tmp_path):
+    """Guided and clipped, by the sampling command's own functions on the noises that the search did not see."""
+    config = few_step.run('edm', steps=40, save_every=40)
+    config = {**config, 'optim': {**config['optim'], 'lr': 0.1, 'warmup': 0}}  # a network that says something
+    config = {**config, 'net': {**config['net'], 'num_classes': 8}, 'data': {**config['data'], 'drop_label': 0.25}}
+    guided = {'name': 'classifier_free', 'w': 3.0}
+    config = {**config, 'sample': {**config['sample'], 'clip': True}}
+    train(config, tmp_path)
+    command = [f'--workdir={tmp_path}', '--sampler=ddim', '--steps=3', '--num=16', '--iterations=2', '--reference=10']
+    assert tiny.call('experiments.search_grid', *command, '--guidance=classifier_free:w=3.0') == 0
+    kept = json.loads((tmp_path / 'grids' / 'ddim_3.json').read_text())
+    assert kept['guidance'] == guided
+
+    run = runs.load(tmp_path)
+    keys = jax.random.split(jax.random.split(jax.random.key(0))[1], 16)
+    fine = times.karras(10, 0.002, 80.0)
+
+    def drawn(sampler, grid, **changes):
+        at = {'times': {'name': 'at', 'times': tuple(grid)}, 'guidance': guided}
+        spec = {**run.config['sample'], 'sampler': {'name': sampler}, **at, **changes}
+        return runs.sampling(run, spec).draw(run.params, keys, jnp.arange(16) % 8)
+
+    def error(**changes):
+        x, exact = drawn('ddim', kept['times'], **changes), drawn('heun', fine, **changes)
+        return float(jnp.mean(search.per_sample_error(x, exact)))
+
+    np.testing.assert_allclose(kept['error'], error(), rtol=1e-4)
+    for change in ({'guidance': None}, {'clip': False}):
+        assert abs(error(**change) / kept['error'] - 1) > 0.01
 
 
 @pytest.mark.slow

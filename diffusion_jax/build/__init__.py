@@ -26,5 +26,6 @@ from diffusion_jax.build.guidance import WithWeak as WithWeak
 from diffusion_jax.build.guidance import check_weak as check_weak
 from diffusion_jax.build.optimiser import build_optimiser as build_optimiser
 from diffusion_jax.build.sampling import build_draw as build_draw
+from diffusion_jax.build.sampling import build_sampling as build_sampling
 from diffusion_jax.build.sampling import build_trace as build_trace
 from diffusion_jax.build.teacher import with_teacher as with_teacher

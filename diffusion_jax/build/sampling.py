@@ -83,9 +83,10 @@ def _prepare(experiment, spec, weak):
 def build_sampling(
     experiment: Experiment, spec: Mapping[str, Any], weak: Model | None = None
 ) -> tuple[np.ndarray, Callable[..., Sampler]]:
-    """The grid `[S + 1]` and (params, keys [B], cond, edit) -> Sampler; errors are those of `build_draw`.
+    """The grid `[S + 1]` and (params, keys [B], cond, edit, retime) -> Sampler; errors are those of `build_draw`.
 
-    `edit`, Denoiser -> Denoiser, is the last combinator on a denoiser or consistency function; none by default.
+    `edit`, Denoiser -> Denoiser, is the last combinator on a denoiser or consistency function that evaluates it at the
+    point given; none by default. `retime` may ask a denoiser elsewhere; by default it does as `model_times` says.
     """
     grid = make(times, spec['times'], experiment.context, 'config.sample.times')
     if not isinstance(grid, np.ndarray):
@@ -97,9 +98,9 @@ def build_sampling(
         _check_guided(spec['sampler'], guide)
         check_guidance(experiment, guide, weak)
     clip = guidance.clip if spec['clip'] else lambda denoise: denoise
-    retime = _retime(experiment, grid, spec.get('model_times'))
+    as_told = _retime(experiment, grid, spec.get('model_times'))
 
-    def make_sampler(params, keys, cond, edit=lambda denoise: denoise):
+    def make_sampler(params, keys, cond, edit=lambda denoise: denoise, retime=as_told):
         # The keys of a Brownian path that a sampler may want as a whole: the run's own, apart from those of its steps.
         context: dict[str, Any] = {**experiment.context, 'n': len(grid) - 1, 'brownian': samplers.fold_in(keys, 2)}
         for name, kind in _JUMPS.items():
