@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from diffusion_jax import runs, samplers, times
@@ -96,18 +95,19 @@ def reconstruction(grid: Mapping[str, Any]) -> Job:
 
     def do(run: runs.Run, bench: Bench) -> Measured:
         assert bench.held_out is not None
-        x = jnp.asarray(Values(bench.held_out)[: bench.num])
-        denoise, schedule = run.experiment.models['model'](run.params, None, None), run.experiment.schedule
+        x, size = Values(bench.held_out)[: bench.num], run.config['eval']['batch_size']
+        schedule = run.experiment.schedule
         t = make(times, grid, run.experiment.context, 'grid')
         unused = jax.random.key(0)  # neither direction draws noise
 
         @jax.jit
-        def reconstruct(x):
+        def reconstruct(params, x):
+            denoise = run.experiment.models['model'](params, None, None)
             latent = samplers.sample(samplers.ddim_encode(denoise, schedule), unused, x, t[::-1])
             return samplers.sample(samplers.ddim(denoise, schedule), unused, latent, t)
 
-        y = np.asarray(reconstruct(x))
-        error = float(np.mean((y - np.asarray(x)) ** 2)) / 4
+        y = np.concatenate([np.asarray(reconstruct(run.params, x[i : i + size])) for i in range(0, len(x), size)])
+        error = float(np.mean((y - x) ** 2)) / 4
         protocol = {'rows': len(x), 'of': bench.held_out.name, 'range': '[0, 1]'}
         return Measured({'error': error}, {'error': 'mean square error per dimension'}, protocol, y[:SHOWN])
 

@@ -4,14 +4,17 @@ import importlib
 import json
 import sys
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from configs import toy2d
-from diffusion_jax import build, nets, runs
+from diffusion_jax import build, nets, runs, samplers, times
 from diffusion_jax.errors import UserError
+from diffusion_jax.evaluation.values import Values
 from diffusion_jax.training import train
-from experiments.papers import command, few, report, scale, table
+from experiments.papers import command, few, jobs, report, scale, table
 from experiments.papers.fill import Entry, Filled, fill
 from experiments.papers.trained import Settings, ensure_all, needed, waves
 from tests import tiny
@@ -282,6 +285,21 @@ folder, *given = sys.argv[1:]
 name, seed = (dict(a.lstrip('-').split('=') for a in given)[key] for key in ('train', 'seed'))
 ensure(PLAN, name, int(seed), Settings(Path(folder), 100, None, scale.Files(), {}))
 """
+
+
+def test_a_reconstruction_is_of_all_rows_a_batch_at_a_time(digits_run):
+    """Seven rows in batches of three, against the same rows encoded and decoded as one."""
+    run = runs.load(digits_run)
+    run = run._replace(config={**run.config, 'eval': {**run.config['eval'], 'batch_size': 3}})
+    held_out = runs.held_out(run)
+    found = jobs.reconstruction({'name': 'uniform', 'n': 3}).measure(run, jobs.Bench(None, held_out, 'pixels', 7, 0))
+    x, grid = jnp.asarray(Values(held_out)[:7]), times.uniform(3)
+    denoise, schedule = run.experiment.models['model'](run.params, None, None), run.experiment.schedule
+    latent = samplers.sample(samplers.ddim_encode(denoise, schedule), jax.random.key(1), x, grid[::-1])
+    y = samplers.sample(samplers.ddim(denoise, schedule), jax.random.key(2), latent, grid)
+    np.testing.assert_allclose(found.shown, y, atol=1e-4)
+    np.testing.assert_allclose(found.values['error'], np.mean((y - x) ** 2) / 4, rtol=1e-4)
+    assert found.protocol['rows'] == 7
 
 
 @pytest.mark.slow
