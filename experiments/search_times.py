@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from absl import flags
 
-from diffusion_jax import build, cli, paths, runs, search
+from diffusion_jax import build, cli, paths, runs, samplers, search
 from diffusion_jax.errors import UserError
 from diffusion_jax.evaluation import measure
 from diffusion_jax.generate import generate
@@ -24,17 +24,24 @@ _EVALUATIONS = flags.DEFINE_integer('evaluations', 8, 'Grids to try for each tim
 def main() -> None:
     """The entry point."""
     run = runs.load(paths.parse(_WORKDIR.value), _STEP.value)
-    context = run.experiment.context
-    if 'consistency_model' not in run.experiment.models or 'sigma_max' not in context:
+    experiment, context = run.experiment, run.experiment.context
+    if 'consistency_model' not in experiment.models or 'sigma_max' not in context:
         raise UserError(f'{_WORKDIR.value} is no consistency model on the VE schedule')
-    reference = runs.reference(run, None)
-    size = run.config['eval']['batch_size']
+    first = {'name': 'at', 'times': (context['sigma_max'],)}  # the others are arguments, so that all share a program
+    spec = {**run.config['sample'], 'sampler': {'name': 'renoise'}, 'times': first}
+    _, make_sampler = build.build_sampling(experiment, spec)
+    reference, size = runs.reference(run, None), run.config['eval']['batch_size']
+
+    @jax.jit
+    def draw(given, keys, cond):
+        params, grid = given
+        shape = (*keys.shape, *experiment.shape)
+        x = samplers.prior(samplers.fold_in(keys, 0), experiment.schedule, shape, context['sigma_max'])
+        return samplers.sample(make_sampler(params, keys, cond), samplers.fold_in(keys, 1), x, grid)
 
     def distance(grid: np.ndarray) -> float:
-        at = {'name': 'at', 'times': tuple(grid.tolist())}
-        spec = {**run.config['sample'], 'sampler': {'name': 'renoise'}, 'times': at}
-        draw = jax.jit(build.build_draw(run.experiment, spec))
-        x = generate(draw, run.params, jax.random.key(0), _NUM.value, size, run.mesh, run.experiment.num_classes)
+        given = (run.params, grid.astype(np.float32))
+        x = generate(draw, given, jax.random.key(0), _NUM.value, size, run.mesh, experiment.num_classes)
         name, value = next(iter(measure.measure(x, reference, seeds=(0,)).values.items()))
         print(f'{_shown(grid)}: {name} {value:.4g}', flush=True)
         return value

@@ -8,6 +8,8 @@ import pytest
 
 from diffusion_jax import runs, saved_grids, search, times
 from diffusion_jax.errors import UserError
+from diffusion_jax.evaluation import measure
+from diffusion_jax.generate import generate
 from diffusion_jax.training import train
 from tests import few_step, tiny
 
@@ -118,6 +120,11 @@ def test_searched_times_are_the_best_of_those_tried_and_can_be_sampled(tmp_path,
     assert [grid.count('/') for grid in tried] == [1, 1, 2, 2]
     of_three = {grid: d for grid, d in tried.items() if grid.count('/') == 2}
     assert best == [min(of_three, key=of_three.__getitem__)]
+    run, key = runs.load(tmp_path), jax.random.key(0)
+    draw = runs.sampling(run, runs.sample_spec(run.config['sample'], 'renoise', None, f'at:times={best[0]}')).draw
+    x = generate(draw, run.params, key, 100, 100, run.mesh)
+    as_sampled = measure.measure(x, runs.reference(run, None), (0,)).values['Frechet distance (pixels-2)']
+    np.testing.assert_allclose(of_three[best[0]], as_sampled, rtol=0.01)  # the times are printed to four digits
     grid = f'--grid=at:times={best[0]}'
     assert tiny.call('sample', f'--workdir={tmp_path}', '--sampler=renoise', grid, '--num=2') == 0
     message = tiny.refusal(capsys, 'experiments.search_times', *command, '--step=3')
