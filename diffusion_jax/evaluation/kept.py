@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-import diffusion_jax
 from diffusion_jax import distributed
 from diffusion_jax.data.sources import Source
 from diffusion_jax.errors import one_line
@@ -67,7 +66,7 @@ def _fingerprint(source: Source) -> list:
 
 def _code() -> str:
     """Of this package: what its older versions made may not be what this one would."""
-    folder = Path(diffusion_jax.__file__).parent
+    folder = Path(__file__).parents[1]
     contents = b''.join(path.read_bytes() for path in sorted(folder.rglob('*.py')))
     return hashlib.sha256(contents).hexdigest()
 
