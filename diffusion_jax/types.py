@@ -32,7 +32,11 @@ AverageVelocityModel = Callable[[Params, Array | None, Key | None], AverageVeloc
 
 @runtime_checkable
 class Schedule(Protocol):
-    """A Gaussian path x_t = alpha(t) x_0 + sigma(t) eps, as a frozen pytree. Results have the shape of `t`."""
+    """A Gaussian path x_t = alpha(t) x_0 + sigma(t) eps, as a frozen pytree. Results have the shape of `t`.
+
+    Register it by `register_static`, or as a node: if by `register_dataclass` or flax.struct, `jit` may take it for
+    another class with the same fields (jaxlib 0.10 calls their structures equal).
+    """
 
     def alpha(self, t: Array) -> Array:
         """Signal scale at time t."""
