@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-import os
 import sys
+import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -50,9 +50,9 @@ def reference(source: Source, features: Features, held_out: Source | None = None
     made = make_reference(source, features, held_out)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        unfinished = folder / f'.{os.getpid()}.npz'
-        np.savez(unfinished, **_arrays(made))
-        unfinished.replace(path)
+        with tempfile.TemporaryDirectory(dir=folder) as unfinished:
+            np.savez(Path(unfinished) / path.name, **_arrays(made))
+            (Path(unfinished) / path.name).replace(path)
     except OSError as error:  # it can be made again
         print(f'{path} cannot be written: {one_line(error)}', file=sys.stderr)
     return made
