@@ -12,7 +12,8 @@ from pathlib import Path
 import jax
 from absl import app, flags, logging
 
-from diffusion_jax import build, distributed
+from diffusion_jax import builders
+from diffusion_jax.devices import processes
 from diffusion_jax.errors import Interrupted, UserError, one_line
 
 _COORDINATOR = flags.DEFINE_string(
@@ -59,8 +60,8 @@ def guarded(main: Callable[[], None], argv: list[str], joins: bool = True) -> No
             raise UserError(f'unexpected argument {argv[1]!r}: flags are --name=value, see --help')
         given = (_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
         if joins:
-            distributed.start(*given, _HEARTBEAT.value, _HEARTBEAT.value)
-        with distributed.one_voice():
+            processes.start(*given, _HEARTBEAT.value, _HEARTBEAT.value)
+        with processes.one_voice():
             main()
     except Interrupted as error:  # all processes stop at one step, so all can end as usual
         print(error, file=sys.stderr)
@@ -72,17 +73,17 @@ def guarded(main: Callable[[], None], argv: list[str], joins: bool = True) -> No
     except OSError as error:  # a full disk, a folder without permission
         _fail(f'error: {one_line(error)}', 2)
     except Exception:
-        if not distributed.many():
+        if not processes.many():
             raise
         _fail(traceback.format_exc(), 1)
 
 
 def _fail(message, code):
-    if not distributed.many():
+    if not processes.many():
         print(message, file=sys.stderr)
         sys.exit(code)
     print(f'process {jax.process_index()}: {message}', file=sys.stderr)
-    distributed.leave(code)
+    processes.leave(code)
 
 
 def _parse(argv):
@@ -124,7 +125,7 @@ def _explain_override(argv):
     for override in filter(None, (re.match(r'--?config\.([^=]+)', a) for a in argv)):
         node, seen = module.get_config(arg) if arg else module.get_config(), 'config'
         for part in override[1].split('.'):
-            if message := build.unknown_field(node, part, seen):
+            if message := builders.unknown_field(node, part, seen):
                 return message
             node, seen = node[part], f'{seen}.{part}'
     return None

@@ -1,12 +1,14 @@
-"""The differential equations of a schedule: probability-flow ODE, score, SDE coefficients."""
+"""The differential equations of a schedule: probability-flow ODE and its exact steps, score, SDE coefficients."""
 
-from jaxtyping import Array, Float
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
 
-from diffusion_jax.schedules import eps_from_x_0, per_sample, rates
-from diffusion_jax.types import Denoiser, Schedule
+from diffusion_jax.axes import per_sample
+from diffusion_jax.schedules import eps_from_x_0, rates
+from diffusion_jax.types import Denoiser, Schedule, VectorField
 
 
-def velocity(denoise: Denoiser, schedule: Schedule) -> Denoiser:
+def velocity(denoise: Denoiser, schedule: Schedule) -> VectorField:
     """The probability-flow ODE dx/dt = alpha' x_0 + sigma' eps, with x_0 = D(x, t) and the eps that x holds beside it.
 
     The same field as arXiv 2011.13456, eq. 13, in a form that never divides by alpha. Needs sigma(t) > 0.
@@ -27,7 +29,7 @@ def path_velocity(
     return per_sample(d_alpha, x_0) * x_0 + per_sample(d_sigma, x_0) * eps
 
 
-def score(denoise: Denoiser, schedule: Schedule) -> Denoiser:
+def score(denoise: Denoiser, schedule: Schedule) -> VectorField:
     """Score of the noised marginal, (alpha D(x, t) - x) / sigma^2 (Tweedie's formula). Needs sigma(t) > 0."""
 
     def grad_log_p(x, t):
@@ -45,3 +47,33 @@ def sde_coefficients(schedule: Schedule, t: Float[Array, '*t']) -> tuple[Float[A
     sigma = schedule.sigma(t)
     f = d_alpha / schedule.alpha(t)
     return f, 2 * sigma * d_sigma - 2 * f * sigma**2
+
+
+def ddim_step(
+    schedule: Schedule,
+    x: Float[Array, 'b ...'],
+    x_0: Float[Array, 'b ...'],
+    t: Float[Array, ' b'],
+    s: Float[Array, ' b'],
+) -> Float[Array, 'b ...']:
+    """The ODE solved for constant x_0: x_s / sigma_s = x_t / sigma_t + (alpha_s / sigma_s - alpha_t / sigma_t) x_0."""
+    ratio = schedule.sigma(s) / schedule.sigma(t)
+    return per_sample(ratio, x) * x + per_sample(schedule.alpha(s) - ratio * schedule.alpha(t), x) * x_0
+
+
+def ddim_step_eps(
+    schedule: Schedule,
+    x: Float[Array, 'b ...'],
+    eps: Float[Array, 'b ...'],
+    t: Float[Array, ' b'],
+    s: Float[Array, ' b'],
+) -> Float[Array, 'b ...']:
+    """The ODE solved for constant eps: x_s / alpha_s = x_t / alpha_t + (sigma_s / alpha_s - sigma_t / alpha_t) eps."""
+    # The result without signal is thrown away, but it must not be NaN.
+    ratio = schedule.alpha(s) / jnp.where(without_signal(schedule, t), 1, schedule.alpha(t))
+    return per_sample(ratio, x) * x + per_sample(schedule.sigma(s) - ratio * schedule.sigma(t), x) * eps
+
+
+def without_signal(schedule: Schedule, t: Float[Array, '*b']) -> Bool[Array, '*b']:
+    """Whether x / alpha has lost half of its digits at t, as where cos(pi / 2) should be 0 and is not."""
+    return schedule.alpha(t) < jnp.sqrt(jnp.finfo(t.dtype).eps) * schedule.sigma(t)

@@ -9,9 +9,13 @@ import json
 
 from absl import flags
 
-from diffusion_jax import build, cli, distributed, paths, runs, saved_grids, specs, workdir
+from diffusion_jax import builders, cli
+from diffusion_jax.builders import specs
+from diffusion_jax.devices import processes
 from diffusion_jax.errors import UserError
 from diffusion_jax.evaluation import report
+from diffusion_jax.inference import runs
+from diffusion_jax.workdir import files, paths, saved_grids
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a trained run.', required=True)
 _STEP = flags.DEFINE_string('step', 'newest', 'Which checkpoint: newest, best (by train.best_by), or its step.')
@@ -52,7 +56,7 @@ def main() -> None:
         raise UserError('bits/dim needs held-out data: set eval.held_out, or --bits_num=0')
     method = specs.parse_spec(_METHOD.value) if _METHOD.value else None
     if bits_num and held_out is not None:  # before hours of sampling
-        build.build_bits(run.experiment, held_out, settings, method)
+        builders.build_bits(run.experiment, held_out, settings, method)
     reference = runs.reference(run, held_out, specs.parse_spec(_FEATURES.value) if _FEATURES.value else None)
     d = len(reference.summary.moments.mean)
     if num <= d:
@@ -91,10 +95,10 @@ def _name(spec):
 
 
 def _keep(folder, name, content):
-    if not distributed.is_first():
+    if not processes.is_first():
         return
     path = folder / 'metrics.json'
-    workdir.write_json(path, {**workdir.read_json(path, {}), name: content})
+    files.write_json(path, {**files.read_json(path, {}), name: content})
 
 
 if __name__ == '__main__':

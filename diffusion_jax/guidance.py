@@ -11,20 +11,20 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
-from diffusion_jax.samplers.edm import without_signal
-from diffusion_jax.schedules import per_sample
+from diffusion_jax.axes import per_sample
+from diffusion_jax.drift import without_signal
 from diffusion_jax.types import Denoiser, DenoiserWithVariance, Schedule
 
 __all__ = ['auto', 'classifier', 'classifier_free', 'clip', 'dynamic_threshold', 'interval']
 
-Weight = float | Float[Array, ''] | Float[Array, ' b']
+GuidanceWeight = float | Float[Array, ''] | Float[Array, ' b']
 _Either = Callable[[Array, Array], Any]  # Denoiser or DenoiserWithVariance
 D = TypeVar('D', Denoiser, DenoiserWithVariance)
 LogProb = Callable[[Array, Array], Array]  # (x_t [B, ...], t [B]) -> log p(y | x_t) of each sample's own y, [B]
 
 
 def classifier_free(
-    bind: Callable[[Array], Denoiser], cond: Shaped[Array, 'b ...'], null, w: Weight, rescale: float = 0.0
+    bind: Callable[[Array], Denoiser], cond: Shaped[Array, 'b ...'], null, w: GuidanceWeight, rescale: float = 0.0
 ) -> Denoiser:
     """The denoiser w D(x, t | cond) + (1 - w) D(x, t | null), by one call of 2 B rows (arXiv 2207.12598, its w + 1).
 
@@ -35,7 +35,7 @@ def classifier_free(
         w: the guidance weight; 0 is the unconditional model.
         rescale: see `auto`.
     """
-    guided = classifier_free_with_variance(lambda cond: twice(bind(cond)), cond, null, w, rescale)
+    guided = classifier_free_with_variance(lambda cond: with_unused_variance(bind(cond)), cond, null, w, rescale)
     return lambda x, t: guided(x, t)[0]
 
 
@@ -43,7 +43,7 @@ def classifier_free_with_variance(
     bind: Callable[[Array], DenoiserWithVariance],
     cond: Shaped[Array, 'b ...'],
     null,
-    w: Weight,
+    w: GuidanceWeight,
     rescale: float = 0.0,
 ) -> DenoiserWithVariance:
     """The same for models that predict a variance, which is that of the conditional model: only x_0 is guided."""
@@ -56,7 +56,7 @@ def classifier_free_with_variance(
     return guided
 
 
-def auto(denoise: Denoiser, weak: Denoiser, w: Weight, rescale: float = 0.0) -> Denoiser:
+def auto(denoise: Denoiser, weak: Denoiser, w: GuidanceWeight, rescale: float = 0.0) -> Denoiser:
     """Autoguidance, w D + (1 - w) D_weak: away from a smaller or less trained model of the data (arXiv 2406.02507).
 
     Args:
@@ -69,7 +69,7 @@ def auto(denoise: Denoiser, weak: Denoiser, w: Weight, rescale: float = 0.0) -> 
     return lambda x, t: _extrapolate(denoise(x, t), weak(x, t), w, rescale)
 
 
-def classifier(denoise: Denoiser, schedule: Schedule, log_prob: LogProb, w: Weight = 1.0) -> Denoiser:
+def classifier(denoise: Denoiser, schedule: Schedule, log_prob: LogProb, w: GuidanceWeight = 1.0) -> Denoiser:
     """Classifier guidance: eps - w sigma grad log p(y | x_t) (arXiv 2105.05233), x_0 + w sigma^2 / alpha grad log p.
 
     With w = 1 and the exact classifier this is the exact conditional denoiser, since its score is the sum of theirs.
@@ -139,14 +139,14 @@ def on_x_0(combinator: Callable[[Denoiser], Denoiser], denoise: DenoiserWithVari
     return combined
 
 
-def twice(denoise: Denoiser) -> DenoiserWithVariance:
+def with_unused_variance(denoise: Denoiser) -> DenoiserWithVariance:
     """A denoiser where one with a variance is taken and nobody reads the variance."""
 
-    def x_0_twice(x, t):
+    def x_0_and_itself(x, t):
         x_0 = denoise(x, t)
         return x_0, x_0
 
-    return x_0_twice
+    return x_0_and_itself
 
 
 def _extrapolate(x_0, other, w, rescale):

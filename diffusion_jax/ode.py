@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from diffusion_jax.schedules import per_sample
+from diffusion_jax.axes import per_sample
 from diffusion_jax.types import Denoiser, Schedule
 
 Field = Callable[[Any, Array], Any]  # (y, a pytree of [B, ...], th [B]) -> dy/dth

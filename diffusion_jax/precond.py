@@ -7,7 +7,8 @@ other T.
 
 import jax.numpy as jnp
 
-from diffusion_jax.schedules import per_sample, posterior_coefficients, rates
+from diffusion_jax.axes import per_sample
+from diffusion_jax.schedules import posterior_coefficients, rates
 from diffusion_jax.types import AverageVelocityModel, FlowModel, Model, ModelWithVariance, Network, Precond, Schedule
 
 __all__ = ['consistency', 'edm', 'eps', 'flow', 'mu', 'rescaled', 'trig', 'v', 'x0']
@@ -184,24 +185,24 @@ def average_velocity(net: Network, scale: float = 1.0) -> AverageVelocityModel:
     return model
 
 
-def flow_map(flow_model: AverageVelocityModel) -> FlowModel:
+def flow_map(average_velocity: AverageVelocityModel) -> FlowModel:
     """The map x_s = x_t - (t - s) u(x_t, s, t), the identity at s = t (arXiv 2505.13447, eq. 12)."""
 
     def model(params, cond=None, key=None):
-        u = flow_model(params, cond, key)
+        u = average_velocity(params, cond, key)
         return lambda x, t, s: x - per_sample(t - s, x) * u(x, t, s)
 
     return model
 
 
-def instantaneous(flow_model: AverageVelocityModel, schedule: Schedule) -> Model:
+def instantaneous(average_velocity: AverageVelocityModel, schedule: Schedule) -> Model:
     """The denoiser in a flow map: the x_0 whose velocity is u(x_t, t, t) (arXiv 2505.13447, section 4.1).
 
     Of x_t = alpha x_0 + sigma eps and v = alpha' x_0 + sigma' eps; x_t - t v on rectified flow, finite for all t.
     """
 
     def model(params, cond=None, key=None):
-        u = flow_model(params, cond, key)
+        u = average_velocity(params, cond, key)
 
         def denoise(x, t):
             alpha, sigma = schedule.alpha(t), schedule.sigma(t)

@@ -8,7 +8,8 @@ from collections.abc import Callable
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from diffusion_jax.schedules import per_sample, posterior_mean, posterior_variance, transition
+from diffusion_jax.axes import per_sample
+from diffusion_jax.schedules import posterior_mean, posterior_variance, transition
 from diffusion_jax.types import Denoiser, DenoiserWithVariance, Schedule
 
 Reverse = Callable[[Array, Array, Array], tuple[Array, Array]]  # (x_t, t, s) -> (mean, log_variance broadcastable to x)

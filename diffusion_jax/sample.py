@@ -23,11 +23,14 @@ from pathlib import Path
 import jax
 from absl import flags
 
-from diffusion_jax import build, cli, paths, pictures, runs, saved_grids, specs
+from diffusion_jax import builders, cli
+from diffusion_jax.builders import specs
 from diffusion_jax.data.files import read_images
 from diffusion_jax.errors import UserError
-from diffusion_jax.generate import batches
-from diffusion_jax.sample_file import fill
+from diffusion_jax.inference import media, runs
+from diffusion_jax.inference.generate import batches
+from diffusion_jax.inference.sample_file import fill
+from diffusion_jax.workdir import paths, saved_grids
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a trained run.', required=True)
 _STEP = flags.DEFINE_string('step', 'newest', 'Which checkpoint: newest, best (by train.best_by), or its step.')
@@ -94,12 +97,14 @@ def main() -> None:
     if x is None:
         return
     seconds = time.perf_counter() - start
-    pictures.save(out.with_name(f'{out.name}.png'), x[:256])
+    media.save(out.with_name(f'{out.name}.png'), x[:256])
     print(f'{_NUM.value} samples of step {run.step} in {seconds:.1f} s (compilation included): {file}, {out}.png')
 
 
 def _write_edits(run, spec, edit, key, size, out, request):
-    given = build.Images(*(read_images(Path(flag.value)) if flag.value else None for flag in (_IMAGE, _IMAGE2, _MASK)))
+    given = builders.Images(
+        *(read_images(Path(flag.value)) if flag.value else None for flag in (_IMAGE, _IMAGE2, _MASK))
+    )
     draw, params, num, beside, trace, weak_step = runs.editing(run, spec, edit, given, _NUM.value, _LABEL.value)
     contents = [None if image is None else hashlib.sha256(image.tobytes()).hexdigest() for image in given]
     request |= {'edit': edit, 'images': contents, 'weak step': weak_step}
@@ -114,7 +119,7 @@ def _write_edits(run, spec, edit, key, size, out, request):
     if x is None:
         return
     seconds = time.perf_counter() - start
-    pictures.save_edits(out.with_name(f'{out.name}.png'), beside, x)
+    media.save_edits(out.with_name(f'{out.name}.png'), beside, x)
     print(f'{num} edits with step {run.step} in {seconds:.1f} s (compilation included): {out}.npz, {out}.png')
 
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Shaped
+from jaxtyping import Array, Float
 
+from diffusion_jax.axes import per_sample
 from diffusion_jax.types import Schedule
 
 __all__ = ['VE', 'CosineVP', 'DiscreteVP', 'LinearVP', 'RectifiedFlow', 'TrigFlow', 'cosine_betas', 'linear_betas']
@@ -183,13 +184,6 @@ class TrigFlow:
     def sigma(self, t: Float[Array, '*t']) -> Float[Array, '*t']:
         """Noise scale sigma_data sin t."""
         return self.sigma_data * jnp.sin(t)
-
-
-def per_sample(coefficient: Shaped[Array, '*b'], x: Float[Array, '...']) -> Shaped[Array, '...']:
-    """A coefficient `[]` or `[B]` with trailing axes of size one, to multiply `x [B, ...]`."""
-    return (
-        coefficient.reshape(coefficient.shape + (1,) * (x.ndim - coefficient.ndim)) if coefficient.ndim else coefficient
-    )
 
 
 def snr(schedule: Schedule, t: Float[Array, '*t']) -> Float[Array, '*t']:

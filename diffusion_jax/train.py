@@ -8,8 +8,9 @@ Ctrl-C saves before it stops.
 from absl import flags
 from ml_collections import config_flags
 
-from diffusion_jax import build, cli, paths
-from diffusion_jax.training import train
+from diffusion_jax import builders, cli
+from diffusion_jax.training.run import train
+from diffusion_jax.workdir import paths
 
 _CONFIG = config_flags.DEFINE_config_file('config', None, 'Config file, e.g. configs/quickstart.py[:runlocal].')
 flags.mark_flag_as_required('config')
@@ -19,7 +20,7 @@ _ALLOW = flags.DEFINE_bool('allow_config_change', False, 'Go on in a workdir tha
 
 def main() -> None:
     """The entry point."""
-    train(build.resolve(_CONFIG.value), paths.parse(_WORKDIR.value), _ALLOW.value)
+    train(builders.resolve(_CONFIG.value), paths.parse(_WORKDIR.value), _ALLOW.value)
 
 
 if __name__ == '__main__':

@@ -15,6 +15,7 @@ Params = Any  # a pytree of arrays
 Metrics = dict[str, Array]
 
 Denoiser = Callable[[Array, Array], Array]  # (x_t [B, ...], t [B]) -> x_0 [B, ...]
+VectorField = Callable[[Array, Array], Array]  # (x_t [B, ...], t [B]) -> a velocity or a score, [B, ...]
 FlowMap = Callable[[Array, Array, Array], Array]  # (x_t [B, ...], t [B], s [B]) -> x_s [B, ...]
 # (x_t [B, ...], t [B], s [B]) -> (x_t - x_s) / (t - s) [B, ...], and dx/dt at s = t
 AverageVelocity = Callable[[Array, Array, Array], Array]
@@ -93,4 +94,4 @@ LossFn = Callable[[Params, Frozen, Key, Batch, Array], tuple[Array, Metrics]]  #
 
 Draw = Callable[[Params, Key, Array | None], Array]  # (params, keys [B], cond [B] or None) -> samples [B, ...]
 # The same arguments -> the times (t, s) of the step in which a sample stopped being finite, None if none did.
-Trace = Callable[[Params, Key, Array | None], tuple[float, float] | None]
+FindNonFinite = Callable[[Params, Key, Array | None], tuple[float, float] | None]

@@ -9,9 +9,9 @@ prints its accuracy on training and held-out data, and the hash that every numbe
 import jax
 from absl import flags
 
-from diffusion_jax import build, cli
+from diffusion_jax import builders, cli
 from diffusion_jax.evaluation import classifier
-from diffusion_jax.evaluation.values import Values
+from diffusion_jax.evaluation.rows import Values
 
 _DATA = flags.DEFINE_string('data', 'digits', 'Name of the data set.')
 _DATA_DIR = flags.DEFINE_string('data_dir', None, 'Folder of tensorflow-datasets.')
@@ -23,7 +23,7 @@ _SEED = flags.DEFINE_integer('seed', 0, 'Seed of the weights.')
 def main() -> None:
     """The entry point."""
     data = {'name': _DATA.value, 'dir': _DATA_DIR.value}
-    train, held_out = (build.build_source(data, split) for split in ('train', 'test'))
+    train, held_out = (builders.build_source(data, split) for split in ('train', 'test'))
     classifier.save(_OUT.value, classifier.fit(train, jax.random.key(_SEED.value), _STEPS.value))
     features = classifier.classifier(Values(train).shape[1:], _OUT.value)
     right = [f'{classifier.accuracy(features, source):.4f} on {source.name}' for source in (train, held_out)]

@@ -14,11 +14,12 @@ import jax
 import numpy as np
 from absl import flags
 
-from diffusion_jax import build, cli, runs
+from diffusion_jax import builders, cli
 from diffusion_jax.errors import UserError
 from diffusion_jax.evaluation import coherence, measure, report
-from diffusion_jax.evaluation.values import Values, rounded
-from diffusion_jax.generate import generate
+from diffusion_jax.evaluation.rows import Values, rounded
+from diffusion_jax.inference import runs
+from diffusion_jax.inference.generate import generate
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a trained run of classes.', required=True)
 _GUIDANCE = flags.DEFINE_multi_string('guidance', ['none'], 'As for diffusion_jax.sample, once for every row.')
@@ -38,11 +39,11 @@ def main() -> None:
     """The entry point."""
     run = runs.load(Path(_WORKDIR.value))
     settings, data, classes = run.config['eval'], run.config['data'], run.experiment.num_classes
-    source, held_out = (build.build_source(data, settings[name]) for name in ('reference', 'held_out'))
+    source, held_out = (builders.build_source(data, settings[name]) for name in ('reference', 'held_out'))
     if not classes or source.label is None or held_out.label is None:
         raise UserError('this run has no classes to agree with')
     x = Values(source)
-    reference = measure.make_reference(source, build.build_features(settings['features'], x))
+    reference = measure.make_reference(source, builders.build_features(settings['features'], x))
     frechet = report.frechet_name(reference.features)
     classify = fit_classifier(x[:], np.asarray(source.label[np.arange(len(x))]))
 

@@ -23,11 +23,12 @@ from absl import flags
 from matplotlib.figure import Figure
 from ml_collections import config_flags
 
-from diffusion_jax import build, cli, pictures, runs
+from diffusion_jax import builders, cli
 from diffusion_jax.evaluation import coherence, measure, report
-from diffusion_jax.evaluation.values import Values
-from diffusion_jax.generate import generate
-from diffusion_jax.training import train
+from diffusion_jax.evaluation.rows import Values
+from diffusion_jax.inference import media, runs
+from diffusion_jax.inference.generate import generate
+from diffusion_jax.training.run import train
 from diffusion_jax.types import Draw
 
 _CONFIG = config_flags.DEFINE_config_file('config', 'configs/quickstart.py', 'Config to train.')
@@ -78,7 +79,7 @@ class Stopwatch:
 
 def distilled(config: dict[str, Any], teacher: dict[str, Any], folder: Path) -> dict[str, Any]:
     """The config of the distillation, with what it has from its teacher in `folder`."""
-    return build.check({**config, **{name: teacher[name] for name in _SHARED}, 'init_from': str(folder)})
+    return builders.check({**config, **{name: teacher[name] for name in _SHARED}, 'init_from': str(folder)})
 
 
 def methods(teacher: runs.Run, student: runs.Run, steps: list[int], few: list[int]) -> dict[str, Method]:
@@ -96,7 +97,7 @@ def compare(compared: Mapping[str, Method], reference: measure.Reference, num: i
     for name, (run, sampler, steps) in compared.items():
         for n in steps:
             spec = {**run.config['sample'], 'sampler': sampler, 'times': {'name': 'uniform', 'n': n}}
-            draw = Stopwatch(build.build_draw(run.experiment, spec))
+            draw = Stopwatch(builders.build_draw(run.experiment, spec))
             size = run.config['eval']['batch_size']
             x = generate(draw, run.params, jax.random.key(0), num, size, run.mesh, run.experiment.num_classes)
             result = briefly(x, reference, (0,))
@@ -128,7 +129,9 @@ def drift_table(rows: list[Row]) -> str:
     columns = sorted({row.steps for row in rows})
     lines = ['| | ' + ' | '.join(f'{n} steps' for n in columns) + ' |', '| --- ' * (len(columns) + 1) + '|']
     for method, other in pairs:
-        drifts = {r.steps: coherence.drift(r.x, other.x) for r in rows if r.method == method and r is not other}
+        drifts = {
+            r.steps: coherence.paired_distance(r.x, other.x) for r in rows if r.method == method and r is not other
+        }
         cells = [f'{drifts[n]:.3f}' if n in drifts else '' for n in columns]
         lines.append(f'| {method}, against {other.method} {other.steps} | ' + ' | '.join(cells) + ' |')
     return '\n'.join(lines) + '\n'
@@ -137,7 +140,7 @@ def drift_table(rows: list[Row]) -> str:
 def draw_pictures(folder: Path, rows: list[Row], reference: measure.Reference, floor: report.Result) -> None:
     """Writes samples.png and tradeoff.png."""
     shown = {f'{r.method} {r.steps}': r.x[:_SHOWN] for r in rows}
-    pictures.save_rows(folder / 'samples.png', {**shown, 'data': reference.x[:_SHOWN]})
+    media.save_rows(folder / 'samples.png', {**shown, 'data': reference.x[:_SHOWN]})
     figure = Figure(figsize=(6, 4))
     axes = figure.add_subplot()
     name = _frechet(reference)
@@ -194,8 +197,8 @@ def _bound(bits):
 def main() -> None:
     """The entry point."""
     folder, student_folder = Path(_WORKDIR.value), Path(_WORKDIR.value) / 'consistency'
-    config = build.resolve(_CONFIG.value)
-    student_config = distilled(build.resolve(_DISTIL.value), config, folder)
+    config = builders.resolve(_CONFIG.value)
+    student_config = distilled(builders.resolve(_DISTIL.value), config, folder)
     watch = [time.perf_counter()]
     train(config, folder)
     watch.append(time.perf_counter())
@@ -203,9 +206,9 @@ def main() -> None:
     watch.append(time.perf_counter())
 
     teacher, settings = runs.load(folder), config['eval']
-    source = build.build_source(config['data'], settings['reference'])
-    held_out = build.build_source(config['data'], settings['held_out'])
-    features = build.build_features(settings['features'], Values(source))
+    source = builders.build_source(config['data'], settings['reference'])
+    held_out = builders.build_source(config['data'], settings['held_out'])
+    features = builders.build_features(settings['features'], Values(source))
     reference = measure.make_reference(source, features, held_out)
     steps, few = ([int(n) for n in flag.value] for flag in (_STEPS, _FEW))
     rows = compare(methods(teacher, runs.load(student_folder), steps, few), reference, _NUM.value)

@@ -12,10 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
-from diffusion_jax import build, cli, paths, runs, samplers, saved_grids, search, specs, times
+from diffusion_jax import builders, cli, samplers, search, times
+from diffusion_jax.builders import specs
 from diffusion_jax.errors import UserError
-from diffusion_jax.retime import retimed
-from diffusion_jax.times import levels
+from diffusion_jax.inference import runs
+from diffusion_jax.samplers.retime import retimed
+from diffusion_jax.times import noise_levels
+from diffusion_jax.workdir import paths, saved_grids
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a trained diffusion model.', required=True)
 _STEP = flags.DEFINE_string('step', 'newest', 'Which checkpoint: newest, best (by train.best_by), or its step.')
@@ -82,16 +85,16 @@ def main() -> None:
 
 def _by_hand(schedule, n, t_max):
     """Grids of n steps that are good for many models, all from t_max."""
-    most = min(float(levels.of(schedule, np.array(t_max))), 80.0)
+    most = min(float(noise_levels.of(schedule, np.array(t_max))), 80.0)
     karras = [times.karras(n, least, most, rho, schedule) for least, rho in ((_LEAST, 7.0), (0.02, 3.0))]
-    ends = (float(levels.times_at(schedule, np.array(level))) for level in (0.02, most))
+    ends = (float(noise_levels.times_at(schedule, np.array(level))) for level in (0.02, most))
     return [np.append(t_max, grid[1:]) for grid in (*karras, times.log_snr(n, schedule, *ends))]
 
 
 def _end_points(experiment, spec, example, weak):
     """(params, key, grid, model times or none) -> what `diffusion_jax.sample` draws on grids like `example`."""
     at = {'times': {'name': 'at', 'times': tuple(example.tolist())}, 'model_times': None}
-    _, make_sampler = build.build_sampling(experiment, {**spec, **at}, weak)
+    _, make_sampler = builders.build_sampling(experiment, {**spec, **at}, weak)
 
     def solve(params, key, grid, model_times=None):
         keys = jax.random.split(key, _NUM.value)

@@ -9,10 +9,12 @@ import jax
 import numpy as np
 from absl import flags
 
-from diffusion_jax import build, cli, paths, runs, samplers, search
+from diffusion_jax import builders, cli, samplers, search
 from diffusion_jax.errors import UserError
 from diffusion_jax.evaluation import measure
-from diffusion_jax.generate import generate
+from diffusion_jax.inference import runs
+from diffusion_jax.inference.generate import generate
+from diffusion_jax.workdir import paths
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a trained consistency model on VE.', required=True)
 _STEP = flags.DEFINE_string('step', 'newest', 'Which checkpoint: newest, best (by train.best_by), or its step.')
@@ -29,7 +31,7 @@ def main() -> None:
         raise UserError(f'{_WORKDIR.value} is no consistency model on the VE schedule')
     first = {'name': 'at', 'times': (context['sigma_max'],)}  # the others are arguments, so that all share a program
     spec = {**run.config['sample'], 'sampler': {'name': 'renoise'}, 'times': first}
-    _, make_sampler = build.build_sampling(experiment, spec)
+    _, make_sampler = builders.build_sampling(experiment, spec)
     reference, size = runs.reference(run, None), run.config['eval']['batch_size']
 
     @jax.jit

@@ -24,7 +24,7 @@ def x64():
 @pytest.fixture(scope='session')
 def digits_run(tmp_path_factory):
     """The folder of a tiny trained run on digits, only to be read."""
-    from diffusion_jax.training import train
+    from diffusion_jax.training.run import train
     from tests import tiny
 
     folder = tmp_path_factory.mktemp('digits')

@@ -14,10 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from diffusion_jax import checkpoint, cli, train, training
+from diffusion_jax import cli, train
 from diffusion_jax.data import pipeline
+from diffusion_jax.training import checkpoint, run
 
-_batch_at, _save, _generate = pipeline.batch_at, checkpoint.save, training.generate
+_batch_at, _save, _generate = pipeline.batch_at, checkpoint.save, run.generate
 KIND, STEP, SECONDS = (*os.environ.get('FAULT', 'none:0').split(':'), '0')[:3]
 
 
@@ -55,5 +56,5 @@ def _drawing(*arguments, **options):
 
 
 if __name__ == '__main__':
-    pipeline.batch_at, checkpoint.save, training.generate = _at, _saving, _drawing
+    pipeline.batch_at, checkpoint.save, run.generate = _at, _saving, _drawing
     cli.run(train.main)

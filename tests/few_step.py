@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from configs import common, methods, toy2d
-from diffusion_jax import build
+from diffusion_jax import builders
 
 HUBER = {'name': 'pseudo_huber'}
 METHODS = {
@@ -40,4 +40,4 @@ def run(name: str, teacher: Path | None = None, **train) -> dict[str, Any]:
     config.train.update(train)
     if teacher:
         config.init_from = str(teacher)
-    return build.resolve(config)
+    return builders.resolve(config)

@@ -33,7 +33,7 @@ def main() -> None:
 
 def _import_libraries():
     """What the package and its tests import, but neither of them: their files are about to change."""
-    modules = ('tests.conftest', 'diffusion_jax.training', 'diffusion_jax.runs')
+    modules = ('tests.conftest', 'diffusion_jax.training.run', 'diffusion_jax.inference.runs')
     for name in (*modules, 'scipy.stats', 'scipy.integrate', 'sklearn.datasets', 'sklearn.neighbors', 'beartype'):
         importlib.import_module(name)
     for name in [n for n in sys.modules if n.split('.')[0] in (PACKAGE, 'tests')]:

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diffusion_jax import reading
-from diffusion_jax.training import train
+from diffusion_jax.training.run import train
+from diffusion_jax.workdir import reading
 from tests import tiny
 
 ROOT = Path(__file__).parents[1]
@@ -241,7 +241,7 @@ def test_a_full_disk_outside_a_checkpoint(monkeypatch, tmp_path, digits_run, cap
     def full(*_, **__):
         raise OSError(28, 'No space left on device')
 
-    monkeypatch.setattr('diffusion_jax.sample.pictures.save', full)
+    monkeypatch.setattr('diffusion_jax.sample.media.save', full)
     monkeypatch.setattr('numpy.savez_compressed', full)
     said = tiny.refusal(capsys, 'sample', f'--workdir={digits_run}', '--num=2', f'--out={tmp_path}/x')
     assert said == '[Errno 28] No space left on device'

@@ -10,13 +10,14 @@ import jax
 import numpy as np
 import pytest
 
-from diffusion_jax import build, runs
+from diffusion_jax import builders
+from diffusion_jax.builders.specs import make
 from diffusion_jax.data import sources
 from diffusion_jax.data.pipeline import RawBatch
-from diffusion_jax.specs import make
-from diffusion_jax.state import init_state
-from diffusion_jax.step import make_train_step
-from diffusion_jax.training import train
+from diffusion_jax.inference import runs
+from diffusion_jax.training.run import train
+from diffusion_jax.training.state import init_state
+from diffusion_jax.training.step import make_train_step
 from tests import tiny
 
 FEATURES = SimpleNamespace(
@@ -31,7 +32,7 @@ DATA = ('toy2d', 'digits', 'quickstart', 'mnist', 'cifar10', 'celeba64', 'imagen
 
 def config_of(name, arg=''):
     module = importlib.import_module(f'configs.{name}')
-    config = build.resolve(module.get_config(arg))
+    config = builders.resolve(module.get_config(arg))
     if config['objective'].get('distance', {}).get('name') == 'lpips':  # whose files are the user's
         config['objective']['distance'] = {'name': 'pseudo_huber'}
     teacher = re.search(r'--config.init_from=runs/(\w+)', module.__doc__)
@@ -67,7 +68,7 @@ def _fake_sets(monkeypatch):
 def test_every_config_can_be_saved(name, arg):
     config = config_of(name, arg)
     saved = json.loads(json.dumps(config))
-    assert build.check(saved)['train'] == config['train']
+    assert builders.check(saved)['train'] == config['train']
     assert (config['train']['steps'] == 20) == (arg == 'runlocal')
     make(FEATURES, config['eval']['features'], {'reference': None, 'shape': (1,)}, 'config.eval.features')
 
@@ -76,10 +77,10 @@ def test_every_config_can_be_saved(name, arg):
 @pytest.mark.parametrize(('name', 'arg'), BUILT)
 def test_every_config_builds(name, arg):
     config = config_of(name, arg)
-    experiment = build.build(config)
-    build.build_draw(experiment, config['sample'])
+    experiment = builders.build(config)
+    builders.build_draw(experiment, config['sample'])
     if config['eval']['bits_num']:
-        build.build_bound(experiment, experiment.source, config['eval']['variance'], config['eval']['bits_terms'])
+        builders.build_bound(experiment, experiment.source, config['eval']['variance'], config['eval']['bits_terms'])
 
 
 @pytest.mark.usefixtures('_fake_sets')
@@ -90,7 +91,7 @@ def test_every_method_trains_and_samples(name):
     for part in filter(None, (config, config['teacher'])):
         if part['net']['name'] == 'UNet':
             part['net']['multipliers'] = (1,)  # the shallowest does as well
-    experiment = build.build(config)
+    experiment = builders.build(config)
     key, rows = jax.random.key(0), experiment.source.x[np.arange(2)]
     raw = RawBatch(rows, None if experiment.source.label is None else experiment.source.label[np.arange(2)])
     create = init_state(experiment.init, experiment.tx, experiment.freezing, experiment.keeps_teacher)
@@ -100,7 +101,7 @@ def test_every_method_trains_and_samples(name):
     after, metrics = jax.eval_shape(step, state, key, raw)
     assert jax.tree.map(lambda a: (a.shape, a.dtype), after) == jax.tree.map(lambda a: (a.shape, a.dtype), state)
     assert {'loss', 'grad_norm'} <= metrics.keys()
-    draw = build.build_draw(experiment, config['sample'])
+    draw = builders.build_draw(experiment, config['sample'])
     keys = jax.eval_shape(lambda: jax.random.split(key, 2))
     assert jax.eval_shape(draw, state.ema, keys).shape == (2, *experiment.shape)
 
@@ -108,7 +109,7 @@ def test_every_method_trains_and_samples(name):
 @pytest.mark.usefixtures('_fake_sets')
 def test_cifar10_is_the_papers_network():
     config = config_of('cifar10_ddpm')
-    params = jax.eval_shape(build.build(config).init, jax.random.key(0))
+    params = jax.eval_shape(builders.build(config).init, jax.random.key(0))
     assert sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(params)) == 35_746_307
     assert config['optim'] == {'name': 'adam', 'lr': 2e-4, 'warmup': 5000, 'clip': 1.0}
     assert config['ema'] == {'name': 'constant', 'decay': 0.9999}

@@ -8,20 +8,9 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from diffusion_jax import (
-    curricula,
-    distances,
-    editing,
-    guidance,
-    objectives,
-    pair_weights,
-    precond,
-    reverse,
-    samplers,
-    schedules,
-    times,
-    weights,
-)
+from diffusion_jax import editing, guidance, objectives, precond, reverse, samplers, schedules, times
+from diffusion_jax.objectives import distances, pair_weights, weights
+from diffusion_jax.times import curricula
 from diffusion_jax.types import Batch, Frozen
 
 TABLE = schedules.DiscreteVP(schedules.linear_betas(20, 1e-3, 0.3))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from diffusion_jax import guidance, precond, reverse, samplers, schedules, times
-from diffusion_jax.times import levels
+from diffusion_jax.times import noise_levels
 
 torch = pytest.importorskip('torch')
 diffusers = pytest.importorskip('diffusers')
@@ -160,7 +160,7 @@ def test_karras_levels_are_its_sigmas():
     """Between the ends of the table; its timesteps are those levels' rounded to the table."""
     scheduler = diffusers.DPMSolverMultistepScheduler(use_karras_sigmas=True, **MULTISTEP)
     scheduler.set_timesteps(10)
-    least, most = levels.of(TABLE, np.array([0.001, 1.0])).tolist()
+    least, most = noise_levels.of(TABLE, np.array([0.001, 1.0])).tolist()
     grid = times.karras(10, least, most, schedule=TABLE)
-    np.testing.assert_allclose(levels.of(TABLE, grid), scheduler.sigmas.numpy(), rtol=1e-4)
+    np.testing.assert_allclose(noise_levels.of(TABLE, grid), scheduler.sigmas.numpy(), rtol=1e-4)
     np.testing.assert_allclose(grid[:-1] * 1000 - 1, scheduler.timesteps.numpy(), atol=0.51)

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from diffusion_jax import build, likelihood, runs
+from diffusion_jax import builders, likelihood
+from diffusion_jax.inference import runs
 from tests import tiny
 
 
@@ -66,7 +67,7 @@ def test_the_bound_counts_every_row_once(digits_run, monkeypatch, num, batch_siz
     """With a bound that is the first pixel of its row, the mean says which rows were counted."""
     run = runs.load(digits_run)
     run = run._replace(config={**run.config, 'eval': {**run.config['eval'], 'batch_size': batch_size}})
-    source = build.build_source(run.config['data'], 'test')
+    source = builders.build_source(run.config['data'], 'test')
     shapes = []
 
     def build_bits(*_):
@@ -78,8 +79,8 @@ def test_the_bound_counts_every_row_once(digits_run, monkeypatch, num, batch_siz
 
         return real(*_)._replace(evaluate=bound)
 
-    real = build.build_bits
-    monkeypatch.setattr(build, 'build_bits', build_bits)
+    real = builders.build_bits
+    monkeypatch.setattr(builders, 'build_bits', build_bits)
     result = runs.bits_per_dim(run, source, num)
     rows = source.x[np.arange(num)].mean((1, 2, 3)) / 8 - 1
     assert result['rows'] == num

@@ -2,7 +2,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from diffusion_jax import precond, schedules, weights
+from diffusion_jax import precond, schedules
+from diffusion_jax.objectives import weights
 from tests.oracles import GAUSSIAN
 
 VP = schedules.DiscreteVP(schedules.linear_betas(1000))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diffusion_jax import runs
+from diffusion_jax.inference import runs
 from tests import tiny
 
 SPEC = {'sampler': {'name': 'ancestral', 'variance': 'large'}, 'times': {'name': 'uniform', 'n': 9}, 'clip': True}

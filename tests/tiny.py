@@ -7,7 +7,7 @@ from typing import Any
 from absl import flags
 
 from configs import quickstart, toy2d
-from diffusion_jax import build, cli
+from diffusion_jax import builders, cli
 
 
 def points(**train) -> dict[str, Any]:
@@ -17,7 +17,7 @@ def points(**train) -> dict[str, Any]:
     config.net.width, config.net.depth = 8, 1
     config.train.update(sample_every=0, **train)
     config.sample.times.n = 3
-    return build.resolve(config)
+    return builders.resolve(config)
 
 
 def digits(**train) -> dict[str, Any]:
@@ -27,7 +27,7 @@ def digits(**train) -> dict[str, Any]:
     config.train.update(**{'steps': 4, 'log_every': 2, 'save_every': 2, 'sample_every': 0, **train})
     config.sample.times.n = 3
     config.sample.num = 4
-    return build.resolve(config)
+    return builders.resolve(config)
 
 
 def call(name: str, *arguments: str) -> int:

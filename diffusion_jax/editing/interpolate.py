@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from diffusion_jax.schedules import per_sample
+from diffusion_jax.axes import per_sample
 
 
 def slerp(x_T: Float[Array, 'b ...'], y_T: Float[Array, 'b ...'], w: Float[Array, ' b']) -> Float[Array, 'b ...']:

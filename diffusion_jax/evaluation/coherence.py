@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 
-def drift(x: Float[np.ndarray, 'n ...'], y: Float[np.ndarray, 'm ...']) -> float:
+def paired_distance(x: Float[np.ndarray, 'n ...'], y: Float[np.ndarray, 'm ...']) -> float:
     """The mean distance |x_i - y_i| of pairs over the mean distance |x_i - y_j|, i != j, of what is no pair.
 
     0 if pairs are equal, 1 in expectation if they are unrelated. For standard normal pairs with correlation rho it is

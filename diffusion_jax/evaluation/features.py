@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from diffusion_jax.evaluation.values import Values
+from diffusion_jax.evaluation.rows import Values
 
 _BLOCK = 4096  # rows
 

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from diffusion_jax.evaluation.frechet import Moments, frechet_distance
-from diffusion_jax.evaluation.values import Values
+from diffusion_jax.evaluation.rows import Values
 
 
 class Neighbours(NamedTuple):

@@ -15,7 +15,7 @@ from diffusion_jax.evaluation.inception_score import ClassSums
 from diffusion_jax.evaluation.kid import kernel_distance
 from diffusion_jax.evaluation.manifold import manifold
 from diffusion_jax.evaluation.report import Protocol, Result, class_name, frechet_name, kernel_name, spatial_name
-from diffusion_jax.evaluation.values import Values, rounded
+from diffusion_jax.evaluation.rows import Values, rounded
 
 _CHUNK = 1000
 _ROWS = 10_000  # so many samples and their features are kept for the metrics of pairs

@@ -11,14 +11,14 @@ import numpy as np
 from jaxtyping import Array
 
 from diffusion_jax.data.pipeline import to_uint8
-from diffusion_jax.distributed import gather
+from diffusion_jax.devices.processes import gather
+from diffusion_jax.devices.sharding import make_mesh, replicated, spread
 from diffusion_jax.errors import UserError, nearest
 from diffusion_jax.evaluation import resize as resizes
 from diffusion_jax.evaluation.features import Features, Outputs
 from diffusion_jax.interop import dinov2 as dinov2_file
 from diffusion_jax.interop import inception as inception_file
 from diffusion_jax.nets.inception import SIDE, InceptionV3
-from diffusion_jax.sharding import make_mesh, replicated, spread
 
 _FID_WEIGHTS = '6726825d'  # how the SHA-256 of the published file of FID's Inception begins
 _RESIZES = {'tensorflow': resizes.tensorflow, 'pytorch': resizes.pytorch}

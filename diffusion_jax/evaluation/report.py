@@ -10,7 +10,7 @@ from PIL import Image
 
 from diffusion_jax.errors import UserError
 from diffusion_jax.evaluation.features import Features
-from diffusion_jax.paths import AnyPath
+from diffusion_jax.workdir.paths import AnyPath
 
 
 class ProtocolError(UserError):

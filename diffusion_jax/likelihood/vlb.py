@@ -11,8 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from diffusion_jax.axes import per_sample
 from diffusion_jax.reverse import Reverse
-from diffusion_jax.schedules import per_sample, posterior_mean, posterior_variance, q_sample
+from diffusion_jax.schedules import posterior_mean, posterior_variance, q_sample
 from diffusion_jax.types import Key, Schedule
 
 

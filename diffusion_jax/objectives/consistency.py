@@ -5,8 +5,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from diffusion_jax.distances import Distance
-from diffusion_jax.pair_weights import PairWeight
+from diffusion_jax.objectives.distances import Distance
+from diffusion_jax.objectives.pair_weights import PairWeight
 from diffusion_jax.schedules import q_sample
 from diffusion_jax.times import Pairs
 from diffusion_jax.types import Array, Denoiser, FlowMap, LossFn, Model, Params, Schedule

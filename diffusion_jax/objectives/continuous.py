@@ -5,9 +5,9 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from diffusion_jax.axes import mean_square, per_sample
 from diffusion_jax.drift import velocity
-from diffusion_jax.objectives.denoising import mean_square
-from diffusion_jax.schedules import TrigFlow, per_sample
+from diffusion_jax.schedules import TrigFlow
 from diffusion_jax.times import TimeDistribution
 from diffusion_jax.types import Array, Denoiser, LossFn, Model, Params, Schedule
 

@@ -3,10 +3,11 @@
 import jax
 import jax.numpy as jnp
 
+from diffusion_jax.axes import mean_square
+from diffusion_jax.objectives.weights import Weight
 from diffusion_jax.schedules import q_sample
 from diffusion_jax.times import TimeDistribution
 from diffusion_jax.types import LossFn, Model, Schedule
-from diffusion_jax.weights import Weight
 
 
 def denoising(model: Model, schedule: Schedule, p_t: TimeDistribution, weight: Weight) -> LossFn:
@@ -26,8 +27,3 @@ def denoising(model: Model, schedule: Schedule, p_t: TimeDistribution, weight: W
         return value, {'loss': value}
 
     return loss
-
-
-def mean_square(x):
-    """Mean over the event axes of the square: `[B, ...]` to `[B]`."""
-    return jnp.mean(x**2, axis=tuple(range(1, x.ndim)))

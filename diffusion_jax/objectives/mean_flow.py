@@ -6,15 +6,16 @@ import jax
 import jax.numpy as jnp
 
 from diffusion_jax import drift
-from diffusion_jax.schedules import per_sample, q_sample
+from diffusion_jax.axes import per_sample, sum_square
+from diffusion_jax.schedules import q_sample
 from diffusion_jax.times import Pairs
-from diffusion_jax.types import Array, AverageVelocityModel, Denoiser, LossFn, Model, Params, Schedule
+from diffusion_jax.types import Array, AverageVelocityModel, LossFn, Model, Params, Schedule, VectorField
 
-TeacherVelocity = Callable[[Params, Array | None], Denoiser]  # (the teacher's parameters, cond) -> v(z_t, t)
+TeacherVelocity = Callable[[Params, Array | None], VectorField]  # (the teacher's parameters, cond) -> v(z_t, t)
 
 
 def mean_flow(
-    flow_model: AverageVelocityModel,
+    average_velocity: AverageVelocityModel,
     schedule: Schedule,
     pairs: Pairs,
     p: float = 1.0,
@@ -33,7 +34,7 @@ def mean_flow(
     well the model fits: `squared_error` among the metrics is the norm without the weight.
 
     Args:
-        flow_model: the average velocity u.
+        average_velocity: the average velocity u.
         schedule: its schedule; the paper's is rectified flow.
         pairs: p(t, r), t >= r; see `times.logit_normal_pairs`.
         p: power of the adaptive weight (section 4.3). A weight by the sample's own error moves the minimum away
@@ -55,7 +56,7 @@ def mean_flow(
         raise ValueError(f'omega={omega} and kappa={kappa} guide by classes, and the model has none')
     if not 0 <= kappa < 1:
         raise ValueError(f'kappa must be in [0, 1); got {kappa}')
-    guide = _guidance(flow_model, omega, kappa, guide_from, guide_to, num_classes)
+    guide = _guidance(average_velocity, omega, kappa, guide_from, guide_to, num_classes)
 
     def loss(params, frozen, key, batch, step):
         key_pairs, key_eps, key_dropout, key_drop = jax.random.split(key, 4)
@@ -66,11 +67,12 @@ def mean_flow(
         v = drift.path_velocity(schedule, batch.x, eps, t) if velocity is None else velocity(frozen.teacher, cond)(z, t)
         v = guide(jax.lax.stop_gradient(params), v, z, t, cond)
         # The paper's tangents (v, 0, 1) of u(z, r, t), in the order of our u(z, t, r).
-        u, du_dt = jax.jvp(flow_model(params, cond, key_dropout), (z, t, r), (v, jnp.ones_like(t), jnp.zeros_like(r)))
+        u = average_velocity(params, cond, key_dropout)
+        u_now, du_dt = jax.jvp(u, (z, t, r), (v, jnp.ones_like(t), jnp.zeros_like(r)))
         u_tgt = jax.lax.stop_gradient(v - per_sample(t - r, z) * du_dt)
-        square = _norm2(u - u_tgt)
+        square = sum_square(u_now - u_tgt)
         value = jnp.mean(square / jax.lax.stop_gradient(square + c) ** p)
-        tangent_norm = jnp.mean(jnp.sqrt(_norm2(du_dt)))
+        tangent_norm = jnp.mean(jnp.sqrt(sum_square(du_dt)))
         return value, {'loss': value, 'squared_error': jnp.mean(square), 'tangent_norm': tangent_norm}
 
     return loss
@@ -85,7 +87,7 @@ def _drop(key, cond, drop, num_classes):
     return jnp.where(jax.random.bernoulli(key, drop, cond.shape), num_classes, cond)
 
 
-def _guidance(flow_model, omega, kappa, guide_from, guide_to, num_classes):
+def _guidance(average_velocity, omega, kappa, guide_from, guide_to, num_classes):
     """The target velocity omega v + kappa u(z, t, t | c) + (1 - omega - kappa) u(z, t, t) (arXiv 2505.13447, eq. 21).
 
     Without dropout, and only where the label is a class; kappa = 0 is eq. 19.
@@ -94,14 +96,11 @@ def _guidance(flow_model, omega, kappa, guide_from, guide_to, num_classes):
         return lambda params, v, z, t, cond: v
 
     def guide(params, v, z, t, cond):
-        guided = omega * v + (1 - omega - kappa) * flow_model(params, jnp.full_like(cond, num_classes), None)(z, t, t)
+        unconditional = average_velocity(params, jnp.full_like(cond, num_classes), None)(z, t, t)
+        guided = omega * v + (1 - omega - kappa) * unconditional
         if kappa:
-            guided += kappa * flow_model(params, cond, None)(z, t, t)
+            guided += kappa * average_velocity(params, cond, None)(z, t, t)
         inside = (t >= guide_from) & (t <= guide_to) & (cond != num_classes)
         return jnp.where(per_sample(inside, z), guided, v)
 
     return guide
-
-
-def _norm2(x):
-    return jnp.sum(x**2, axis=tuple(range(1, x.ndim)))

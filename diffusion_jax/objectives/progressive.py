@@ -4,12 +4,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from diffusion_jax.curricula import Curriculum
-from diffusion_jax.objectives.denoising import mean_square
-from diffusion_jax.samplers.edm import along_data
-from diffusion_jax.schedules import per_sample, q_sample
+from diffusion_jax.axes import mean_square, per_sample
+from diffusion_jax.drift import ddim_step
+from diffusion_jax.objectives.weights import Weight
+from diffusion_jax.schedules import q_sample
+from diffusion_jax.times.curricula import Curriculum
 from diffusion_jax.types import LossFn, Model, Schedule
-from diffusion_jax.weights import Weight
 
 
 def progressive(
@@ -36,7 +36,7 @@ def progressive(
         x_t = q_sample(schedule, batch.x, t, jax.random.normal(key_eps, batch.x.shape))
         denoise = teacher(frozen.teacher, batch.cond, None)
         x_0_t = denoise(x_t, t)
-        x_0_u = denoise(along_data(schedule, x_t, x_0_t, t, u), u)
+        x_0_u = denoise(ddim_step(schedule, x_t, x_0_t, t, u), u)
         w = per_sample(share_of_the_first_step(schedule, t, u, s), x_t)
         target = jax.lax.stop_gradient(w * x_0_t + (1 - w) * x_0_u)
         x_0 = model(params, batch.cond, key_dropout)(x_t, t)

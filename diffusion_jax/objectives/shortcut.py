@@ -3,21 +3,21 @@
 import jax
 import jax.numpy as jnp
 
+from diffusion_jax.axes import mean_square, per_sample
 from diffusion_jax.drift import path_velocity
-from diffusion_jax.objectives.denoising import mean_square
-from diffusion_jax.schedules import per_sample, q_sample
+from diffusion_jax.schedules import q_sample
 from diffusion_jax.times import Pairs
 from diffusion_jax.types import AverageVelocityModel, LossFn, Schedule
 
 
-def shortcut(flow_model: AverageVelocityModel, schedule: Schedule, pairs: Pairs, M: int = 128) -> LossFn:
+def shortcut(average_velocity: AverageVelocityModel, schedule: Schedule, pairs: Pairs, M: int = 128) -> LossFn:
     """The loss of flow matching where s = t and of self-consistency elsewhere (arXiv 2410.12557, eq. 5), a mean.
 
     `frozen.target` holds the parameters of the target's two half steps (an EMA in the paper); None stands for the
     current ones, behind a stop-gradient.
 
     Args:
-        flow_model: the average velocity u, the paper's s(x_t, t, d) with d = t - s.
+        average_velocity: the average velocity u, the paper's s(x_t, t, d) with d = t - s.
         schedule: its schedule; the paper's is rectified flow.
         pairs: p(t, s); see `times.dyadic_pairs`.
         M: as of the pairs. In place of the least step 1 / M, an Euler step, the model is asked for d = 0.
@@ -29,10 +29,10 @@ def shortcut(flow_model: AverageVelocityModel, schedule: Schedule, pairs: Pairs,
         eps = jax.random.normal(key_eps, batch.x.shape)
         x_t = q_sample(schedule, batch.x, t, eps)
         target = params if frozen.target is None else frozen.target
-        halves = _two_halves(flow_model(target, batch.cond, None), x_t, t, s, M)
+        halves = _two_halves(average_velocity(target, batch.cond, None), x_t, t, s, M)
         v = path_velocity(schedule, batch.x, eps, t)
         goal = jax.lax.stop_gradient(jnp.where(per_sample(s < t, v), halves, v))
-        u = flow_model(params, batch.cond, key_dropout)(x_t, t, s)
+        u = average_velocity(params, batch.cond, key_dropout)(x_t, t, s)
         value = jnp.mean(mean_square(u - goal))
         return value, {'loss': value}
 

@@ -6,12 +6,12 @@ import jax
 import jax.numpy as jnp
 
 from diffusion_jax import reverse
+from diffusion_jax.axes import mean_square
 from diffusion_jax.likelihood import vlb_term
-from diffusion_jax.objectives.denoising import mean_square
+from diffusion_jax.objectives.weights import Weight
 from diffusion_jax.schedules import q_sample
 from diffusion_jax.times import discrete_uniform
 from diffusion_jax.types import LossFn, Model, ModelWithVariance, Schedule
-from diffusion_jax.weights import Weight
 
 
 def vlb(

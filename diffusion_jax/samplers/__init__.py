@@ -1,5 +1,6 @@
 """Samplers: steps on one shared loop. `__all__` holds those that draw; encoder, loop and helpers are beside them."""
 
+from diffusion_jax.samplers.adams_bashforth import deis, dpm_solver_pp
 from diffusion_jax.samplers.adaptive import adaptive
 from diffusion_jax.samplers.ancestral import ancestral, ancestral_learned, ddim
 from diffusion_jax.samplers.ancestral import ddim_encode as ddim_encode
@@ -12,7 +13,6 @@ from diffusion_jax.samplers.loop import noise as noise
 from diffusion_jax.samplers.loop import prior as prior
 from diffusion_jax.samplers.loop import sample as sample
 from diffusion_jax.samplers.loop import trajectory as trajectory
-from diffusion_jax.samplers.multistep import deis, dpm_solver_pp
 from diffusion_jax.samplers.parallel import Parallel as Parallel
 from diffusion_jax.samplers.parallel import parallel as parallel
 from diffusion_jax.samplers.pndm import pndm

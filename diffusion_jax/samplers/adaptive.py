@@ -3,8 +3,9 @@
 import jax
 import jax.numpy as jnp
 
+from diffusion_jax.axes import expand_time
 from diffusion_jax.ode import angle, angular_velocity, solve, time_at
-from diffusion_jax.samplers.ancestral import OneStep, per_batch
+from diffusion_jax.samplers.ancestral import Memoryless
 from diffusion_jax.types import Denoiser, Sampler, Schedule
 
 
@@ -31,13 +32,13 @@ def adaptive(
         top = jnp.maximum(t, s)
         start, end = (jnp.maximum(angle(schedule, u), nearest) for u in (t, s))
         z, _ = solve(angular_velocity(denoise, schedule, top), x / _norm(schedule, t), start, end, rtol, atol)
-        return OneStep(jax.lax.cond(schedule.sigma(s) == 0, clean, lambda z, _: _norm(schedule, s) * z, z, top))
+        return Memoryless(jax.lax.cond(schedule.sigma(s) == 0, clean, lambda z, _: _norm(schedule, s) * z, z, top))
 
     def clean(z, top):
         nearest = time_at(schedule, jnp.arctan(jnp.asarray(sigma_min, z.dtype)), top)
-        return denoise(_norm(schedule, nearest) * z, per_batch(nearest, z))
+        return denoise(_norm(schedule, nearest) * z, expand_time(nearest, z))
 
-    return Sampler(OneStep, step)
+    return Sampler(Memoryless, step)
 
 
 def _norm(schedule, t):

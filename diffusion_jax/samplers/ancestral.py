@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from diffusion_jax import reverse
+from diffusion_jax.axes import expand_time
 from diffusion_jax.samplers.loop import noise
 from diffusion_jax.schedules import eps_from_x_0, posterior_variance, transition
 from diffusion_jax.types import Denoiser, DenoiserWithVariance, Sampler, Schedule
@@ -13,7 +14,7 @@ from diffusion_jax.types import Denoiser, DenoiserWithVariance, Sampler, Schedul
 _VARIANCES = {'small': reverse.small, 'large': reverse.large}
 
 
-class OneStep(NamedTuple):
+class Memoryless(NamedTuple):
     """State of a sampler without memory."""
 
     x: Float[Array, 'b ...']
@@ -40,11 +41,11 @@ def ancestral_learned(denoise_with_variance: DenoiserWithVariance, schedule: Sch
 
 def _from_reverse(p: reverse.Reverse) -> Sampler:
     def step(key, state, t, s):
-        mean, log_variance = p(state.x, per_batch(t, state.x), per_batch(s, state.x))
+        mean, log_variance = p(state.x, expand_time(t, state.x), expand_time(s, state.x))
         std = jnp.where(s == 0, 0.0, jnp.exp(log_variance / 2))
-        return OneStep(mean + std * noise(key, state.x))
+        return Memoryless(mean + std * noise(key, state.x))
 
-    return Sampler(OneStep, step)
+    return Sampler(Memoryless, step)
 
 
 def ddim(denoise: Denoiser, schedule: Schedule, eta: float = 0.0) -> Sampler:
@@ -53,15 +54,15 @@ def ddim(denoise: Denoiser, schedule: Schedule, eta: float = 0.0) -> Sampler:
     def step(key, state, t, s):
         x_0, eps = _predict(denoise, schedule, state.x, t, s)
         if not eta:
-            return OneStep(schedule.alpha(s) * x_0 + schedule.sigma(s) * eps)
+            return Memoryless(schedule.alpha(s) * x_0 + schedule.sigma(s) * eps)
         std = eta * jnp.sqrt(posterior_variance(schedule, t, s))
         # The direction loses the variance that the fresh noise brings, so the marginal keeps sigma(s)^2 for every eta:
         # sigma_s^2 - std^2, with sigma_s^2 - posterior_variance written out, as near eta = 1 the difference cancels.
         kept = eta * schedule.sigma(s) * transition(schedule, t, s)[0] / schedule.sigma(t)
         direction = schedule.sigma(s) * jnp.sqrt(jnp.maximum(1 - eta**2 + kept**2, 0))
-        return OneStep(schedule.alpha(s) * x_0 + direction * eps + std * noise(key, state.x))
+        return Memoryless(schedule.alpha(s) * x_0 + direction * eps + std * noise(key, state.x))
 
-    return Sampler(OneStep, step)
+    return Sampler(Memoryless, step)
 
 
 def ddim_encode(denoise: Denoiser, schedule: Schedule) -> Sampler:
@@ -76,10 +77,5 @@ def _predict(denoise, schedule, x, t, s):
     """x_0 and eps at x_t. Clean data (sigma_t = 0, the encoder's first step) hold no eps: it is the model's at s."""
     clean = schedule.sigma(t) == 0
     u = jnp.where(clean, s, t)
-    x_0 = denoise(x, per_batch(u, x))
+    x_0 = denoise(x, expand_time(u, x))
     return jnp.where(clean, x / jnp.where(clean, schedule.alpha(t), 1), x_0), eps_from_x_0(schedule, x, x_0, u)
-
-
-def per_batch(t: Float[Array, ''], x: Float[Array, 'b ...']) -> Float[Array, ' b']:
-    """A step's one time `[]` as `[B]`, one per sample."""
-    return jnp.full(x.shape[:1], t)

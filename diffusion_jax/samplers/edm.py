@@ -9,12 +9,13 @@ import math
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
 
-from diffusion_jax.samplers.ancestral import OneStep, per_batch
+from diffusion_jax.axes import expand_time, per_sample
+from diffusion_jax.drift import ddim_step, ddim_step_eps, without_signal
+from diffusion_jax.samplers.ancestral import Memoryless
 from diffusion_jax.samplers.consistency import jump
 from diffusion_jax.samplers.loop import noise
-from diffusion_jax.schedules import VE, eps_from_x_0, per_sample
+from diffusion_jax.schedules import VE, eps_from_x_0
 from diffusion_jax.types import Denoiser, FlowMap, Sampler, Schedule
 
 
@@ -29,10 +30,10 @@ def heun(denoise: Denoiser, schedule: Schedule) -> Sampler:
 
     def step(key, state, t, s):
         del key
-        ts = per_batch(t, state.x), per_batch(s, state.x)
-        return OneStep(jax.lax.cond(schedule.sigma(s) == 0, one, two, state.x, *ts))
+        ts = expand_time(t, state.x), expand_time(s, state.x)
+        return Memoryless(jax.lax.cond(schedule.sigma(s) == 0, one, two, state.x, *ts))
 
-    return Sampler(OneStep, step, order=2)
+    return Sampler(Memoryless, step, order=2)
 
 
 def edm_churn(
@@ -66,9 +67,9 @@ def edm_churn(
         # sqrt(t_hat^2 - t^2), which where gamma = 0 compiled code may round to the root of a negative number
         std = t * jnp.sqrt(gamma * (2 + gamma))
         x_hat = state.x + std * S_noise * noise(key, state.x)
-        return solver.step(key, OneStep(x_hat), t + gamma * t, s)
+        return solver.step(key, Memoryless(x_hat), t + gamma * t, s)
 
-    return Sampler(OneStep, step, solver.order)
+    return Sampler(Memoryless, step, solver.order)
 
 
 def euler_step(denoise: Denoiser, schedule: Schedule) -> FlowMap:
@@ -76,7 +77,7 @@ def euler_step(denoise: Denoiser, schedule: Schedule) -> FlowMap:
 
     def x_s(x, t, s):
         x_0 = denoise(x, t)
-        return along_data(schedule, x, x_0, t, s)
+        return ddim_step(schedule, x, x_0, t, s)
 
     return x_s
 
@@ -86,7 +87,7 @@ def heun_step(denoise: Denoiser, schedule: Schedule) -> FlowMap:
 
     def x_s(x, t, s):
         x_0 = denoise(x, t)
-        euler = along_data(schedule, x, x_0, t, s)
+        euler = ddim_step(schedule, x, x_0, t, s)
         # Clean data hold no eps: the evaluation there is thrown away, but it must not be NaN.
         last = schedule.sigma(s) == 0
         u = jnp.where(last, t, s)
@@ -94,39 +95,9 @@ def heun_step(denoise: Denoiser, schedule: Schedule) -> FlowMap:
         eps = (eps_from_x_0(schedule, x, x_0, t) + eps_from_x_0(schedule, euler, x_0_new, u)) / 2
         heun = jnp.where(
             per_sample(without_signal(schedule, t), x),
-            along_data(schedule, x, (x_0 + x_0_new) / 2, t, s),
-            along_noise(schedule, x, eps, t, s),
+            ddim_step(schedule, x, (x_0 + x_0_new) / 2, t, s),
+            ddim_step_eps(schedule, x, eps, t, s),
         )
         return jnp.where(per_sample(last, x), euler, heun)
 
     return x_s
-
-
-def along_data(
-    schedule: Schedule,
-    x: Float[Array, 'b ...'],
-    x_0: Float[Array, 'b ...'],
-    t: Float[Array, ' b'],
-    s: Float[Array, ' b'],
-) -> Float[Array, 'b ...']:
-    """The ODE solved for constant x_0: x_s / sigma_s = x_t / sigma_t + (alpha_s / sigma_s - alpha_t / sigma_t) x_0."""
-    ratio = schedule.sigma(s) / schedule.sigma(t)
-    return per_sample(ratio, x) * x + per_sample(schedule.alpha(s) - ratio * schedule.alpha(t), x) * x_0
-
-
-def along_noise(
-    schedule: Schedule,
-    x: Float[Array, 'b ...'],
-    eps: Float[Array, 'b ...'],
-    t: Float[Array, ' b'],
-    s: Float[Array, ' b'],
-) -> Float[Array, 'b ...']:
-    """The ODE solved for constant eps: x_s / alpha_s = x_t / alpha_t + (sigma_s / alpha_s - sigma_t / alpha_t) eps."""
-    # The result without signal is thrown away, but it must not be NaN.
-    ratio = schedule.alpha(s) / jnp.where(without_signal(schedule, t), 1, schedule.alpha(t))
-    return per_sample(ratio, x) * x + per_sample(schedule.sigma(s) - ratio * schedule.sigma(t), x) * eps
-
-
-def without_signal(schedule: Schedule, t: Float[Array, '*b']) -> Bool[Array, '*b']:
-    """Whether x / alpha has lost half of its digits at t, as where cos(pi / 2) should be 0 and is not."""
-    return schedule.alpha(t) < jnp.sqrt(jnp.finfo(t.dtype).eps) * schedule.sigma(t)

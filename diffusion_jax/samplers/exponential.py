@@ -6,7 +6,7 @@ Between times t and s with lambda = log(alpha / sigma) and h = lambda_s - lambda
         = alpha_s / alpha_t x_t - sigma_s int_0^h e^(h - tau) eps dtau     (DPM-Solver, arXiv 2206.00927, eq. 3.4)
 
 with x_0 and eps at lambda_t + tau. Solvers differ in which of the two they take for a polynomial in lambda, and in the
-points that it goes through. Through the one at t alone both are DDIM's step, which `along_data` takes where lambda is
+points that it goes through. Through the one at t alone both are DDIM's step, which `ddim_step` takes where lambda is
 infinite too, at clean data and without signal. What further points add is left out there.
 """
 
@@ -19,8 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from diffusion_jax.samplers.ancestral import per_batch
-from diffusion_jax.samplers.edm import along_data, without_signal
+from diffusion_jax.axes import expand_time
+from diffusion_jax.drift import ddim_step, without_signal
 from diffusion_jax.schedules import eps_from_x_0
 from diffusion_jax.types import Schedule
 
@@ -115,7 +115,7 @@ def exponential_step(
         s: to.
         B: with two points in all, half of `B(form, h)` stands for the integral of u (`bh1`, `bh2`): most papers do so.
     """
-    ts = per_batch(t, x)
+    ts = expand_time(t, x)
     p = newton(schedule, form.output(schedule, x, x_0, ts), points, t, s)
     added = jnp.zeros_like(x)
     for k in range(1, len(p.f)):
@@ -123,7 +123,7 @@ def exponential_step(
         if B is not None and k == 1:
             c = jnp.where(p.n == 2, B(form, p.h) / 2, c)
         added += c * p.f[k]
-    return along_data(schedule, x, x_0, ts, per_batch(s, x)) + form.gain(schedule, s) * added
+    return ddim_step(schedule, x, x_0, ts, expand_time(s, x)) + form.gain(schedule, s) * added
 
 
 def integral(form: Form, h: Float[Array, ''], r: list[Float[Array, '']]) -> Float[Array, '']:

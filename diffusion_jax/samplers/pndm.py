@@ -3,10 +3,10 @@
 import jax
 import jax.numpy as jnp
 
-from diffusion_jax.samplers.ancestral import per_batch
-from diffusion_jax.samplers.edm import along_data, along_noise, without_signal
+from diffusion_jax.axes import expand_time
+from diffusion_jax.drift import ddim_step, ddim_step_eps, without_signal
+from diffusion_jax.samplers.adams_bashforth import WithHistory
 from diffusion_jax.samplers.exponential import half_log_snr, no_points, push
-from diffusion_jax.samplers.multistep import Multistep
 from diffusion_jax.schedules import eps_from_x_0
 from diffusion_jax.types import Denoiser, Sampler, Schedule
 
@@ -20,14 +20,14 @@ def pndm(denoise: Denoiser, schedule: Schedule) -> Sampler:
     """
 
     def eps(x, t):
-        ts = per_batch(t, x)
+        ts = expand_time(t, x)
         return eps_from_x_0(schedule, x, denoise(x, ts), ts)
 
     def ddim(x, x_0, e_1, past, t, s):
-        return along_data(schedule, x, x_0, per_batch(t, x), per_batch(s, x))
+        return ddim_step(schedule, x, x_0, expand_time(t, x), expand_time(s, x))
 
     def transfer(x, e, t, s):
-        return along_noise(schedule, x, e, per_batch(t, x), per_batch(s, x))
+        return ddim_step_eps(schedule, x, e, expand_time(t, x), expand_time(s, x))
 
     def runge_kutta(x, x_0, e_1, past, t, s):
         mid = (t + s) / 2
@@ -41,13 +41,13 @@ def pndm(denoise: Denoiser, schedule: Schedule) -> Sampler:
 
     def step(key, state, t, s):
         del key
-        x, past, ts = state.x, state.past, per_batch(t, state.x)
+        x, past, ts = state.x, state.past, expand_time(t, state.x)
         x_0 = denoise(x, ts)
         e_1 = eps_from_x_0(schedule, x, x_0, ts)
         warm = jnp.isfinite(past.lam).all()
         no_start = without_signal(schedule, t) | ~warm & (schedule.sigma(s) == 0)
         branch = jnp.where(no_start, 0, jnp.where(warm, 2, 1))
         x_s = jax.lax.switch(branch, (ddim, runge_kutta, linear_multistep), x, x_0, e_1, past.values, t, s)
-        return Multistep(x_s, push(past, e_1, half_log_snr(schedule, t)))
+        return WithHistory(x_s, push(past, e_1, half_log_snr(schedule, t)))
 
-    return Sampler(lambda x: Multistep(x, no_points(x, 3)), step, order=2, least_steps=4)
+    return Sampler(lambda x: WithHistory(x, no_points(x, 3)), step, order=2, least_steps=4)

@@ -3,9 +3,9 @@
 import jax
 import jax.numpy as jnp
 
-from diffusion_jax.drift import score, sde_coefficients
-from diffusion_jax.samplers.ancestral import OneStep, ancestral, per_batch
-from diffusion_jax.samplers.edm import without_signal
+from diffusion_jax.axes import expand_time
+from diffusion_jax.drift import score, sde_coefficients, without_signal
+from diffusion_jax.samplers.ancestral import Memoryless, ancestral
 from diffusion_jax.samplers.loop import fold_in, noise
 from diffusion_jax.schedules import eps_from_x_0, posterior_mean, posterior_variance, transition
 from diffusion_jax.types import Denoiser, Sampler, Schedule
@@ -20,16 +20,16 @@ def euler_maruyama(denoise: Denoiser, schedule: Schedule) -> Sampler:
 
     def step(key, state, t, s):
         x, z = state.x, noise(key, state.x)
-        x_0 = denoise(x, per_batch(t, x))
+        x_0 = denoise(x, expand_time(t, x))
         start = without_signal(schedule, t)
         inside = jnp.where(start, s, t)  # any time with a signal: what comes of it is not used
         f, g2 = sde_coefficients(schedule, inside)
         grad_log_p = -eps_from_x_0(schedule, x, x_0, inside) / schedule.sigma(inside)
         x_s = x - (t - s) * (f * x - g2 * grad_log_p) + jnp.sqrt(g2 * (t - s)) * z
         ddpm = posterior_mean(schedule, x, x_0, t, s) + jnp.sqrt(posterior_variance(schedule, t, s)) * z
-        return OneStep(jnp.where(start | (schedule.sigma(s) == 0), ddpm, x_s))
+        return Memoryless(jnp.where(start | (schedule.sigma(s) == 0), ddpm, x_s))
 
-    return Sampler(OneStep, step)
+    return Sampler(Memoryless, step)
 
 
 def predictor_corrector(denoise: Denoiser, schedule: Schedule, snr: float = 0.16, corrector_steps: int = 1) -> Sampler:
@@ -54,15 +54,15 @@ def predictor_corrector(denoise: Denoiser, schedule: Schedule, snr: float = 0.16
 
         def correct(x):
             for i in range(corrector_steps):
-                z, g = noise(fold_in(key, 1 + i), x), grad_log_p(x, per_batch(s, x))
+                z, g = noise(fold_in(key, 1 + i), x), grad_log_p(x, expand_time(s, x))
                 epsilon = 2 * scale * (snr * _norm(z) / _norm(g)) ** 2
                 x = x + epsilon * g + jnp.sqrt(2 * epsilon) * z
             return x
 
         x = predictor.step(fold_in(key, 0), state, t, s).x
-        return OneStep(jax.lax.cond(schedule.sigma(s) == 0, lambda x: x, correct, x))
+        return Memoryless(jax.lax.cond(schedule.sigma(s) == 0, lambda x: x, correct, x))
 
-    return Sampler(OneStep, step)
+    return Sampler(Memoryless, step)
 
 
 def _norm(x):

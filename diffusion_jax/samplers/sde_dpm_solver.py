@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from diffusion_jax.samplers.ancestral import per_batch
+from diffusion_jax.axes import expand_time
+from diffusion_jax.samplers.adams_bashforth import WithHistory
 from diffusion_jax.samplers.exponential import half_log_snr, newton, no_points, push
-from diffusion_jax.samplers.multistep import Multistep
 from diffusion_jax.schedules import posterior_mean
 from diffusion_jax.types import Denoiser, Key, Sampler, Schedule
 
@@ -38,12 +38,12 @@ def driven_by(noise: Callable[[Array, Array, Array], Array], denoise: Denoiser, 
     def step(key, state, t, s):
         del key
         x, past = state.x, state.past
-        x_0 = denoise(x, per_batch(t, x))
+        x_0 = denoise(x, expand_time(t, x))
         p = newton(schedule, x_0, past, t, s)
         mean = posterior_mean(schedule, x, p.f[0] + p.f[1] / 2, t, s)
-        return Multistep(mean + noise(x, t, s), push(past, x_0, half_log_snr(schedule, t)))
+        return WithHistory(mean + noise(x, t, s), push(past, x_0, half_log_snr(schedule, t)))
 
-    return Sampler(lambda x: Multistep(x, no_points(x, 1)), step, order=2, least_steps=2)
+    return Sampler(lambda x: WithHistory(x, no_points(x, 1)), step, order=2, least_steps=2)
 
 
 def path_noise(

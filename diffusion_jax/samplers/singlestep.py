@@ -4,18 +4,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from diffusion_jax.samplers.ancestral import OneStep, per_batch
-from diffusion_jax.samplers.edm import along_data
-from diffusion_jax.samplers.exponential import (
-    DATA,
-    NOISE,
-    Points,
-    bh2,
-    exponential_step,
-    half_log_snr,
-    is_finite,
-)
-from diffusion_jax.samplers.multistep import checked
+from diffusion_jax.axes import expand_time
+from diffusion_jax.drift import ddim_step
+from diffusion_jax.samplers.adams_bashforth import checked
+from diffusion_jax.samplers.ancestral import Memoryless
+from diffusion_jax.samplers.exponential import DATA, NOISE, Points, bh2, exponential_step, half_log_snr, is_finite
 from diffusion_jax.types import Denoiser, Sampler, Schedule
 
 
@@ -39,12 +32,12 @@ def dpm_solver_pp_single(denoise: Denoiser, schedule: Schedule, order: int = 2) 
 
 def _singlestep(form, denoise, schedule, order):
     def point(x, t):
-        ts = per_batch(t, x)
+        ts = expand_time(t, x)
         value = form.output(schedule, x, denoise(x, ts), ts)
         return Points(value[None], half_log_snr(schedule, t)[None])
 
     def one(x, x_0, t, s):
-        return along_data(schedule, x, x_0, per_batch(t, x), per_batch(s, x))
+        return ddim_step(schedule, x, x_0, expand_time(t, x), expand_time(s, x))
 
     def two(x, x_0, t, s):
         u = between(schedule, t, s, 1 / 2)
@@ -59,10 +52,10 @@ def _singlestep(form, denoise, schedule, order):
 
     def step(key, state, t, s):
         del key
-        x_0 = denoise(state.x, per_batch(t, state.x))
-        return OneStep(jax.lax.cond(is_finite(schedule, t, s), full, one, state.x, x_0, t, s))
+        x_0 = denoise(state.x, expand_time(t, state.x))
+        return Memoryless(jax.lax.cond(is_finite(schedule, t, s), full, one, state.x, x_0, t, s))
 
-    return Sampler(OneStep, step, order)
+    return Sampler(Memoryless, step, order)
 
 
 def between(schedule: Schedule, t: Float[Array, ''], s: Float[Array, ''], r: float) -> Float[Array, '']:

@@ -5,18 +5,9 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from diffusion_jax.samplers.ancestral import per_batch
-from diffusion_jax.samplers.exponential import (
-    DATA,
-    Points,
-    bh1,
-    bh2,
-    exponential_step,
-    half_log_snr,
-    no_points,
-    push,
-)
-from diffusion_jax.samplers.multistep import checked
+from diffusion_jax.axes import expand_time
+from diffusion_jax.samplers.adams_bashforth import checked
+from diffusion_jax.samplers.exponential import DATA, Points, bh1, bh2, exponential_step, half_log_snr, no_points, push
 from diffusion_jax.types import Denoiser, Sampler, Schedule
 
 _B = {'bh1': bh1, 'bh2': bh2}
@@ -57,7 +48,7 @@ def unipc(denoise: Denoiser, schedule: Schedule, order: int = 2, variant: str = 
     def step(key, state, t, s):
         del key
         lam_t, past = half_log_snr(schedule, t), state.past
-        x_0 = denoise(state.x, per_batch(t, state.x))
+        x_0 = denoise(state.x, expand_time(t, state.x))
         # Before the first step this is a step from t to t, which changes nothing.
         before = jnp.where(state.t_before == 0, t, state.t_before)
         after = Points(past.values.at[0].set(x_0), past.lam.at[0].set(lam_t))

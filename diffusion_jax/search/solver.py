@@ -15,7 +15,7 @@ import numpy as np
 import optimistix
 from jaxtyping import Array, Float
 
-from diffusion_jax.times import Grid, levels
+from diffusion_jax.times import Grid, noise_levels
 from diffusion_jax.types import Schedule
 
 _NODES = 1025  # of the table from noise levels to times
@@ -156,9 +156,9 @@ def _parametrise(schedule, t_max, least_level, dtype):
 
     Between them stands the way from z and shifts in log level `[n]` to the times of a model `[n]`.
     """
-    highest = min(float(levels.of(schedule, np.array(t_max))), _HIGHEST)
+    highest = min(float(noise_levels.of(schedule, np.array(t_max))), _HIGHEST)
     nodes = np.geomspace(least_level, highest, _NODES)
-    log_level, log_t = (jnp.asarray(np.log(v), dtype) for v in (nodes, levels.times_at(schedule, nodes)))
+    log_level, log_t = (jnp.asarray(np.log(v), dtype) for v in (nodes, noise_levels.times_at(schedule, nodes)))
     top, width = np.log(highest), np.log(highest / least_level)
 
     def to_log_levels(z):
@@ -175,7 +175,7 @@ def _parametrise(schedule, t_max, least_level, dtype):
         return at(to_log_levels(z) + shifts)
 
     def to_z(grid):
-        share = (top - np.log(levels.of(schedule, grid[1:-1]))) / width
+        share = (top - np.log(noise_levels.of(schedule, grid[1:-1]))) / width
         interval = np.log(np.maximum(np.diff(np.concatenate([[0.0], share, [1.0]])), _CLOSEST))
         return jnp.asarray(interval[:-1] - interval[-1], dtype)
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-from diffusion_jax.times import levels
+from diffusion_jax.times import noise_levels
 from diffusion_jax.types import Schedule
 
 Grid = Float[np.ndarray, ' n_plus_1']
@@ -60,7 +60,7 @@ def karras(
     """
     i = np.arange(_steps(n)) / max(n - 1, 1)
     sigma = (sigma_max ** (1 / rho) + i * (sigma_min ** (1 / rho) - sigma_max ** (1 / rho))) ** rho
-    return np.append(sigma if schedule is None else levels.times_at(schedule, sigma), 0.0)
+    return np.append(sigma if schedule is None else noise_levels.times_at(schedule, sigma), 0.0)
 
 
 def multistep(n: int, sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = 7.0) -> Grid:
@@ -90,15 +90,15 @@ def log_snr(n: int, schedule: Schedule, t_min: float = 1e-3, t_max: float = 1.0)
     Raises:
         ValueError: where the log-SNR is not finite, as at a t_max with alpha = 0; it names a t_max to use instead.
     """
-    most, least = (levels.of(schedule, np.array(t)) for t in (t_max, t_min))
-    if not most < levels.WITHOUT_SIGNAL:
-        instead = float(levels.times_at(schedule, np.array(80.0)))
+    most, least = (noise_levels.of(schedule, np.array(t)) for t in (t_max, t_min))
+    if not most < noise_levels.WITHOUT_SIGNAL:
+        instead = float(noise_levels.times_at(schedule, np.array(80.0)))
         raise ValueError(
             f'the log-SNR at t_max = {t_max} is not finite: use t_max = {instead:.6g}, where sigma / alpha = 80'
         )
     if not 0 < least < most:
         raise ValueError(f'needs 0 < t_min < t_max; got {t_min} and {t_max}')
-    t = levels.times_at(schedule, np.geomspace(most, least, _steps(n)))
+    t = noise_levels.times_at(schedule, np.geomspace(most, least, _steps(n)))
     return np.concatenate([[t_max], t[1:], [0.0]])
 
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from diffusion_jax.curricula import Curriculum
+from diffusion_jax.times.curricula import Curriculum
 from diffusion_jax.times.distributions import log_normal, logit_normal
 from diffusion_jax.times.grids import Grid
 from diffusion_jax.types import Array, Key

@@ -11,10 +11,11 @@ import jax
 import jax.numpy as jnp
 
 from configs import quickstart
-from diffusion_jax import build, sharding
-from diffusion_jax.generate import batches
+from diffusion_jax import builders
+from diffusion_jax.devices import sharding
+from diffusion_jax.inference.generate import batches
+from diffusion_jax.inference.sample_file import fill
 from diffusion_jax.nets import UNet, functional
-from diffusion_jax.sample_file import fill
 
 
 def main():
@@ -25,11 +26,11 @@ def main():
     parser.add_argument('--batch_size', type=int, default=250)
     parser.add_argument('--steps', type=int, default=50)
     args = parser.parse_args()
-    config = build.resolve(quickstart.get_config())
-    experiment, mesh = build.build(config), sharding.make_mesh()
+    config = builders.resolve(quickstart.get_config())
+    experiment, mesh = builders.build(config), sharding.make_mesh()
     params = jax.jit(experiment.init)(jax.random.key(0))
     spec = {**config['sample'], 'sampler': {'name': 'ddim'}, 'times': {'name': 'uniform', 'n': args.steps}}
-    draw = jax.jit(build.build_draw(experiment, spec))
+    draw = jax.jit(builders.build_draw(experiment, spec))
     net: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in config['net'].items() if k != 'name'}
     _, apply = functional(UNet(**net, out_channels=experiment.shape[-1]))
     evaluate = jax.jit(lambda p, x, c_noise: apply(p, x, c_noise, None, None))

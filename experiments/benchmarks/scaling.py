@@ -24,10 +24,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AbstractMesh
 
-from diffusion_jax import build, checkpoint, sharding, throughput
+from diffusion_jax import builders
 from diffusion_jax.data import pipeline
-from diffusion_jax.state import init_state
-from diffusion_jax.step import make_train_step
+from diffusion_jax.devices import sharding
+from diffusion_jax.training import checkpoint, throughput
+from diffusion_jax.training.state import init_state
+from diffusion_jax.training.step import make_train_step
 
 MESHES = {'DP (data=8)': (8, 1), 'FSDP (fsdp=8)': (1, 8), 'data=2, fsdp=4': (2, 4)}
 # Cloud TPU's own figures for v5e (docs.cloud.google.com/tpu/docs/v5e): bf16 FLOP/s a chip, and the 400 GB/s of a chip's
@@ -95,7 +97,7 @@ class Compiled(NamedTuple):
     seconds: float
 
 
-def compile_on(config: dict[str, Any], experiment: build.Experiment, data: int, fsdp: int) -> Compiled:
+def compile_on(config: dict[str, Any], experiment: builders.Experiment, data: int, fsdp: int) -> Compiled:
     """Lowers and compiles it from shapes alone."""
     mesh, size = sharding.make_mesh(data, fsdp), config['train']['batch_size']
     fresh = init_state(experiment.init, experiment.tx, experiment.freezing)
@@ -164,7 +166,7 @@ def bytes_on_one(shapes: Any, shardings: Any) -> int:
     return sum(math.prod(s.shard_shape(a.shape)) * a.dtype.itemsize for a, s in pairs)
 
 
-def images_per_second(experiment: build.Experiment, batch_size: int, batches: int = 400) -> float:
+def images_per_second(experiment: builders.Experiment, batch_size: int, batches: int = 400) -> float:
     """What the thread that makes batches makes of shuffled rows in a second of a core's time, whatever else runs."""
     at = pipeline.batch_at(experiment.source, 0, batch_size)
     at(0)
@@ -174,7 +176,7 @@ def images_per_second(experiment: build.Experiment, batch_size: int, batches: in
     return batches * batch_size / (time.thread_time() - start)
 
 
-def checkpoint_seconds(experiment: build.Experiment, folder: Path, rounds: int = 6) -> str:
+def checkpoint_seconds(experiment: builders.Experiment, folder: Path, rounds: int = 6) -> str:
     """Seconds per GB (1e9 bytes) of a state of random numbers, and seconds of cores, which other jobs leave alone.
 
     The first round, which compiles its digests, is apart.
@@ -218,11 +220,11 @@ def main() -> None:
     config = importlib.import_module(f'configs.{args.config}').get_config()
     config.data.update(dir=args.dir, name=args.name or config.data.name)
     config.net.channels = args.channels or config.net.channels
-    config = build.resolve(config)
+    config = builders.resolve(config)
     if args.what == 'collectives':
         jax.config.update('jax_num_cpu_devices', max(a * b for a, b in MESHES.values()))
     start = time.process_time()
-    experiment = build.build(config)
+    experiment = builders.build(config)
     opened = time.process_time() - start
     size = config['train']['batch_size']
     if args.what == 'host':

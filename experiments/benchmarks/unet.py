@@ -11,13 +11,15 @@ import optax
 import torch  # pyright: ignore[reportMissingImports]
 from diffusers import DDIMScheduler, DDPMScheduler, UNet2DModel  # pyright: ignore[reportMissingImports]
 
-from diffusion_jax import ema, precond, schedules, times, weights
+from diffusion_jax import precond, schedules, times
 from diffusion_jax.nets import UNet, functional
+from diffusion_jax.objectives import weights
 from diffusion_jax.objectives.denoising import denoising
+from diffusion_jax.optim import ema
 from diffusion_jax.samplers.ancestral import ancestral, ddim
 from diffusion_jax.samplers.loop import sample
-from diffusion_jax.state import init_state
-from diffusion_jax.step import make_train_step
+from diffusion_jax.training.state import init_state
+from diffusion_jax.training.step import make_train_step
 from diffusion_jax.types import Batch
 from experiments.benchmarks.timing import Row, interleaved, seconds, table
 

@@ -17,10 +17,12 @@ from sklearn.decomposition import PCA
 from sklearn.pipeline import make_pipeline
 from sklearn.svm import SVC
 
-from diffusion_jax import build, cli, editing, pictures, runs, specs
+from diffusion_jax import builders, cli, editing
+from diffusion_jax.builders import specs
 from diffusion_jax.data.pipeline import to_uint8
-from diffusion_jax.evaluation.values import Values, rounded
-from diffusion_jax.generate import generate
+from diffusion_jax.evaluation.rows import Values, rounded
+from diffusion_jax.inference import media, runs
+from diffusion_jax.inference.generate import generate
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder for the results.', required=True)
 _RUNS = {
@@ -79,7 +81,7 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     opened = {name: runs.load(Path(flag.value)) for name, flag in _RUNS.items()}
     data = opened['ddpm'].config['data']
-    train, test = (build.build_source(data, split) for split in ('train', 'test'))
+    train, test = (builders.build_source(data, split) for split in ('train', 'test'))
     assert train.label is not None
     assert test.label is not None
     x_train, y_train = Values(train)[:], np.asarray(train.label[np.arange(_FIT)])
@@ -106,7 +108,7 @@ def main() -> None:
             )
             print(task, lines[-1], flush=True)
             shown[row.name] = out[:_SHOWN]
-        pictures.save_rows(folder / f'{edit.replace(":", "_")}.png', shown)
+        media.save_rows(folder / f'{edit.replace(":", "_")}.png', shown)
     (folder / 'table.md').write_text('\n'.join(lines) + '\n')
     print('\n'.join(lines))
 
@@ -117,10 +119,10 @@ def _restored(folder, run, task, edit, operator, row, x):
     if not file.exists():
         spec = runs.sample_spec(run.config['sample'], row.sampler, None, row.grid)
         mask = np.where(np.asarray(jnp.broadcast_to(jnp.arange(28)[:, None, None] < 14, (28, 28, 1))), -1.0, 1.0)
-        images = build.Images(image=x, mask=mask)
+        images = builders.Images(image=x, mask=mask)
         asked = {**specs.parse_spec(edit), 'repeats': row.repeats, 'length': row.length}
-        job = build.build_edit(run.experiment, spec, asked, images, 1)
-        given = build.Given(run.params, job.rows)
+        job = builders.build_edit(run.experiment, spec, asked, images, 1)
+        given = builders.Given(run.params, job.rows)
         out = generate(jax.jit(job.draw), given, jax.random.key(0), len(x), _BATCH.value, run.mesh, len(x))
         np.savez_compressed(file, out=out)
     out = np.load(file)['out']

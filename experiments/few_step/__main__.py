@@ -16,10 +16,11 @@ import jax
 import numpy as np
 from absl import flags
 
-from diffusion_jax import build, cli, pictures, runs
+from diffusion_jax import builders, cli
 from diffusion_jax.evaluation import measure, report
-from diffusion_jax.evaluation.values import Values
-from diffusion_jax.generate import generate
+from diffusion_jax.evaluation.rows import Values
+from diffusion_jax.inference import media, runs
+from diffusion_jax.inference.generate import generate
 from experiments.few_step.methods import TEACHER, Sampling, all_methods, timed_train
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the runs and of the table.', required=True)
@@ -38,7 +39,7 @@ def config_of(method: str, teacher: Path | None) -> dict[str, Any]:
         config.data.dir = _DATA_DIR.value
     if teacher:
         config.init_from = str(teacher)
-    return build.resolve(config)
+    return builders.resolve(config)
 
 
 def rows_of(
@@ -52,7 +53,7 @@ def rows_of(
     key, size, cells, shown = jax.random.key(0), run.config['eval']['batch_size'], {}, {}
     for sampling in samplings:
         spec = {**run.config['sample'], 'sampler': sampling.sampler, 'times': sampling.times}
-        draw = jax.jit(build.build_draw(run.experiment, spec))
+        draw = jax.jit(builders.build_draw(run.experiment, spec))
         generate(draw, run.params, key, size, size, run.mesh)  # compiles
         start = time.perf_counter()
         x = generate(draw, run.params, key, _NUM.value, size, run.mesh)
@@ -89,9 +90,9 @@ def main() -> None:
     teacher = Path(_TEACHER.value) if _TEACHER.value else folder / 'EDM'
     config = config_of('EDM', None)
     trained = {'EDM': timed_train(config, teacher) if not _TEACHER.value else float('nan')}
-    source = build.build_source(config['data'], config['eval']['reference'])
-    held_out = build.build_source(config['data'], config['eval']['held_out'])
-    features = build.build_features(config['eval']['features'], Values(source))
+    source = builders.build_source(config['data'], config['eval']['reference'])
+    held_out = builders.build_source(config['data'], config['eval']['held_out'])
+    features = builders.build_features(config['eval']['features'], Values(source))
     reference = measure.make_reference(source, features, held_out)
     real = Values(held_out)[: _NUM.value]
     floor = measure.measure(real, reference, seeds=())
@@ -104,7 +105,7 @@ def main() -> None:
         more = rows_of(method.name, mine, method.samplings, reference)
         cells, shown = {**cells, **more[0]}, {**shown, **more[1]}
         (folder / 'table.md').write_text(table(cells, trained, floor))
-        pictures.save_rows(folder / 'samples.png', {**shown, 'data': real[:_SHOWN]})
+        media.save_rows(folder / 'samples.png', {**shown, 'data': real[:_SHOWN]})
     print(table(cells, trained, floor))
 
 

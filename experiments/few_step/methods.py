@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from configs import methods
-from diffusion_jax.training import train
+from diffusion_jax.training.run import train
 
 T_MAX = math.atan(160)  # the angle of sigma = 80 for sigma_data = 0.5
 

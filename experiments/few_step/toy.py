@@ -17,11 +17,12 @@ import numpy as np
 from absl import flags
 
 from configs import common, methods, toy2d
-from diffusion_jax import build, cli, runs, samplers, times
+from diffusion_jax import builders, cli, samplers, times
+from diffusion_jax.builders.specs import make
 from diffusion_jax.data import mixture
 from diffusion_jax.evaluation.sliced_wasserstein import sliced_wasserstein
-from diffusion_jax.generate import generate
-from diffusion_jax.specs import make
+from diffusion_jax.inference import runs
+from diffusion_jax.inference.generate import generate
 from experiments.few_step.methods import TEACHER, Sampling, all_methods, timed_train
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the runs and of the table.', required=True)
@@ -42,7 +43,7 @@ def config_of(change: Any, seed: int, steps: int, teacher: Path | None) -> dict[
     config.train.update(save_every=steps, sample_every=0, log_every=max(steps // 10, 1))
     if teacher:
         config.init_from = str(teacher)
-    return build.resolve(config)
+    return builders.resolve(config)
 
 
 def exact_map(run: runs.Run, ring: mixture.GaussianMixture, key: jax.Array, sampling: Sampling) -> np.ndarray:
@@ -66,7 +67,7 @@ def measure(folder: Path, samplings: tuple[Sampling, ...], seconds: float) -> di
     key, cells = jax.random.key(99), {}
     for sampling in samplings:
         spec = {**run.config['sample'], 'sampler': sampling.sampler, 'times': sampling.times}
-        draw = jax.jit(build.build_draw(run.experiment, spec))
+        draw = jax.jit(builders.build_draw(run.experiment, spec))
         x = generate(draw, run.params, key, _NUM, _NUM, run.mesh)
         cell = {
             'sliced Wasserstein': sliced_wasserstein(x, data, jax.random.key(5)),

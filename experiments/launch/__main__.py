@@ -19,7 +19,8 @@ from pathlib import Path
 from absl import flags
 from ml_collections import config_flags
 
-from diffusion_jax import build, cli, specs
+from diffusion_jax import builders, cli
+from diffusion_jax.builders import specs
 from diffusion_jax.errors import UserError
 from experiments.launch import job as jobs
 from experiments.launch import places
@@ -67,7 +68,7 @@ def job() -> jobs.Job:
     indices, whole, module = None, True, 'diffusion_jax.train'
     if _SWEEP.value:
         sweep, module = plan.load_sweep(_SWEEP.value), 'experiments.sweep'
-        config = build.resolve(_CONFIG.value or plan.load_config(sweep.config, _SWEEP.value))
+        config = builders.resolve(_CONFIG.value or plan.load_config(sweep.config, _SWEEP.value))
         num = len(plan.configs(config, sweep.overrides))
         indices = jobs.parse_indices(_INDEX.value, num)
         whole = len(indices) == num
@@ -76,7 +77,7 @@ def job() -> jobs.Job:
     elif _CONFIG.value is None:
         raise UserError('set --config or --sweep')
     else:
-        build.resolve(_CONFIG.value)
+        builders.resolve(_CONFIG.value)
     name = re.sub('[^a-z0-9]+', '-', (_NAME.value or _WORKDIR.value).lower())[-_LENGTH:].strip('-')
     return jobs.Job(name, _WORKDIR.value, str(Path.cwd()), ('-m', module, *_given()), indices, whole, _SETUP.value)
 

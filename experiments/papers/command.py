@@ -7,7 +7,7 @@ from pathlib import Path
 
 from absl import flags
 
-from diffusion_jax import specs
+from diffusion_jax.builders import specs
 from diffusion_jax.errors import UserError, nearest
 from experiments.papers import report
 from experiments.papers.fill import fill

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from diffusion_jax import runs, workdir
 from diffusion_jax.errors import Diverged
-from diffusion_jax.evaluation.values import Values
+from diffusion_jax.evaluation.rows import Values
+from diffusion_jax.inference import runs
+from diffusion_jax.workdir import files
 from experiments.papers.jobs import Bench, Job, Measured, of_samples
 from experiments.papers.scale import Plan
 from experiments.papers.table import UNSTABLE
@@ -88,7 +89,7 @@ def once(folder: Path, run: runs.Run, job: Job, bench: Bench) -> tuple[Measured 
         if found is not None:
             np.save(folder / f'{stem}.npy', found.shown)
         plain = None if found is None else found._replace(shown=None)._asdict()
-        workdir.write_json(path, {'measured': plain, 'seconds': seconds})
+        files.write_json(path, {'measured': plain, 'seconds': seconds})
     kept = json.loads(path.read_text())
     if kept['measured'] is None:
         return None, kept['seconds']

@@ -7,12 +7,13 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from diffusion_jax import runs, samplers, times
+from diffusion_jax import samplers, times
+from diffusion_jax.builders.specs import make
 from diffusion_jax.data.sources import Source
 from diffusion_jax.evaluation import measure, report
-from diffusion_jax.evaluation.values import Values
-from diffusion_jax.generate import generate
-from diffusion_jax.specs import make
+from diffusion_jax.evaluation.rows import Values
+from diffusion_jax.inference import runs
+from diffusion_jax.inference.generate import generate
 
 SHOWN = 16
 

@@ -11,7 +11,8 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from diffusion_jax import pictures, workdir
+from diffusion_jax.inference import media
+from diffusion_jax.workdir import files
 from experiments.papers.fill import Filled
 from experiments.papers.scale import Plan
 from experiments.papers.table import Cells, Table, verdict
@@ -146,7 +147,7 @@ def write(
     paper: Table, plan: Plan, filled: Filled, scale: str, seeds: Sequence[int], folder: Path, command: str
 ) -> Path:
     """Writes NAME.md, NAME.png and, for images, NAME_samples.png; returns the first."""
-    ran = workdir.provenance()
+    ran = files.provenance()
     versions = ', '.join(f'{k} {v}' for k, v in ran['versions'].items() if k in ('jax', 'flax', 'numpy'))
     shown = draw_samples(folder / f'{paper.name}_samples.png', paper, filled, seeds)
     draw_curves(folder / f'{paper.name}.png', paper, means(filled), _metric_of(paper, filled))
@@ -174,7 +175,7 @@ Machine: {platform.machine()}, {os.cpu_count()} cores, {', '.join(ran['devices']
 Commit: {ran['git']}.
 """
     path = folder / f'{paper.name}.md'
-    workdir.write_text(path, text)
+    files.write_text(path, text)
     return path
 
 
@@ -239,11 +240,11 @@ def draw_samples(path: Path, paper: Table, filled: Filled, seeds: Sequence[int])
     for row in paper.rows:
         for column in paper.columns:
             entry = filled.entries.get((row, column), {}).get(seeds[0])
-            if entry is None or not len(entry.shown) or not pictures.is_image(entry.shown.shape[1:]):
+            if entry is None or not len(entry.shown) or not media.is_image(entry.shown.shape[1:]):
                 continue
             if entry.shown.tobytes() not in seen:  # cells of one job
                 seen.add(entry.shown.tobytes())
                 rows[row if len(paper.columns) == 1 or not paper.across else f'{row}; {column}'] = entry.shown
     if rows:
-        pictures.save_rows(path, dict(list(rows.items())[:_MOST_ROWS]))
+        media.save_rows(path, dict(list(rows.items())[:_MOST_ROWS]))
     return bool(rows)

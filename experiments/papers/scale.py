@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from diffusion_jax import build
+from diffusion_jax import builders
 from experiments.papers.jobs import Job
 
 SCALES = ('mini', 'paper')
@@ -52,7 +52,7 @@ def config_of(training: Training, seed: int, start: Path | None, files: Files) -
     """The resolved config of a run.
 
     Raises:
-        UserError: for an override of an unknown field, or a config that `build.check` refuses.
+        UserError: for an override of an unknown field, or a config that `builders.check` refuses.
     """
     path, _, argument = training.config.partition(':')
     module = importlib.import_module('.'.join(Path(path).with_suffix('').parts))
@@ -64,4 +64,4 @@ def config_of(training: Training, seed: int, start: Path | None, files: Files) -
         config.objective.distance.update(vgg=files.vgg, lin=files.lin)
     if start is not None:
         config.init_from = str(start)
-    return build.check(build.override(build.resolve(config), training.overrides))
+    return builders.check(builders.override(builders.resolve(config), training.overrides))

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from diffusion_jax import build, workdir
+from diffusion_jax import builders
 from diffusion_jax.errors import Diverged, Interrupted, UserError
-from diffusion_jax.training import train
+from diffusion_jax.training.run import train
+from diffusion_jax.workdir import files
 from experiments.papers.scale import Files, Plan, config_of
 from experiments.sweep import pool
 
@@ -61,7 +62,7 @@ def ensure(plan: Plan, name: str, seed: int, settings: Settings, say: Callable[[
     start = folder_of(plan, settings, training.start, seed) if training.start else None
     config = config_of(training, seed, start, settings.files)
     if state.done:
-        changed = workdir.differences(build.check(workdir.load_config(folder)), build.with_teacher(config, folder))
+        changed = files.differences(builders.check(files.load_config(folder)), builders.with_teacher(config, folder))
         if changed:
             raise UserError(f'{folder} holds a run of another config ({changed[0]}): use another --workdir')
         return state
@@ -73,7 +74,7 @@ def ensure(plan: Plan, name: str, seed: int, settings: Settings, say: Callable[[
         reason = str(error)
     state = State(state.seconds + time.process_time() - begun, True, reason)
     folder.mkdir(parents=True, exist_ok=True)
-    workdir.write_json(folder / 'training.json', state._asdict())
+    files.write_json(folder / 'training.json', state._asdict())
     return state
 
 
@@ -119,4 +120,4 @@ def waves(plan: Plan, names: Sequence[str]) -> list[list[str]]:
 
 
 def _state(folder):
-    return State(**workdir.read_json(folder / 'training.json', {}))
+    return State(**files.read_json(folder / 'training.json', {}))

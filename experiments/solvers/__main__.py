@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
-from diffusion_jax import cli, workdir
+from diffusion_jax import cli
+from diffusion_jax.workdir import files
 from experiments.solvers import ours, peers
 from experiments.solvers.problems import Problem, end_points, problems, start
 
@@ -33,7 +34,7 @@ def main() -> None:
     for problem in problems():
         path = folder / f'{problem.name.replace(", ", "_")}.json'
         if _ONLY.value in ('', problem.name) and not path.exists():
-            workdir.write_json(path, measured(problem))
+            files.write_json(path, measured(problem))
 
 
 def measured(problem: Problem) -> list[dict]:

@@ -10,8 +10,8 @@ import numpy as np
 
 from diffusion_jax import samplers, search, times
 from diffusion_jax.data import mixture
-from diffusion_jax.retime import retimed
-from diffusion_jax.times import Grid, levels
+from diffusion_jax.samplers.retime import retimed
+from diffusion_jax.times import Grid, noise_levels
 from diffusion_jax.types import Array, Sampler
 from experiments.solvers.problems import Problem
 
@@ -47,7 +47,7 @@ def steps(name: str, evaluations: int) -> int:
 
 def grids(problem: Problem, n: int) -> dict[str, Grid]:
     """Grids by hand: Karras' at several rho and least levels, log-SNR, and DDPM's own on its table."""
-    most = float(levels.of(problem.schedule, np.array(problem.t_max)))
+    most = float(noise_levels.of(problem.schedule, np.array(problem.t_max)))
     table = problem.t_max == 1
     out = {
         f'karras rho={rho} sigma_min={least}': times.karras(n, least, most, rho, problem.schedule)
@@ -55,7 +55,7 @@ def grids(problem: Problem, n: int) -> dict[str, Grid]:
         for least in (0.002, 0.01, 0.03)
     }
     for least in (0.002, 0.01, 0.03):
-        t_min = float(levels.times_at(problem.schedule, np.array(least)))
+        t_min = float(noise_levels.times_at(problem.schedule, np.array(least)))
         out[f'log_snr sigma_min={least}'] = times.log_snr(n, problem.schedule, t_min, problem.t_max)
     if table and n > 1:
         out |= {'uniform': times.uniform(n), 'quadratic': times.quadratic(n, t_max=1.0)}

@@ -20,7 +20,7 @@ import torch  # pyright: ignore[reportMissingImports]
 
 from diffusion_jax import schedules
 from diffusion_jax.data import mixture
-from diffusion_jax.times import levels
+from diffusion_jax.times import noise_levels
 from diffusion_jax.types import Array
 from experiments.solvers.problems import Problem
 
@@ -46,7 +46,7 @@ class _Counted:
     def __init__(self, problem: Problem):
         self.calls = 0
         self.denoise = jax.jit(mixture.denoiser(problem.mixture, schedules.VE()))
-        self.most = float(levels.of(problem.schedule, np.array(problem.t_max)))
+        self.most = float(noise_levels.of(problem.schedule, np.array(problem.t_max)))
 
     def __call__(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
         self.calls += 1

@@ -14,9 +14,11 @@ import jax
 from absl import flags
 from ml_collections import config_flags
 
-from diffusion_jax import build, cli, distributed, paths, workdir
+from diffusion_jax import builders, cli
+from diffusion_jax.devices import processes
 from diffusion_jax.errors import Interrupted, UserError
-from diffusion_jax.paths import AnyPath
+from diffusion_jax.workdir import files, paths
+from diffusion_jax.workdir.paths import AnyPath
 from experiments.sweep import plan, pool, result, table
 
 _CONFIG = config_flags.DEFINE_config_file('config', None, "Config file. Default: the sweep file's CONFIG.")
@@ -30,7 +32,7 @@ _CHILD = flags.DEFINE_bool('child', False, 'End when standard input does: set fo
 def main() -> None:
     """The entry point."""
     folder, sweep = paths.parse(_WORKDIR.value), plan.load_sweep(_SWEEP.value)
-    config = build.resolve(_CONFIG.value or plan.load_config(sweep.config, _SWEEP.value))
+    config = builders.resolve(_CONFIG.value or plan.load_config(sweep.config, _SWEEP.value))
     jobs = plan.jobs(config, sweep.overrides, folder)
     if _INDEX.value is None:
         run_all(folder, jobs)
@@ -40,7 +42,7 @@ def main() -> None:
     if _CHILD.value:
         pool.ends_with_parent()
     result.make(jobs[_INDEX.value], sweep.measure)
-    if distributed.is_first() and not _CHILD.value:
+    if processes.is_first() and not _CHILD.value:
         table.write(folder, jobs)
 
 
@@ -71,7 +73,7 @@ def run_all(folder: AnyPath, jobs: list[plan.Job]) -> None:
         shown = table.describe(rows[job.index])
         print(f'{job.folder.name}: {shown} ({sum(row.state == "done" for row in rows)} of {len(rows)})', flush=True)
 
-    with workdir.lock(folder):
+    with files.lock(folder):
         signal = pool.run_all(deque(todo), _WORKERS.value, start, ended)
         rows = table.write(folder, jobs)
     left = [row for row in rows if row.state != 'done']

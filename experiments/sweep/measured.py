@@ -3,9 +3,10 @@
 import dataclasses
 from typing import Any, NamedTuple
 
-from diffusion_jax import runs, saved_grids
 from diffusion_jax.errors import UserError
-from diffusion_jax.paths import AnyPath
+from diffusion_jax.inference import runs
+from diffusion_jax.workdir import saved_grids
+from diffusion_jax.workdir.paths import AnyPath
 
 
 class Measured(NamedTuple):

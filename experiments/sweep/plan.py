@@ -9,9 +9,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from diffusion_jax import build, workdir
+from diffusion_jax import builders
 from diffusion_jax.errors import UserError, one_line
-from diffusion_jax.paths import AnyPath
+from diffusion_jax.workdir import files
+from diffusion_jax.workdir.paths import AnyPath
 from experiments.sweep.measured import Measured, evaluated
 from experiments.sweep.space import Overrides
 
@@ -109,7 +110,7 @@ def configs(config: Mapping[str, Any], overrides: Sequence[Overrides]) -> list[d
     made = []
     for i, changes in enumerate(overrides):
         try:
-            made.append(build.check(build.override(config, changes)))
+            made.append(builders.check(builders.override(config, changes)))
         except UserError as error:
             raise UserError(f'run {i} of the sweep: {error}') from error
     return made
@@ -122,7 +123,7 @@ def check_folder(job: Job) -> None:
         UserError: naming the first field that differs.
     """
     if (job.folder / 'config.json').exists():
-        changed = workdir.differences(workdir.load_config(job.folder), build.with_teacher(job.config, job.folder))
+        changed = files.differences(files.load_config(job.folder), builders.with_teacher(job.config, job.folder))
         if changed:
             raise UserError(f'{job.folder} holds a run of another config ({changed[0]}): use another --workdir')
 
@@ -145,9 +146,9 @@ def build_all(config: Mapping[str, Any], folder: AnyPath) -> None:
     Raises:
         UserError: for anything that cannot be built.
     """
-    config = build.with_teacher(config, folder)
-    experiment = build.build({**config, 'data': build.undecoded(config['data'])})
-    build.build_draw(experiment, config['sample'])
+    config = builders.with_teacher(config, folder)
+    experiment = builders.build({**config, 'data': builders.undecoded(config['data'])})
+    builders.build_draw(experiment, config['sample'])
 
 
 def label(value: Any) -> str:

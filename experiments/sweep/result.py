@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
-from diffusion_jax import distributed, workdir
+from diffusion_jax.devices import processes
 from diffusion_jax.errors import Interrupted, UserError, one_line
-from diffusion_jax.paths import AnyPath
-from diffusion_jax.training import train
+from diffusion_jax.training.run import train
+from diffusion_jax.workdir import files
+from diffusion_jax.workdir.paths import AnyPath
 from experiments.sweep.measured import Measured
 from experiments.sweep.plan import Job
 from experiments.sweep.taking import PATIENCE, taking
@@ -14,7 +15,7 @@ from experiments.sweep.taking import PATIENCE, taking
 
 def read(job: Job) -> dict[str, Any]:
     """The result of a run: `values` and `protocol`, or `error`, or nothing if it is not over."""
-    return workdir.read_json(job.folder / 'result.json', {})
+    return files.read_json(job.folder / 'result.json', {})
 
 
 def is_done(job: Job) -> bool:
@@ -26,7 +27,7 @@ def fail(job: Job, error: str) -> None:
     """Notes why a run ended, unless it did so itself."""
     if not read(job):
         job.folder.mkdir(parents=True, exist_ok=True)
-        workdir.write_json(job.folder / 'result.json', {'overrides': job.overrides, 'error': error})
+        files.write_json(job.folder / 'result.json', {'overrides': job.overrides, 'error': error})
 
 
 def make(job: Job, measure: Callable[[AnyPath], Measured]) -> None:
@@ -39,8 +40,8 @@ def make(job: Job, measure: Callable[[AnyPath], Measured]) -> None:
     with taking(job.folder, PATIENCE):
         if is_done(job):
             return
-        distributed.together('looked')  # before the first takes it away
-        if distributed.is_first():
+        processes.together('looked')  # before the first takes it away
+        if processes.is_first():
             (job.folder / 'result.json').unlink(missing_ok=True)
         try:
             train(job.config, job.folder)
@@ -48,8 +49,8 @@ def make(job: Job, measure: Callable[[AnyPath], Measured]) -> None:
         except Interrupted:
             raise
         except Exception as error:
-            if distributed.is_first():
+            if processes.is_first():
                 fail(job, f'{"" if isinstance(error, UserError) else type(error).__name__ + ": "}{one_line(error)}')
             raise
-        if distributed.is_first():
-            workdir.write_json(job.folder / 'result.json', {'overrides': job.overrides, **measured._asdict()})
+        if processes.is_first():
+            files.write_json(job.folder / 'result.json', {'overrides': job.overrides, **measured._asdict()})

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 
-from diffusion_jax import workdir
-from diffusion_jax.paths import AnyPath
+from diffusion_jax.workdir import files
+from diffusion_jax.workdir.paths import AnyPath
 from experiments.sweep import result
 from experiments.sweep.plan import Job, label
 from experiments.sweep.taking import PATIENCE, taking
@@ -47,8 +47,8 @@ def write(folder: AnyPath, jobs: Iterable[Job]) -> list[Row]:
 
 
 def _write(folder, made):
-    workdir.write_text(folder / 'results.csv', to_csv(made))
-    workdir.write_text(folder / 'results.md', to_markdown(made))
+    files.write_text(folder / 'results.csv', to_csv(made))
+    files.write_text(folder / 'results.md', to_markdown(made))
     if any(row.values for row in made) and fields(made):
         picture = io.BytesIO()
         draw(made).savefig(picture, dpi=110, bbox_inches='tight')

@@ -3,9 +3,9 @@
 import contextlib
 import time
 
-from diffusion_jax import workdir
 from diffusion_jax.errors import UserError
-from diffusion_jax.paths import AnyPath
+from diffusion_jax.workdir import files
+from diffusion_jax.workdir.paths import AnyPath
 
 PATIENCE = 120.0  # seconds that a killed command's processes may take to save what they had
 _POLL = 0.2
@@ -26,7 +26,7 @@ def taking(folder: AnyPath, patience: float = 0.0):
     with contextlib.ExitStack() as stack:
         while True:
             try:
-                stack.enter_context(workdir.lock(lock))
+                stack.enter_context(files.lock(lock))
                 break
             except UserError as error:
                 if time.monotonic() >= until:

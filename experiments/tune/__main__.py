@@ -25,8 +25,10 @@ import optuna
 from absl import flags
 from ml_collections import config_flags
 
-from diffusion_jax import build, cli, paths, runs, workdir
+from diffusion_jax import builders, cli
 from diffusion_jax.errors import Interrupted, UserError
+from diffusion_jax.inference import runs
+from diffusion_jax.workdir import files, paths
 from experiments.sweep import pool
 from experiments.tune import report, worker
 from experiments.tune.study import Shared, left, open_study
@@ -67,7 +69,7 @@ def main() -> None:
     jax.config.update('jax_platforms', 'cpu')  # an accelerator is for the processes
     about = checked(folder, space)
     folder.mkdir(parents=True, exist_ok=True)
-    with workdir.lock(folder):
+    with files.lock(folder):
         begin(folder, about)
         run_all(_open(folder, space, (_SEED.value,)), space, seeds)
 
@@ -83,9 +85,9 @@ def checked(folder: Path, space: ModuleType) -> dict[str, Any]:
         run = runs.load(paths.parse(_OF.value))
         worker.check_space(space, worker.check_sampling(run), with_defaults=True)
         return {'space': text, 'step': run.step, 'config': run.config}
-    config = build.resolve(_CONFIG.value)
+    config = builders.resolve(_CONFIG.value)
     worker.check_space(space, worker.check_training(config, folder), with_defaults=False)
-    return {'space': text, 'config': build.with_teacher(config, folder)}
+    return {'space': text, 'config': builders.with_teacher(config, folder)}
 
 
 def begin(folder: Path, about: Mapping[str, Any]) -> None:
@@ -94,10 +96,10 @@ def begin(folder: Path, about: Mapping[str, Any]) -> None:
     Raises:
         UserError: if the folder holds a study of something else.
     """
-    changed = workdir.differences(workdir.read_json(folder / 'study.json', about), about)
+    changed = files.differences(files.read_json(folder / 'study.json', about), about)
     if changed:
         raise UserError(f'{folder} holds a study of something else ({changed[0]}): use another --workdir')
-    workdir.write_json(folder / 'study.json', dict(about))
+    files.write_json(folder / 'study.json', dict(about))
 
 
 def run_all(shared: Shared, space: ModuleType, seeds: list[int]) -> None:
@@ -149,14 +151,14 @@ def work(shared: Shared, space: ModuleType) -> None:
         evaluate = _evaluation(_OF.value, space)
         worker.work(shared, _TRIALS.value, space, lambda _, overrides: evaluate(overrides, worker.SEED))
     else:
-        config, measure = build.resolve(_CONFIG.value), worker.measure_of(space)
+        config, measure = builders.resolve(_CONFIG.value), worker.measure_of(space)
         worker.work(shared, _TRIALS.value, space, worker.of_training(config, shared.folder, measure))
 
 
 def compare(shared: Shared, evaluate, space: ModuleType, seeds: list[int]) -> None:
     """Measures the best trial and the defaults with other seeds."""
     rows = [(name, o, [evaluate(o, seed) for seed in seeds]) for name, o in _settings(shared, space)]
-    workdir.write_json(shared.folder / 'confirmed.json', {'seeds': seeds, 'rows': rows})
+    files.write_json(shared.folder / 'confirmed.json', {'seeds': seeds, 'rows': rows})
 
 
 def _settings(shared, space):
@@ -170,7 +172,7 @@ def _is_compared(shared, space, seeds):
 
 
 def _confirmed(folder):
-    saved = workdir.read_json(folder / 'confirmed.json', {'seeds': [], 'rows': []})
+    saved = files.read_json(folder / 'confirmed.json', {'seeds': [], 'rows': []})
     return report.Confirmed(saved['seeds'], [report.Setting(*row) for row in saved['rows']])
 
 

@@ -5,9 +5,9 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
-from diffusion_jax import runs
 from diffusion_jax.evaluation import measure
-from diffusion_jax.generate import generate
+from diffusion_jax.inference import runs
+from diffusion_jax.inference.generate import generate
 
 Measure = Callable[[runs.Run, measure.Reference, int], float]  # of a run, in its own sample settings, and a seed
 

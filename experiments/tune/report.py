@@ -11,7 +11,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 from optuna.visualization import matplotlib as plots
 
-from diffusion_jax import workdir
+from diffusion_jax.workdir import files
 from experiments.sweep.plan import label
 
 _SHOWN = 10  # of the best trials
@@ -34,7 +34,7 @@ class Confirmed(NamedTuple):
 
 def write(study: optuna.Study, folder: Path, confirmed: Confirmed) -> None:
     """Writes the three files; plots that need more trials than there are are left out."""
-    workdir.write_text(folder / 'report.md', to_markdown(study, confirmed))
+    files.write_text(folder / 'report.md', to_markdown(study, confirmed))
     done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if done:
         _save(folder / 'history.png', plots.plot_optimization_history, study)

@@ -11,9 +11,10 @@ import numpy as np
 import optuna
 from optuna.trial import Trial, TrialState
 
-from diffusion_jax import build, runs
+from diffusion_jax import builders
 from diffusion_jax.errors import Diverged, Interrupted, UserError, one_line
-from diffusion_jax.training import train
+from diffusion_jax.inference import runs
+from diffusion_jax.training.run import train
 from experiments.sweep.plan import build_all, load_file
 from experiments.tune.objective import Measure, frechet
 from experiments.tune.study import Shared, claim, folder_of
@@ -119,7 +120,7 @@ def changed_by(config: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[
     Raises:
         UserError: for an unknown field.
     """
-    return build.check(build.override(config, overrides))
+    return builders.check(builders.override(config, overrides))
 
 
 def check_training(config: Mapping[str, Any], folder: Path) -> Callable[[Mapping[str, Any]], None]:
@@ -131,7 +132,7 @@ def check_sampling(run: runs.Run) -> Callable[[Mapping[str, Any]], None]:
     """Refuses overrides with which a finished run cannot be sampled."""
 
     def check(overrides):
-        build.build_draw(run.experiment, sampled(run, overrides).config['sample'])
+        builders.build_draw(run.experiment, sampled(run, overrides).config['sample'])
 
     return check
 

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diffusion_jax import build, runs, sharding
-from diffusion_jax import generate as generation
+from diffusion_jax import builders
+from diffusion_jax.builders.specs import parse_spec
 from diffusion_jax.data.files import read_images
+from diffusion_jax.devices import sharding
 from diffusion_jax.errors import UserError
-from diffusion_jax.generate import generate
-from diffusion_jax.specs import parse_spec
+from diffusion_jax.inference import generate as generation
+from diffusion_jax.inference import runs
+from diffusion_jax.inference.generate import generate
 from tests import few_step, tiny
 
 pytestmark = pytest.mark.slow
@@ -114,13 +116,13 @@ def gaussian(params, cond, key):
 
 def of_images(edit, images, num=2, num_classes=0, **spec):
     config = few_step.run('edm')
-    experiment = build.build(config)._replace(shape=(8, 8, 1), num_classes=num_classes, models={'model': gaussian})
+    experiment = builders.build(config)._replace(shape=(8, 8, 1), num_classes=num_classes, models={'model': gaussian})
     return draw(experiment, {**config['sample'], **spec}, edit, images, num, {}, batch_size=3)
 
 
 def draw(experiment, spec, edit, images, num, params, batch_size):
-    job = build.build_edit(experiment, spec, parse_spec(edit), images, num)
-    given, total = build.Given(params, job.rows), len(job.rows[0])
+    job = builders.build_edit(experiment, spec, parse_spec(edit), images, num)
+    given, total = builders.Given(params, job.rows), len(job.rows[0])
     return generate(jax.jit(job.draw), given, jax.random.key(1), total, batch_size, sharding.make_mesh(1), total)
 
 
@@ -128,46 +130,46 @@ def test_a_small_image_and_a_large_one_of_which_the_means_count():
     """Both are the same measurement, and `num` variants follow each image."""
     small = IMAGES.reshape(2, 4, 2, 4, 2, 1).mean((2, 4))
     edit = 'super_resolve:factor=2,repeats=2,length=2'
-    outs = [of_images(edit, build.Images(image=x)) for x in (small, IMAGES)]
+    outs = [of_images(edit, builders.Images(image=x)) for x in (small, IMAGES)]
     np.testing.assert_allclose(*outs, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(outs[0].reshape(4, 4, 2, 4, 2, 1).mean((2, 4)), small.repeat(2, 0), atol=1e-5)
-    once = of_images('super_resolve:factor=2', build.Images(image=small))
+    once = of_images('super_resolve:factor=2', builders.Images(image=small))
     assert not np.allclose(once, outs[0], atol=0.1)
 
 
 def test_every_prediction_is_projected():
     """Where the model takes each of two values for the other, the hidden one ends at the known one, at the last t."""
     config = few_step.run('edm')
-    experiment = build.build(config)._replace(models={'model': lambda params, cond, key: lambda x, t: x[:, ::-1]})
+    experiment = builders.build(config)._replace(models={'model': lambda params, cond, key: lambda x, t: x[:, ::-1]})
     spec = {**config['sample'], 'times': {'name': 'karras', 'n': 20}}
-    images = build.Images(image=POINTS, mask=np.array([-1.0, 1.0]))
+    images = builders.Images(image=POINTS, mask=np.array([-1.0, 1.0]))
     out = draw(experiment, spec, 'inpaint', images, 2, {}, batch_size=4)
     np.testing.assert_allclose(out[:, 1], POINTS[:, 0].repeat(2), atol=0.02)
 
 
 def test_sdedit_of_one_image():
-    near = of_images('sdedit:t0=0.01', build.Images(image=IMAGES[1]))
+    near = of_images('sdedit:t0=0.01', builders.Images(image=IMAGES[1]))
     np.testing.assert_allclose(near, IMAGES[1:].repeat(2, 0), atol=0.05)
-    far = of_images('sdedit:t0=20.0', build.Images(image=IMAGES[1]))
+    far = of_images('sdedit:t0=20.0', builders.Images(image=IMAGES[1]))
     assert np.abs(far - IMAGES[1]).mean() > 0.3
 
 
 def test_interpolation_and_transfer():
     """Encoded and decoded on a fine grid; the exact map between two classes is the difference of their means."""
     fine = {'times': {'name': 'karras', 'n': 100}}
-    out = of_images('interpolate', build.Images(image=IMAGES, image2=IMAGES[::-1]), num=3, **fine)
+    out = of_images('interpolate', builders.Images(image=IMAGES, image2=IMAGES[::-1]), num=3, **fine)
     np.testing.assert_allclose(out[[0, 2, 3, 5]], IMAGES[[0, 1, 1, 0]], atol=0.1)
     assert np.abs(out[1] - IMAGES[0]).mean() > 0.1
-    moved = of_images('transfer:source=2,target=5', build.Images(image=IMAGES), num_classes=10, **fine)
+    moved = of_images('transfer:source=2,target=5', builders.Images(image=IMAGES), num_classes=10, **fine)
     np.testing.assert_allclose(moved, IMAGES.repeat(2, 0) + 0.3, atol=0.1)
     with pytest.raises(UserError, match='--edit: target=10: the model has the classes 0 to 9'):
-        of_images('transfer:source=2,target=10', build.Images(image=IMAGES), num_classes=10)
+        of_images('transfer:source=2,target=10', builders.Images(image=IMAGES), num_classes=10)
 
 
 def drawn(name, edit, images, sampler=None, batch_size=6):
     """From the start of a tiny model on points."""
     config = few_step.run(name)
-    experiment = build.build(config)
+    experiment = builders.build(config)
     # The last layer starts at zero, and would hide the network.
     params = jax.tree.map(lambda a: a + 0.1, jax.jit(experiment.init)(jax.random.key(0)))
     spec = config['sample'] if sampler is None else {**config['sample'], 'sampler': parse_spec(sampler)}
@@ -176,7 +178,7 @@ def drawn(name, edit, images, sampler=None, batch_size=6):
 
 @pytest.mark.parametrize(('name', 'sampler'), [('ct', 'renoise'), ('edm', 'edm_churn'), ('mean_flow', 'euler')])
 def test_every_kind_of_model(name, sampler):
-    images = build.Images(image=POINTS, mask=np.array([-1.0, 1.0]))
+    images = builders.Images(image=POINTS, mask=np.array([-1.0, 1.0]))
     out = drawn(name, 'inpaint', images, sampler)
     np.testing.assert_array_equal(out[:, 0], POINTS[:, 0].repeat(3))
     assert len(np.unique(out[:, 1])) == 6
@@ -200,7 +202,7 @@ REFUSED = [
 @pytest.mark.parametrize(('name', 'edit', 'message'), REFUSED)
 def test_edits_that_a_model_cannot_have(name, edit, message):
     with pytest.raises(UserError, match=message):
-        drawn(name, edit, build.Images(image=POINTS, image2=POINTS, mask=np.array([-1.0, 1.0])))
+        drawn(name, edit, builders.Images(image=POINTS, image2=POINTS, mask=np.array([-1.0, 1.0])))
 
 
 def test_every_level_of_a_file_comes_back(tmp_path):

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from diffusion_jax import build
+from diffusion_jax import builders
 from diffusion_jax.data.sources import Source, digits
 from diffusion_jax.errors import UserError
 from diffusion_jax.evaluation import classifier, report
@@ -20,7 +20,7 @@ def trained(tmp_path_factory):
 
 
 def features(path):
-    return build.build_features({'name': 'classifier', 'path': str(path)}, np.zeros((2, *SHAPE), np.float32))
+    return builders.build_features({'name': 'classifier', 'path': str(path)}, np.zeros((2, *SHAPE), np.float32))
 
 
 def test_it_learns_and_its_numbers_carry_its_hash(trained):

@@ -10,7 +10,7 @@ import pytest
 from diffusion_jax.data.sources import Source
 from diffusion_jax.evaluation import features, frechet, generalization, inception_score, kid, manifold, measure
 from diffusion_jax.evaluation.features import Features, Outputs
-from diffusion_jax.evaluation.values import Values, rounded
+from diffusion_jax.evaluation.rows import Values, rounded
 
 RNG = np.random.default_rng(0)
 X, HELD_OUT = (Source(RNG.integers(0, 256, (n, 2, 3, 1), np.uint8), None, 256, None, f's/{n}') for n in (80, 30))

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from diffusion_jax import build
+from diffusion_jax import builders
 from diffusion_jax.errors import UserError
 from diffusion_jax.evaluation import pretrained, report
 from diffusion_jax.evaluation.features import Outputs
@@ -51,7 +51,7 @@ def nets(monkeypatch):
 
 
 def spec(name, **arguments):
-    return build.build_features({'name': name, **arguments}, GREY)
+    return builders.build_features({'name': name, **arguments}, GREY)
 
 
 def test_inception_is_named_hashed_and_resized(nets, tmp_path):
@@ -98,6 +98,6 @@ def test_bad_specs_are_one_line(nets, tmp_path):
     with pytest.raises(UserError, match=r"features.resize='torch' is unknown; did you mean pytorch"):
         spec('inception', path='x', resize='torch')
     with pytest.raises(UserError, match='1 or 3 channels, not data'):
-        build.build_features({'name': 'dinov2', 'path': 'x'}, np.zeros((3, 2), np.float32))
+        builders.build_features({'name': 'dinov2', 'path': 'x'}, np.zeros((3, 2), np.float32))
     with pytest.raises(UserError, match='did you mean inception'):
         spec('inceptoin')

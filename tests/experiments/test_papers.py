@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from configs import toy2d
-from diffusion_jax import build, nets, runs, samplers, times
+from diffusion_jax import builders, nets, samplers, times
 from diffusion_jax.errors import UserError
-from diffusion_jax.evaluation.values import Values
-from diffusion_jax.training import train
+from diffusion_jax.evaluation.rows import Values
+from diffusion_jax.inference import runs
+from diffusion_jax.training.run import train
 from experiments.papers import command, few, jobs, report, scale, table
 from experiments.papers.fill import Entry, Filled, fill
 from experiments.papers.trained import Settings, ensure_all, needed, waves
@@ -94,12 +95,12 @@ def test_every_run_of_every_sweep_builds(name, s, tmp_path):
         points = cheap(config)
         if start:
             points['teacher'] = cheap(built[training.start])
-        experiment = build.build(points)
+        experiment = builders.build(points)
         for cell, (of, job, _) in plan.cells.items():
             assert cell[0] in paper.rows
             assert cell[1] in paper.columns
             if of == run and job.spec:
-                build.build_draw(experiment, {**points['sample'], **job.spec})
+                builders.build_draw(experiment, {**points['sample'], **job.spec})
         built[run] = config
     used = needed(plan, plan.cells)
     assert used == list(plan.trainings)  # none trained for nothing, teachers first

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from diffusion_jax import sharding
+from diffusion_jax.devices import sharding
 from experiments.benchmarks.scaling import Collective, collectives, estimate, state_table
 
 TEXT = """

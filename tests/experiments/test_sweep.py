@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from diffusion_jax import build
+from diffusion_jax import builders
 from diffusion_jax.errors import UserError
 from experiments import sweep
 from experiments.sweep import plan, pool, result, table
@@ -82,7 +82,7 @@ def test_random_draws_have_their_distributions_and_a_longer_list_begins_with_the
 
 def test_overrides():
     config = tiny.points()
-    changed = build.override(
+    changed = builders.override(
         config, {'optim.lr': 1.0, 'sample.sampler': {'name': 'ddim'}, 'sample.sampler.eta': 0.5, 'objective.p_t.n': 3}
     )
     assert changed['optim'] == {**config['optim'], 'lr': 1.0}
@@ -241,7 +241,7 @@ def read_csv(tmp_path):
 
 
 def test_another_config_in_the_same_folder(files, tmp_path, capsys):
-    config = build.with_teacher(tiny.points(), tmp_path)
+    config = builders.with_teacher(tiny.points(), tmp_path)
     (job,) = plan.jobs(config, [{'seed': 1}], tmp_path / 'runs')
     job.folder.mkdir(parents=True)
     (job.folder / 'config.json').write_text(json.dumps({**config, 'seed': 1}))

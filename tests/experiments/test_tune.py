@@ -12,9 +12,10 @@ from types import SimpleNamespace
 import jax
 import pytest
 
-from diffusion_jax import runs, samplers, schedules, times
+from diffusion_jax import samplers, schedules, times
 from diffusion_jax.errors import Interrupted, UserError
-from diffusion_jax.training import train
+from diffusion_jax.inference import runs
+from diffusion_jax.training.run import train
 from experiments.sweep import pool
 from experiments.sweep.taking import taking
 from tests import processes, tiny

@@ -4,9 +4,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from diffusion_jax import distances
 from diffusion_jax.errors import UserError
 from diffusion_jax.interop import lpips
+from diffusion_jax.objectives import distances
 from tests import torch_files
 
 CHANNELS = {0: 64, 2: 64, 5: 128, 7: 128, 10: 256, 12: 256, 14: 256, **dict.fromkeys((17, 19, 21, 24, 26, 28), 512)}

@@ -12,9 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from diffusion_jax import distances
 from diffusion_jax.nets import lpips
 from diffusion_jax.nets.lpips import Conv, Params
+from diffusion_jax.objectives import distances
 
 LAYERS = (2, 2, 3, 3, 3)
 distance = jax.jit(lpips.lpips)

@@ -9,7 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from diffusion_jax import curricula, distances, objectives, pair_weights, precond, samplers, schedules, times, weights
+from diffusion_jax import objectives, precond, samplers, schedules, times
+from diffusion_jax.objectives import distances, pair_weights, weights
+from diffusion_jax.times import curricula
 from diffusion_jax.types import Batch, Frozen
 from tests import oracles
 from tests.oracles import GAUSSIAN as DATA

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from diffusion_jax import objectives, precond, schedules, times, weights
+from diffusion_jax import objectives, precond, schedules, times
+from diffusion_jax.objectives import weights
 from diffusion_jax.types import Batch, Frozen
 from tests.oracles import GAUSSIAN as DATA
 from tests.test_flow_map import average

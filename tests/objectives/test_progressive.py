@@ -5,7 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from diffusion_jax import curricula, frozen, objectives, samplers, schedules, times, weights
+from diffusion_jax import objectives, samplers, schedules, times
+from diffusion_jax.objectives import weights
+from diffusion_jax.optim import targets
+from diffusion_jax.times import curricula
 from diffusion_jax.types import Batch, Frozen
 from tests.oracles import GAUSSIAN as DATA
 from tests.oracles import MIXTURE, ddim_step
@@ -140,12 +143,12 @@ def test_the_student_has_dropout_and_the_weight_and_the_teacher_its_own_paramete
             params, frozen, KEY, batch, STEP
         )[0]
 
-    def twice(t):
+    def doubled(t):
         return jnp.full_like(t, 2.0)
 
     of_teacher = [of(weights.uniform(), 0.9, Frozen(None, p)) for p in (0.9, 1.1)]
     assert of_teacher[0] != of_teacher[1]
-    np.testing.assert_allclose(of(twice, 0.9, Frozen(None, 1.1)), 2 * of_teacher[1], rtol=1e-12)
+    np.testing.assert_allclose(of(doubled, 0.9, Frozen(None, 1.1)), 2 * of_teacher[1], rtol=1e-12)
     assert seen['student'][1] is not None
     assert seen['teacher'][1] is None
     assert seen['student'][0] is seen['teacher'][0] is batch.cond
@@ -171,7 +174,7 @@ def test_the_target_keeps_its_digits_in_float32_at_thousands_of_steps():
 def test_teacher_and_number_of_steps_change_together():
     """At every training step the teacher is the student that was trained for twice as many steps."""
     N = curricula.halving(each=3, n_0=4, n_1=1)
-    freezing = frozen.staged_teacher(N)
+    freezing = targets.staged_teacher(N)
     stages = []
     state = freezing.init(jnp.float32(0), jnp.float32(0))
     for k in range(15):

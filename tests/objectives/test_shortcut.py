@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from diffusion_jax import objectives, precond, schedules, times, weights
+from diffusion_jax import objectives, precond, schedules, times
+from diffusion_jax.objectives import weights
 from diffusion_jax.types import Batch, Frozen
 from tests.objectives.test_mean_flow import KEY, at, data, model, run
 from tests.test_flow_map import average

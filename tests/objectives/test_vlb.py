@@ -3,7 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from diffusion_jax import likelihood, objectives, reverse, schedules, weights
+from diffusion_jax import likelihood, objectives, reverse, schedules
+from diffusion_jax.objectives import weights
 from diffusion_jax.objectives.vlb import previous
 from diffusion_jax.types import Batch, Frozen
 from tests.oracles import GAUSSIAN as DATA

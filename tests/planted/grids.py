@@ -3,20 +3,21 @@
 from tests.planted.mutant import Mutant
 
 # fmt: off
-LEVELS, GRIDS = 'tests/times/test_levels.py::', 'tests/times/test_grids.py::'
-SEARCH, SAVED = 'tests/search/test_solver.py::', 'tests/test_saved_grids.py::'
-RETIME, TIMES = 'tests/test_retime.py::', 'tests/test_sampling.py::'
+LEVELS, GRIDS = 'tests/times/test_noise_levels.py::', 'tests/times/test_grids.py::'
+SEARCH, SAVED = 'tests/search/test_solver.py::', 'tests/workdir/test_saved_grids.py::'
+RETIME, TIMES = 'tests/samplers/test_retime.py::', 'tests/builders/test_sampling.py::'
 
 MUTANTS = tuple(Mutant(*row) for row in [
-    ('levels in float32', 'times/levels.py', 'jnp.asarray(t, jnp.float64)', 'jnp.asarray(t, jnp.float32)',
+    ('levels in float32', 'times/noise_levels.py', 'jnp.asarray(t, jnp.float64)', 'jnp.asarray(t, jnp.float32)',
      LEVELS + 'test_times_of_a_table_are_its_points_and_between_them_have_the_level'),
-    ('levels stop at t = 1', 'times/levels.py', '_BEYOND = 2.0**40', '_BEYOND = 1.0',
+    ('levels stop at t = 1', 'times/noise_levels.py', '_BEYOND = 2.0**40', '_BEYOND = 1.0',
      LEVELS + 'test_times_are_the_closed_forms'),
-    ('levels without the infinite', 'times/levels.py', 'np.where(np.isinf(level), alpha <= 0, ',
+    ('levels without the infinite', 'times/noise_levels.py', 'np.where(np.isinf(level), alpha <= 0, ',
      'np.where(np.isinf(level), alpha <= 0.1, ', LEVELS + 'test_a_level_without_signal_is_where_alpha_ends'),
-    ('levels clipped at the highest', 'times/levels.py', 'highest * (1 + 1e-9)', 'highest * (1 + 1e9)',
+    ('levels clipped at the highest', 'times/noise_levels.py', 'highest * (1 + 1e-9)', 'highest * (1 + 1e9)',
      LEVELS + 'test_levels_that_a_schedule_does_not_have_are_refused'),
-    ('levels that are the sigmas', 'times/levels.py', 'return np.divide(sigma, alpha,', 'return np.divide(sigma, 1.0,',
+    ('levels that are the sigmas', 'times/noise_levels.py', 'return np.divide(sigma, alpha,',
+     'return np.divide(sigma, 1.0,',
      LEVELS + 'test_times_are_the_closed_forms'),
     ('karras keeps the levels as times', 'times/grids.py', 'sigma if schedule is None else', 'sigma if schedule else',
      GRIDS + 'test_karras_on_any_schedule_is_where_it_has_the_levels_of_ve'),
@@ -34,27 +35,30 @@ MUTANTS = tuple(Mutant(*row) for row in [
      SEARCH + 'test_one_free_time_is_brute_forces'),
     ('search of model times that stay', 'search/solver.py', 'return at(to_log_levels(z) + shifts)',
      'return at(to_log_levels(z))', SEARCH + 'test_with_model_times_a_centred_gaussian_is_solved_exactly'),
-    ('retime: told in reverse', 'retime.py', 'jnp.log(times))[::-1]', 'jnp.log(times))',
+    ('retime: told in reverse', 'samplers/retime.py', 'jnp.log(times))[::-1]', 'jnp.log(times))',
      RETIME + 'test_on_a_centred_gaussian_three_steps_of_ddim_can_be_exact'),
-    ('retime: x as it is', 'retime.py', 'per_sample(ratio, x) * x', 'x',
+    ('retime: x as it is', 'samplers/retime.py', 'per_sample(ratio, x) * x', 'x',
      RETIME + 'test_the_same_levels_are_the_same_map_on_every_schedule[RectifiedFlow]'),
-    ('retime: the inverse ratio', 'retime.py', 'schedule.alpha(tau) / jnp.where(has_signal, schedule.alpha(t), 1)',
+    ('retime: the inverse ratio', 'samplers/retime.py',
+     'schedule.alpha(tau) / jnp.where(has_signal, schedule.alpha(t), 1)',
      'jnp.where(has_signal, schedule.alpha(t), 1) / schedule.alpha(tau)',
      RETIME + 'test_the_same_levels_are_the_same_map_on_every_schedule[RectifiedFlow]'),
-    ('retime: shifts between the times in t', 'retime.py', 'jnp.interp(jnp.log(t), log_t, shift)',
+    ('retime: shifts between the times in t', 'samplers/retime.py', 'jnp.interp(jnp.log(t), log_t, shift)',
      'jnp.interp(t, jnp.exp(log_t), shift)', RETIME + 'test_between_the_times_and_for_one_time_a_sample'),
-    ('retime: a time where there is no signal', 'retime.py', 'shift)), t)', 'shift)), 0.9 * t)',
+    ('retime: a time where there is no signal', 'samplers/retime.py', 'shift)), t)', 'shift)), 0.9 * t)',
      RETIME + 'test_where_there_is_no_signal_the_time_stays'),
-    ('saved grid without its model times', 'saved_grids.py', "in ('times', 'model_times') if", "in ('times',) if",
+    ('saved grid without its model times', 'workdir/saved_grids.py', "in ('times', 'model_times') if",
+     "in ('times',) if",
      SAVED + 'test_the_times_of_the_model_go_with_them'),
-    ('sample: the model is told the grid', 'build/sampling.py',
+    ('sample: the model is told the grid', 'builders/sampling.py',
      'lambda denoise: retimed(denoise, experiment.schedule, at, told)', 'lambda denoise: denoise',
      TIMES + 'test_the_model_is_told_its_own_times'),
     ('search with starts that differ', 'search/solver.py', '!= 1 or not np.allclose(first, first[0], rtol=1e-9)',
      '!= 1',
      SEARCH + 'test_a_single_step_is_its_start_and_starts_must_agree'),
-    ('saved grid without the nearest name', 'saved_grids.py', 'nearest(grid, known) if known else', "'' if known else",
+    ('saved grid without the nearest name', 'workdir/saved_grids.py', 'nearest(grid, known) if known else',
+     "'' if known else",
      SAVED + 'test_what_is_not_there_is_told_with_the_nearest'),
-    ('saved grid takes steps', 'runs.py', "if spec['name'] == 'saved':\n        return False",
+    ('saved grid takes steps', 'inference/runs.py', "if spec['name'] == 'saved':\n        return False",
      "if spec['name'] == 'saved':\n        return True", SAVED + 'test_what_is_not_there_is_told_with_the_nearest'),
 ])

@@ -2,8 +2,8 @@
 
 from tests.planted.mutant import Mutant
 
-FILE, TESTS, WIRED = 'guidance.py', 'tests/test_guidance.py::test_', 'tests/test_sampling.py::test_'
-BUILD, SAMPLING, RUNS = 'build/guidance.py', 'build/sampling.py', 'runs.py'
+FILE, TESTS, WIRED = 'guidance.py', 'tests/test_guidance.py::test_', 'tests/builders/test_sampling.py::test_'
+BUILD, SAMPLING, RUNS = 'builders/guidance.py', 'builders/sampling.py', 'inference/runs.py'
 PAPER, EACH = TESTS + 'classifier_free_is_the_papers_eps_by_one_call', '[each]'
 INTERVAL, RESCALE = (
     TESTS + 'the_interval_is_of_noise_levels_open_below_and_closed_above',
@@ -15,7 +15,7 @@ CLASSIFIER, ENDS = (
 )
 ONE_STEP = WIRED + 'one_step_is_the_guided_prediction'
 DROPPED = 'tests/data/test_pipeline.py::test_labels_are_dropped_with_the_probability_asked_for'
-TRACED = 'tests/test_generate.py::test_the_sample_that_diverged_is_traced_alone'
+TRACED = 'tests/inference/test_generate.py::test_the_sample_that_diverged_is_traced_alone'
 
 MUTANTS = tuple(Mutant(*row) for row in [
     ('guidance: (1 + w) of the paper', FILE, 'w * x_0 + (1 - w) * other', '(1 + w) * x_0 - w * other', PAPER + '[2.5]'),
@@ -75,13 +75,14 @@ MUTANTS = tuple(Mutant(*row) for row in [
      'weak(params, cond, None)', WIRED + 'autoguidance_by_another_network'),
     ('guidance without dropped labels', BUILD, 'not experiment.drops_labels', 'False',
      WIRED + 'guidance_that_is_refused[undropped-10]'),
-    ('labels never dropped', 'build/experiment.py', '    if p:\n', '    if p is None:\n',
+    ('labels never dropped', 'builders/experiment.py', '    if p:\n', '    if p is None:\n',
      WIRED + 'training_sees_the_null_class'),
     ('labels kept with the probability', 'data/pipeline.py', 'batch.cond.shape), null, batch.cond)',
      'batch.cond.shape), batch.cond, null)', DROPPED),
     ('all labels dropped or none', 'data/pipeline.py', 'jax.random.bernoulli(key_drop, p, batch.cond.shape)',
      'jax.random.bernoulli(key_drop, p)', DROPPED),
-    ('older configs differ', 'workdir.py', 'if a.get(k) != b.get(k)]', 'if a.get(k, missing) != b.get(k, missing)]',
+    ('older configs differ', 'workdir/files.py', 'if a.get(k) != b.get(k)]',
+     'if a.get(k, missing) != b.get(k, missing)]',
      WIRED + 'runs_of_before_there_was_guidance_are_the_same_runs'),
     ('label ignored', RUNS, 'jnp.full_like(cond, label)', 'cond', WIRED + 'the_commands_choices_reach_the_model'),
     ('Brownian keys those of the steps', SAMPLING, "'brownian': samplers.fold_in(keys, 2)",
@@ -90,9 +91,10 @@ MUTANTS = tuple(Mutant(*row) for row in [
      WIRED + 'a_grid_of_too_few_steps'),
     ('NaN traced one step late', SAMPLING, 'float(grid[bad[0] - 1]), float(grid[bad[0]])',
      'float(grid[bad[0]]), float(grid[bad[0] + 1])', WIRED + 'where_nan_came_up'),
-    ('another sample traced', 'generate.py', 'row = jnp.asarray(rows[bad[:1]])', 'row = jnp.asarray(rows[:1])', TRACED),
-    ('another class traced', 'generate.py', 'row % num_classes if num_classes else None)',
+    ('another sample traced', 'inference/generate.py', 'row = jnp.asarray(rows[bad[:1]])',
+     'row = jnp.asarray(rows[:1])', TRACED),
+    ('another class traced', 'inference/generate.py', 'row % num_classes if num_classes else None)',
      'bad[:1] % num_classes if num_classes else None)', TRACED),
-    ('NaN of the padding refused', 'generate.py', 'cond))[: num - start]', 'cond))',
-     'tests/test_generate.py::test_nan_is_refused'),
+    ('NaN of the padding refused', 'inference/generate.py', 'cond))[: num - start]', 'cond))',
+     'tests/inference/test_generate.py::test_nan_is_refused'),
 ])  # fmt: skip

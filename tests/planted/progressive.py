@@ -10,8 +10,8 @@ TARGET, ZERO = (
 )
 ROLES = PROGRESSIVE + 'test_the_student_has_dropout_and_the_weight_and_the_teacher_its_own_parameters_and_no_gradient'
 CHURN = EDM + 'test_every_step_with_churn_is_the_papers_and_so_are_the_moments'
-GRIDS, CURRICULA = 'tests/times/test_grids.py::', 'tests/test_curricula.py::'
-ANNEAL, SEARCH = 'tests/test_anneal.py::', 'tests/search/test_consistency.py::'
+GRIDS, CURRICULA = 'tests/times/test_grids.py::', 'tests/times/test_curricula.py::'
+ANNEAL, SEARCH = 'tests/optim/test_learning_rate.py::', 'tests/search/test_consistency.py::'
 LOSS = 'objectives/progressive.py'
 
 MUTANTS = tuple(Mutant(*row) for row in [
@@ -34,21 +34,22 @@ MUTANTS = tuple(Mutant(*row) for row in [
     ('progressive: teacher is the student', LOSS, 'teacher(frozen.teacher,', 'teacher(params,', ROLES),
     ('progressive: teacher with dropout', LOSS, 'batch.cond, None)', 'batch.cond, key_dropout)', ROLES),
     ('progressive: weight forgotten', LOSS, 'weight(t) * mean_square', 'mean_square', ROLES),
-    ('truncated from above', 'weights.py', 'jnp.maximum(schedules.snr(schedule, t), 1)',
-     'jnp.minimum(schedules.snr(schedule, t), 1)', 'tests/test_weights.py::test_values'),
-    ('halving one step late', 'curricula.py', "side='right'", "side='left'",
+    ('truncated from above', 'objectives/weights.py', 'jnp.maximum(schedules.snr(schedule, t), 1)',
+     'jnp.minimum(schedules.snr(schedule, t), 1)', 'tests/objectives/test_weights.py::test_values'),
+    ('halving one step late', 'times/curricula.py', "side='right'", "side='left'",
      CURRICULA + 'test_halving_has_the_papers_stages'),
-    ('only one step is stretched', 'curricula.py', 'np.where(n <= 2,', 'np.where(n <= 1,',
+    ('only one step is stretched', 'times/curricula.py', 'np.where(n <= 2,', 'np.where(n <= 1,',
      CURRICULA + 'test_halving_has_the_papers_stages'),
-    ('anneals once', 'anneal.py', 'np.diff(ends, prepend=0)', 'ends', ANNEAL
+    ('anneals once', 'optim/learning_rate.py', 'np.diff(ends, prepend=0)', 'ends', ANNEAL
      + 'test_linear_stages_start_again_when_the_number_of_steps_halves'),
-    ('inverse square root from the start', 'anneal.py', 'jnp.maximum(step / after, 1)', 'step / after + 1',
+    ('inverse square root from the start', 'optim/learning_rate.py', 'jnp.maximum(step / after, 1)', 'step / after + 1',
      ANNEAL + 'test_constant_and_inverse_sqrt'),
     ('churn above sqrt(2)', 'samplers/edm.py', 'min(S_churn / n, math.sqrt(2) - 1)', 'S_churn / n', CHURN),
     ('churn not spread over the steps', 'samplers/edm.py', 'min(S_churn / n, math', 'min(S_churn, math', CHURN),
     ('churn at all levels', 'samplers/edm.py', '(S_min <= t) & (t <= S_max)', 't > 0', CHURN),
     ('churn of too little noise', 'samplers/edm.py', 'gamma * (2 + gamma)', 'gamma * gamma', CHURN),
-    ('churn without its time', 'samplers/edm.py', 'OneStep(x_hat), t + gamma * t, s)', 'OneStep(x_hat), t, s)', CHURN),
+    ('churn without its time', 'samplers/edm.py', 'Memoryless(x_hat), t + gamma * t, s)', 'Memoryless(x_hat), t, s)',
+     CHURN),
     ('S_noise forgotten', 'samplers/edm.py', 'std * S_noise * noise', 'std * noise', CHURN),
     ('root of a rounded difference', 'samplers/edm.py', 't * jnp.sqrt(gamma * (2 + gamma))',
      'jnp.sqrt((t + gamma * t) ** 2 - t**2)', EDM + 'test_no_churn_is_heun_and_the_defaults_are_the_papers'),

@@ -3,23 +3,25 @@
 from tests.planted.mutant import Mutant
 
 # fmt: off
-FILE = 'tests/test_sample_file.py::'
-GENERATE = 'tests/test_generate.py::'
+FILE = 'tests/inference/test_sample_file.py::'
+GENERATE = 'tests/inference/test_generate.py::'
 
 MUTANTS = tuple(Mutant(*row) for row in [
-    ('the request not compared', 'sample_file.py', "if found.get('request') == request and rows_file.exists()",
+    ('the request not compared', 'inference/sample_file.py',
+     "if found.get('request') == request and rows_file.exists()",
      "if rows_file.exists()", FILE + 'test_another_number_begins_anew'),
-    ('rows written from the start', 'sample_file.py', 'rows[done : done + len(part)] = part',
+    ('rows written from the start', 'inference/sample_file.py', 'rows[done : done + len(part)] = part',
      'rows[: len(part)] = part', FILE + 'test_an_interrupted_file_is_gone_on_with'),
-    ('the count never kept', 'sample_file.py', "'done': done})", "'done': 0})",
+    ('the count never kept', 'inference/sample_file.py', "'done': done})", "'done': 0})",
      FILE + 'test_an_interrupted_file_is_gone_on_with'),
-    ('float images kept', 'sample_file.py', 'part = storable(part)', 'part = part[:]',
+    ('float images kept', 'inference/sample_file.py', 'part = storable(part)', 'part = part[:]',
      FILE + 'test_an_interrupted_file_is_gone_on_with'),
-    ('leftovers kept', 'sample_file.py', '    rows_file.unlink()\n', '    pass\n',
+    ('leftovers kept', 'inference/sample_file.py', '    rows_file.unlink()\n', '    pass\n',
      FILE + 'test_an_interrupted_file_is_gone_on_with'),
-    ('resuming draws the first rows again', 'generate.py', 'for start in range(first, num, batch_size):',
+    ('resuming draws the first rows again', 'inference/generate.py', 'for start in range(first, num, batch_size):',
      'for start in range(0, num - first, batch_size):', GENERATE + 'test_going_on_from_any_index'),
-    ('small batches cut', 'generate.py', 'batch_size if whole else min(batch_size, num)', 'min(batch_size, num)',
+    ('small batches cut', 'inference/generate.py', 'batch_size if whole else min(batch_size, num)',
+     'min(batch_size, num)',
      GENERATE + 'test_with_as_many_rows_on_each_device_a_sample_is_the_same_to_the_last_bit'),
 ])
 # fmt: on

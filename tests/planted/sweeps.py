@@ -31,9 +31,9 @@ MUTANTS = tuple(Mutant(*row) for row in [
      'float(rng.uniform(low, high))', DRAWS),
     ('sweep: zip to the shorter', MINE + 'space.py', 'zip(*axes.values(), strict=True)',
      'zip(*axes.values(), strict=False)', SWEEP + 'test_generators'),
-    ('sweep: any field', 'build/fields.py', 'if not is_argument and (message', 'if False and (message',
+    ('sweep: any field', 'builders/fields.py', 'if not is_argument and (message', 'if False and (message',
      SWEEP + 'test_overrides ' + SWEEP + 'test_an_unknown_field_is_told_before_anything_runs'),
-    ('sweep: overrides in place', 'build/fields.py', "return {**node, part: _with(node[part], rest, value, "
+    ('sweep: overrides in place', 'builders/fields.py', "return {**node, part: _with(node[part], rest, value, "
      "f'{where}.{part}') if rest else value}", "node[part] = _with(node[part], rest, value, f'{where}.{part}') if rest "
      'else value\n    return node', SWEEP + 'test_overrides'),
     ('sweep: folders by their place alone', MINE + 'plan.py', 'there.get(_hash(changes), folder / name)',
@@ -64,7 +64,8 @@ MUTANTS = tuple(Mutant(*row) for row in [
      "__import__('pathlib').Path(_WORKDIR.value)", BUCKET),
     ('sweep: a log in a bucket', MINE + '__main__.py', "paths.near(job.folder / 'log.txt')", "job.folder / 'log.txt'",
      BUCKET),
-    ('sweep: a rate that is misspelt is no near miss', 'build/optimiser.py', '    _check_names(spec)\n    tx', '    tx',
+    ('sweep: a rate that is misspelt is no near miss', 'builders/optimiser.py', '    _check_names(spec)\n    tx',
+     '    tx',
      SWEEP + 'test_an_unknown_field_is_told_before_anything_runs'),
     ('sweep: a consistency model before its teacher', '../experiments/papers/trained.py',
      'for wave in waves(plan, names):', 'for wave in [names]:', PAPERS),
@@ -133,6 +134,6 @@ MUTANTS = tuple(Mutant(*row) for row in [
     ('tune: the worst is the best', STUDY + 'report.py', 'MINIMIZE else -1', 'MAXIMIZE else -1', REPORT),
     ('tune: what was trained can be changed', STUDY + 'worker.py', "if not field.startswith('sample.'):", 'if False:',
      TUNE + 'test_a_finished_run_is_sampled_in_other_ways'),
-    ('tune: nobody watches', 'training.py', 'watch(runs.Run(dict(config)', 'tuple(runs.Run(dict(config)',
+    ('tune: nobody watches', 'training/run.py', 'watch(runs.Run(dict(config)', 'tuple(runs.Run(dict(config)',
      TUNE + 'test_a_training_shows_itself_on_the_way'),
 ])

@@ -1,4 +1,4 @@
-"""Multistep consistency sampling against the exact moments of its steps."""
+"""WithHistory consistency sampling against the exact moments of its steps."""
 
 import jax
 import jax.numpy as jnp

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from diffusion_jax import samplers, times
-from diffusion_jax.samplers.ancestral import OneStep
+from diffusion_jax.samplers.ancestral import Memoryless
 from diffusion_jax.types import Sampler
 from tests.oracles import MIXTURE
 from tests.samplers.test_ancestral import LINEAR, bind
@@ -53,9 +53,9 @@ def test_a_later_point_does_not_settle_before_an_earlier_one(x64):
     """After a leap the points are so large that the early ones' changes count for nothing beside them."""
 
     def step(key, state, t, s):
-        return OneStep(state.x + jnp.where(t > 5, jnp.sin(state.x), jnp.where(t == 5, 1e6, 0.0)))
+        return Memoryless(state.x + jnp.where(t > 5, jnp.sin(state.x), jnp.where(t == 5, 1e6, 0.0)))
 
-    sampler, grid, x = Sampler(OneStep, step), np.arange(8.0, -1, -1), jnp.asarray(X)
+    sampler, grid, x = Sampler(Memoryless, step), np.arange(8.0, -1, -1), jnp.asarray(X)
     out = samplers.parallel(sampler, KEY, x, grid, 8, 1e-3)
     np.testing.assert_allclose(out.x, samplers.sample(sampler, KEY, x, grid), rtol=0, atol=0.01)
 

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from diffusion_jax import schedules, specs, times
+from diffusion_jax import schedules, times
+from diffusion_jax.builders import specs
 
 NS = (1, 2, 10, 50, 1000)
 # name: grid of n steps, largest time, n to try

@@ -3,7 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import special, stats
 
-from diffusion_jax import curricula, times
+from diffusion_jax import times
+from diffusion_jax.times import curricula
 
 
 def karras_points(n):

@@ -1,0 +1,31 @@
+"""Config to objects: the only part of the package that reads a config.
+
+A spec `{'name': 'karras', 'n': 18}` becomes `karras(n=18)` of the module that its place in the config names. Arguments
+that the run itself determines (the schedule, the model, the number of steps T of its table, the levels of the data) are
+passed by name to every factory that has a parameter of that name, unless the spec sets it.
+"""
+
+from diffusion_jax.builders.bits import Bits as Bits
+from diffusion_jax.builders.bits import build_bits as build_bits
+from diffusion_jax.builders.bits import build_bound as build_bound
+from diffusion_jax.builders.bits import build_reverse as build_reverse
+from diffusion_jax.builders.data import build_source as build_source
+from diffusion_jax.builders.data import undecoded as undecoded
+from diffusion_jax.builders.editing import Given as Given
+from diffusion_jax.builders.editing import Images as Images
+from diffusion_jax.builders.editing import build_edit as build_edit
+from diffusion_jax.builders.editing import build_edit_find_non_finite as build_edit_find_non_finite
+from diffusion_jax.builders.evaluation import build_features as build_features
+from diffusion_jax.builders.experiment import Experiment as Experiment
+from diffusion_jax.builders.experiment import build as build
+from diffusion_jax.builders.fields import check as check
+from diffusion_jax.builders.fields import override as override
+from diffusion_jax.builders.fields import resolve as resolve
+from diffusion_jax.builders.fields import unknown_field as unknown_field
+from diffusion_jax.builders.guidance import WithWeak as WithWeak
+from diffusion_jax.builders.guidance import check_weak as check_weak
+from diffusion_jax.builders.optimiser import build_optimiser as build_optimiser
+from diffusion_jax.builders.sampling import build_draw as build_draw
+from diffusion_jax.builders.sampling import build_find_non_finite as build_find_non_finite
+from diffusion_jax.builders.sampling import build_sampling as build_sampling
+from diffusion_jax.builders.teacher import with_teacher as with_teacher

@@ -1,0 +1,168 @@
+"""Bits/dim of a run's model, by a method that the command line names."""
+
+import math
+from collections.abc import Callable, Mapping
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from diffusion_jax import guidance, likelihood, reverse, schedules
+from diffusion_jax.builders.experiment import Experiment
+from diffusion_jax.builders.specs import make
+from diffusion_jax.data import sources
+from diffusion_jax.errors import UserError, one_line
+from diffusion_jax.types import Array, Key, Params
+
+_LAST_TIMES = {schedules.TrigFlow: math.pi / 2}  # without a sigma_max, 1 for all others
+_VARIANCES = {'small': reverse.small, 'large': reverse.large}
+
+
+def build_reverse(experiment: Experiment, params: Params, cond: Array | None, variance: str) -> reverse.Reverse:
+    """The reverse process whose bound is reported: the learned variance where there is one, else `variance`.
+
+    Raises:
+        UserError: for an unknown variance.
+    """
+    if 'model_with_variance' in experiment.models:
+        raw = experiment.models['model_with_variance'](params, cond, None)
+        return reverse.learned(guidance.on_x_0(guidance.clip, raw), experiment.schedule)
+    if variance not in _VARIANCES:
+        raise UserError(f'config.eval.variance={variance!r} is unknown; known: {", ".join(_VARIANCES)}')
+    denoise = guidance.clip(experiment.models['model'](params, cond, None))
+    return reverse.fixed(denoise, experiment.schedule, _VARIANCES[variance])
+
+
+def build_bound(
+    experiment: Experiment, source: sources.Source, variance: str, terms: int | None
+) -> Callable[[Params, Key, Array, Array | None], likelihood.BoundTerms]:
+    """The bound on a data set, `(params, key, x [B, ...], cond [B] or None) -> BoundTerms`.
+
+    Raises:
+        UserError: for a schedule that is no table, data without levels, an unknown variance, too many terms.
+    """
+    levels, T = _levels(experiment, source), experiment.context.get('T')
+    if T is None:
+        raise UserError('bits/dim of the bound needs a table of steps (DiscreteVP): set --bits=ode, or --bits_num=0')
+
+    def bound(params, key, x, cond):
+        p = build_reverse(experiment, params, cond, variance)
+        return likelihood.vlb(p, experiment.schedule, T, levels, terms)(key, x)
+
+    try:
+        likelihood.vlb(build_reverse(experiment, {}, None, variance), experiment.schedule, T, levels, terms)
+    except ValueError as error:
+        raise UserError(f'config.eval.bits_terms: {one_line(error)}') from error
+    return bound
+
+
+class Bits(NamedTuple):
+    """One method: what it computes of a batch, and what it reports of all rows."""
+
+    evaluate: Callable[[Params, Key, Array, Array | None], Any]  # `.total`, bits/dim `[B]`, and what `parts` reads
+    parts: Callable[[Any], dict[str, Any]]  # from the same for all rows, in NumPy
+
+
+class OdeBits(NamedTuple):
+    """Bits/dim of each sample: `total = prior + change + dequantisation`."""
+
+    total: Array
+    prior: Array
+    change: Array  # of volume along the path
+    dequantisation: Array
+    steps: Array  # of the solver
+
+
+def build_bits(
+    experiment: Experiment, source: sources.Source, settings: Mapping[str, Any], spec: Mapping[str, Any] | None = None
+) -> Bits:
+    """How the bits/dim of a run on a data set are computed.
+
+    Args:
+        experiment: the run.
+        source: the data set.
+        settings: a config's `eval` section, whose `variance` and `bits_terms` are those of the bound.
+        spec: `vlb`, or `ode` with the arguments of `_ode`; by default the bound where the schedule is a table.
+
+    Raises:
+        UserError: for a model or data without bits/dim, or as `make`.
+    """
+    methods = SimpleNamespace(__all__=['ode', 'vlb'], ode=_ode, vlb=_vlb)
+    context = {'experiment': experiment, 'source': source, 'settings': settings}
+    return make(methods, spec or {'name': 'vlb' if 'T' in experiment.context else 'ode'}, context, '--bits')
+
+
+def _vlb(experiment, source, settings):
+    def parts(terms):
+        kl = terms.total - terms.prior - terms.decoder
+        bins = (terms.k - 2) * 10 // (experiment.context['T'] - 1)
+        return {
+            'prior': float(terms.prior.mean()),
+            'kl': float(kl.mean()),
+            'decoder': float(terms.decoder.mean()),
+            'kl_by_step': [float(terms.kl[bins == b].mean()) if (bins == b).any() else None for b in range(10)],
+        }
+
+    return Bits(build_bound(experiment, source, settings['variance'], settings['bits_terms']), parts)
+
+
+def _ode(
+    experiment,
+    source,
+    dequantise: str = 'uniform',
+    sigma_min: float | None = None,
+    probes: int = 1,
+    rtol: float = 1e-4,
+    atol: float = 1e-4,
+):
+    """Bits/dim by the probability-flow ODE of the unclipped model.
+
+    Args:
+        experiment: the run.
+        source: the data set.
+        dequantise: 'uniform', or 'truncated_normal' of standard deviation `sigma_min`.
+        sigma_min: noise-to-signal ratio at which the path starts; by default the smallest that the network has seen.
+        probes: Hutchinson's vectors per sample.
+        rtol: relative tolerance of the solver.
+        atol: absolute tolerance.
+    """
+    levels = _levels(experiment, source)
+    start = _smallest_noise(experiment) if sigma_min is None else sigma_min
+    dequantisers = {
+        'uniform': likelihood.uniform(levels), 'truncated_normal': likelihood.truncated_normal(start, levels),
+    }  # fmt: skip
+    if dequantise not in dequantisers:
+        raise ValueError(f'dequantise must be one of {", ".join(dequantisers)}; got {dequantise!r}')
+    vectors = likelihood.hutchinson(probes)
+    schedule = experiment.schedule
+    t_max = experiment.context.get('sigma_max', _LAST_TIMES.get(type(schedule), 1.0))
+    nats_per_bit = math.prod(experiment.shape) * math.log(2)
+
+    def evaluate(params, key, x, cond):
+        denoise = experiment.models['model'](params, cond, None)
+        key_y, key_p = jax.random.split(key)
+        y, log_q = dequantisers[dequantise](key_y, x)
+        terms = likelihood.ode(denoise, schedule, t_max, vectors, start, rtol, atol)(key_p, y)
+        prior, change, noise = (a / nats_per_bit for a in (-terms.prior, -terms.change, log_q))
+        return OdeBits(prior + change + noise, prior, change, noise, terms.steps)
+
+    parts = [name for name in OdeBits._fields if name != 'total']
+    return Bits(evaluate, lambda terms: {name: float(np.mean(getattr(terms, name))) for name in parts})
+
+
+def _levels(experiment, source):
+    if 'model' not in experiment.models:
+        raise UserError('bits/dim needs a diffusion model: set --bits_num=0')
+    if source.levels is None:
+        raise UserError(f'bits/dim needs quantised data, and {source.name} is continuous: set --bits_num=0')
+    return source.levels
+
+
+def _smallest_noise(experiment):
+    """The ratio sigma / alpha at the first point of a table, sigma_min of a schedule that has one, or 0.001."""
+    if 'T' in experiment.context:
+        t = jnp.asarray(1 / experiment.context['T'])
+        return float(experiment.schedule.sigma(t) / experiment.schedule.alpha(t))
+    return experiment.context.get('sigma_min', 1e-3)

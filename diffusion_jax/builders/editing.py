@@ -1,0 +1,263 @@
+"""The edits of the sampling command: from a spec and the images given to a function that draws."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from diffusion_jax import editing, samplers
+from diffusion_jax.builders.experiment import Experiment
+from diffusion_jax.builders.sampling import build_sampling
+from diffusion_jax.builders.specs import make
+from diffusion_jax.editing import Operator
+from diffusion_jax.errors import UserError
+from diffusion_jax.types import Array, FindNonFinite, Key, Model, Params
+
+
+class Images(NamedTuple):
+    """What a user gave: values in [-1, 1], one sample or several `[n, ...]`, or None."""
+
+    image: np.ndarray | None = None
+    image2: np.ndarray | None = None
+    mask: np.ndarray | None = None  # above 0 where it shall be filled in
+
+
+class Given(NamedTuple):
+    """What an edit's draw has in the place of parameters: `rows` has one row per sample in every array."""
+
+    params: Params
+    rows: tuple[np.ndarray, ...]
+
+
+class Edit(NamedTuple):
+    """For `generate`, with as many classes as there are samples: each is told its index in the place of its class."""
+
+    draw: Callable[[Given, Key, Array], Array]  # (given, keys [B], index [B]) -> samples [B, ...]
+    rows: tuple[np.ndarray, ...]  # sample i num + v is variant v of image i
+    beside: dict[str, np.ndarray]  # what to show next to the variants of each image, [n, ...] each
+
+
+class _Job(NamedTuple):
+    experiment: Experiment
+    spec: Mapping[str, Any]
+    images: Images
+    num: int
+    label: int | None
+    weak: Model | None
+
+
+def build_edit(
+    experiment: Experiment,
+    spec: Mapping[str, Any],
+    edit: Mapping[str, Any],
+    images: Images,
+    num: int,
+    label: int | None = None,
+    weak: Model | None = None,
+) -> Edit:
+    """`num` variants of each image, from a config's `sample` section and the edit's own spec.
+
+    Of a conditional model all are of class `label`, or else sample i of class i % num_classes; `weak` is the weak model
+    of an autoguidance, as for `build_draw`.
+
+    Raises:
+        UserError: as `build_sampling` and `make`; for images that are missing or of another shape, an edit that is not
+            for this kind of model, and a t0 outside of the grid.
+    """
+    return make(_EDITS, edit, {'job': _Job(experiment, spec, images, num, label, weak)}, '--edit')
+
+
+def build_edit_find_non_finite(experiment: Experiment, *arguments: Any) -> FindNonFinite:
+    """Where an edit stops being finite: at which time the model is asked in vain, and at which one after that.
+
+    It takes what `build_edit` takes, and the `Given` of its draw in the place of parameters.
+    """
+    asked: list[tuple[float, bool]] = []
+
+    def watched(model):
+        def bind(*given):
+            answer = model(*given)
+
+            def watching(x, t, *more):
+                out = answer(x, t, *more)
+                finite = jnp.array([jnp.isfinite(a).all() for a in jax.tree.leaves(out)]).all()
+                jax.debug.callback(lambda t, ok: asked.append((float(t), bool(ok))), t.max(), finite, ordered=True)
+                return out
+
+            return watching
+
+        return bind
+
+    models = {name: watched(model) for name, model in experiment.models.items()}
+    draw = jax.jit(build_edit(experiment._replace(models=models), *arguments).draw)
+
+    def trace(given, keys, index):
+        asked.clear()
+        jax.block_until_ready(draw(given, keys, index))
+        jax.effects_barrier()
+        in_vain = [i for i, (_, ok) in enumerate(asked) if not ok]
+        if not in_vain:
+            return None
+        t = asked[in_vain[0]][0]
+        return t, next((s for s, _ in asked[in_vain[0] :] if s < t), 0.0)
+
+    return trace
+
+
+def inpaint(job: _Job, length: int = 1, repeats: int = 1) -> Edit:
+    """Fills in where the mask is white; `repeats` and `length` are time travel's."""
+    shape = job.experiment.shape
+    mask = _needed(job.images.mask, 'mask')
+    mask = mask[..., None] if mask.shape == shape[:-1] else mask
+    if mask.shape not in (shape, (*shape[:-1], 1)):
+        raise UserError(f'the mask is {_shown(mask.shape)}, this run has data of {_shown(shape)}')
+    return _restoration(job, editing.inpaint(jnp.asarray(mask < 0)), length, repeats)
+
+
+def colourise(job: _Job, length: int = 1, repeats: int = 1) -> Edit:
+    """Finds colours for a grey image, or for the luma of a coloured one."""
+    return _restoration(job, editing.colourise(), length, repeats)
+
+
+def super_resolve(job: _Job, factor: int, length: int = 1, repeats: int = 1) -> Edit:
+    """Enlarges an image by a factor, or fills in detail in one of full size that it has averaged over blocks first."""
+    return _restoration(job, editing.super_resolve(factor), length, repeats)
+
+
+def _restoration(job: _Job, operator: Operator, length: int, repeats: int) -> Edit:
+    experiment = job.experiment
+    sampler = str(job.spec['sampler'].get('name'))
+    if sampler in samplers.__all__ and 'flow_map' in _parameters(sampler):
+        others = ', '.join(name for name in samplers.__all__ if 'denoise' in _parameters(name))
+        raise UserError(
+            f'--edit: {sampler} makes no x_0 predictions that could be projected: set --sampler to one of {others}'
+        )
+    whole = (1, *experiment.shape)
+    y_shape = jax.eval_shape(operator.A, jnp.zeros(whole)).shape[1:]
+    image = _batch(job, 'image', (experiment.shape, y_shape))
+    original = {'original': image} if image.shape[1:] == experiment.shape else {}
+    y = np.asarray(operator.A(jnp.asarray(image))) if original else image
+
+    grid, bind = build_sampling(experiment, job.spec, job.weak)
+    grid = editing.travels(grid, length, repeats)
+
+    def draw(given, keys, index):
+        y = given.rows[0][index]
+        sampler = bind(given.params, keys, _cond(job, index), lambda denoise: editing.project(denoise, operator, y))
+        sampler = editing.time_travel(sampler, experiment.schedule)
+        return editing.restore(sampler, experiment.schedule, operator, keys, y, grid)
+
+    beside = {**original, 'given': np.asarray(operator.pinv(jnp.asarray(y)))}
+    return Edit(draw, (y.repeat(job.num, 0),), beside)
+
+
+def sdedit(job: _Job, t0: float) -> Edit:
+    """Noises the image up to t0 and denoises it again."""
+    experiment = job.experiment
+    image = _batch(job, 'image', (experiment.shape,))
+    grid, bind = build_sampling(experiment, job.spec, job.weak)
+    grid = editing.part_below(grid, t0)
+    least = experiment.context.get('sigma_min')
+    if 'consistency_model' in experiment.models and least is not None and t0 < least:
+        raise UserError(f'--edit: t0 = {t0:g} lies below sigma_min = {least:g} of the consistency model')
+
+    def draw(given, keys, index):
+        sampler = bind(given.params, keys, _cond(job, index))
+        return editing.sdedit(sampler, experiment.schedule, keys, given.rows[0][index], grid)
+
+    return Edit(draw, (image.repeat(job.num, 0),), {'given': image})
+
+
+def interpolate(job: _Job) -> Edit:
+    """Between two images through DDIM's latents, without guidance; of a conditional model by its class `label`."""
+    experiment = job.experiment
+    model = _diffusion_model(job)
+    if experiment.num_classes and job.label is None:
+        raise UserError('--edit: interpolate needs the class of both images: set --label')
+    pair = [_batch(job, name, (experiment.shape,)) for name in ('image', 'image2')]
+    if len(pair[0]) != len(pair[1]):
+        raise UserError(f'--image holds {len(pair[0])} images and --image2 {len(pair[1])}')
+    grid, _ = build_sampling(experiment, job.spec)
+    w = np.tile(np.linspace(0, 1, job.num, dtype=np.float32), len(pair[0]))
+
+    def draw(given, keys, index):
+        del keys
+        x, y, w = (rows[index] for rows in given.rows)
+        denoise = model(given.params, None if job.label is None else jnp.full_like(index, job.label), None)
+        return editing.interpolate(denoise, experiment.schedule, x, y, w, grid)
+
+    rows = (*(image.repeat(job.num, 0) for image in pair), w)
+    return Edit(draw, rows, {'first': pair[0], 'second': pair[1]})
+
+
+def transfer(job: _Job, source: int, target: int) -> Edit:
+    """Encodes the image by DDIM as one class and decodes it as another: a conditional model's."""
+    experiment = job.experiment
+    model = _diffusion_model(job)
+    for name, label in (('source', source), ('target', target)):
+        if not 0 <= label < experiment.num_classes:
+            has = f'has the classes 0 to {experiment.num_classes - 1}' if experiment.num_classes else 'is unconditional'
+            raise UserError(f'--edit: {name}={label}: the model {has}')
+    image = _batch(job, 'image', (experiment.shape,))
+    grid, _ = build_sampling(experiment, job.spec)
+
+    def draw(given, keys, index):
+        del keys
+        before, after = (model(given.params, jnp.full_like(index, label), None) for label in (source, target))
+        return editing.transfer(before, after, experiment.schedule, given.rows[0][index], grid)
+
+    return Edit(draw, (image.repeat(job.num, 0),), {'given': image})
+
+
+_EDITS = SimpleNamespace(
+    __all__=['colourise', 'inpaint', 'interpolate', 'sdedit', 'super_resolve', 'transfer'],
+    colourise=colourise,
+    inpaint=inpaint,
+    interpolate=interpolate,
+    sdedit=sdedit,
+    super_resolve=super_resolve,
+    transfer=transfer,
+)
+
+
+def _parameters(sampler):
+    return inspect.signature(getattr(samplers, sampler)).parameters
+
+
+def _needed(image, name):
+    if image is None:
+        raise ValueError(f'needs --{name}=FILE')
+    return image
+
+
+def _batch(job, name, shapes):
+    """The images of one flag as `[n, ...]`, each of one of the shapes."""
+    x = _needed(getattr(job.images, name), name)
+    x = x[None] if x.shape in shapes else x
+    if x.shape[1:] not in shapes or not len(x):
+        wanted = ' or '.join(_shown(shape) for shape in dict.fromkeys(shapes))
+        raise UserError(f'--{name} is {_shown(x.shape)}, this run and edit need {wanted}')
+    return x
+
+
+def _shown(shape):
+    return 'x'.join(str(size) for size in shape)
+
+
+def _cond(job, index):
+    classes = job.experiment.num_classes
+    if job.label is not None:
+        return jnp.full_like(index, job.label)
+    return index % classes if classes else None
+
+
+def _diffusion_model(job):
+    if 'model' not in job.experiment.models:
+        raise UserError('--edit: encoding an image needs a diffusion model, and this run trained a consistency model')
+    if job.weak is not None:
+        raise UserError('--edit: encoding an image takes no guidance: set --guidance=none')
+    return job.experiment.models['model']

@@ -1,0 +1,188 @@
+"""The sampler of a config's `sample` section."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from diffusion_jax import guidance, samplers, schedules, times
+from diffusion_jax.builders.experiment import Experiment
+from diffusion_jax.builders.guidance import WithWeak, check_guidance, guided
+from diffusion_jax.builders.specs import make
+from diffusion_jax.errors import UserError
+from diffusion_jax.samplers.retime import retimed
+from diffusion_jax.types import Draw, FindNonFinite, Model, Sampler
+
+_LAST_TIMES = {schedules.TrigFlow: np.pi / 2, schedules.VE: np.inf}  # 1 for all others
+_OTHERS = 'choose another grid, or its t_max'
+
+# What a sampler asks for, the model that it is bound from, and what a user calls it.
+_BOUND = {
+    'denoise': ('model', 'a diffusion model'),
+    'denoise_with_variance': ('model_with_variance', 'a diffusion model with a learned variance'),
+    'consistency': ('consistency_model', 'a consistency model'),
+    'flow_map': ('flow_map', 'a flow map'),
+}
+_JUMPS = {name: _BOUND[name][0] for name in ('consistency', 'flow_map')}
+
+
+def build_draw(experiment: Experiment, spec: Mapping[str, Any], weak: Model | None = None) -> Draw:
+    """The pure function that draws samples, from a config's `sample` section (`sampler`, `times`, `clip`, `guidance`,
+    `model_times`).
+
+    With the weak model of an autoguidance its parameters are `WithWeak`.
+
+    Raises:
+        UserError: as `make`; for a sampler of another kind of model, times that a consistency model has not seen, a
+            guidance that the model cannot have.
+    """
+    grid, bind = _prepare(experiment, spec, weak)
+
+    def draw(params, keys, cond=None):
+        return samplers.sample(*bind(params, keys, cond), grid)
+
+    return draw
+
+
+def build_find_non_finite(experiment: Experiment, spec: Mapping[str, Any], weak: Model | None = None) -> FindNonFinite:
+    """Where a sample stops being finite: the times of the first step that leads to NaN or infinity, None for none.
+
+    Raises:
+        UserError: as `build_draw`.
+    """
+    grid, bind = _prepare(experiment, spec, weak)
+
+    @jax.jit
+    def finite(params, keys, cond):
+        states = samplers.trajectory(*bind(params, keys, cond), grid)
+        return jnp.isfinite(states).reshape(len(states), -1).all(1)
+
+    def trace(params, keys, cond):
+        bad = np.flatnonzero(~np.asarray(finite(params, keys, cond)))
+        return (float(grid[bad[0] - 1]), float(grid[bad[0]])) if len(bad) else None
+
+    return trace
+
+
+def _prepare(experiment, spec, weak):
+    """The grid, and what binds a run to its parameters: (params, keys, cond) -> (sampler, keys, start)."""
+    grid, make_sampler = build_sampling(experiment, spec, weak)
+
+    def bind(params, keys, cond):
+        start = samplers.prior(
+            samplers.fold_in(keys, 0), experiment.schedule, (*keys.shape, *experiment.shape), grid[0]
+        )
+        return make_sampler(params, keys, cond), samplers.fold_in(keys, 1), start
+
+    return grid, bind
+
+
+def build_sampling(
+    experiment: Experiment, spec: Mapping[str, Any], weak: Model | None = None
+) -> tuple[np.ndarray, Callable[..., Sampler]]:
+    """The grid `[S + 1]` and (params, keys [B], cond, edit, retime) -> Sampler; errors are those of `build_draw`.
+
+    `edit`, Denoiser -> Denoiser, is the last combinator on a denoiser or consistency function that evaluates it at the
+    point given; none by default. `retime` may ask a denoiser elsewhere; by default it does as `model_times` says.
+    """
+    grid = make(times, spec['times'], experiment.context, 'config.sample.times')
+    if not isinstance(grid, np.ndarray):
+        raise UserError(f'config.sample.times.name={spec["times"]["name"]!r} is a distribution, not a grid')
+    _check_kind(experiment, spec['sampler'])
+    _check_times(experiment, grid)
+    guide = spec.get('guidance')
+    if guide is not None:
+        _check_guided(spec['sampler'], guide)
+        check_guidance(experiment, guide, weak)
+    clip = guidance.clip if spec['clip'] else lambda denoise: denoise
+    as_told = _retime(experiment, grid, spec.get('model_times'))
+
+    def make_sampler(params, keys, cond, edit=lambda denoise: denoise, retime=as_told):
+        # The keys of a Brownian path that a sampler may want as a whole: the run's own, apart from those of its steps.
+        context: dict[str, Any] = {**experiment.context, 'n': len(grid) - 1, 'brownian': samplers.fold_in(keys, 2)}
+        for name, kind in _JUMPS.items():
+            if kind in experiment.models:
+                context[name] = experiment.models[kind](params, cond, None)
+        if 'consistency' in context:
+            context['consistency'] = edit(clip(context['consistency']))
+        if 'model' in experiment.models:
+            full = guided(experiment, guide, weak, params, cond, len(keys))
+            denoise = retime(guidance.on_x_0(lambda denoise: edit(clip(denoise)), full))
+            context['denoise'] = lambda x, t: denoise(x, t)[0]
+            if 'model_with_variance' in experiment.models:
+                context['denoise_with_variance'] = denoise
+        return make(samplers, spec['sampler'], context, 'config.sample.sampler')
+
+    # So that a wrong spec fails before anything is restored or compiled.
+    sampler = make_sampler({} if weak is None else WithWeak({}, {}), jax.random.key(0)[None], None)
+    if len(grid) - 1 < sampler.least_steps:
+        raise UserError(
+            f'config.sample.sampler: {spec["sampler"]["name"]} has order {sampler.order} from {sampler.least_steps} '
+            f'steps on, and the grid has {len(grid) - 1}'
+        )
+    return grid, make_sampler
+
+
+def _retime(experiment, grid, model_times):
+    """The combinator on the denoiser by which the model is told other times than the grid's."""
+    if model_times is None:
+        return lambda denoise: denoise
+    told = np.asarray(model_times, np.float64)
+    if 'model' not in experiment.models:
+        raise UserError('config.sample.model_times: only a diffusion model can be told other times')
+    if told.shape != (len(grid) - 1,) or not (told > 0).all():
+        raise UserError(f'config.sample.model_times: needs {len(grid) - 1} positive times, one for each step')
+    at, told = (jnp.asarray(a, jnp.float32) for a in (grid[:-1], told))
+    return lambda denoise: retimed(denoise, experiment.schedule, at, told)
+
+
+def _check_guided(sampler, guide):
+    name = sampler.get('name')
+    asks = _asks_for(name) if name in samplers.__all__ else set()
+    if asks and not asks & {'denoise', 'denoise_with_variance'}:
+        kinds = ' and '.join(_BOUND[asked][1] for asked in sorted(asks))
+        raise UserError(
+            f'config.sample.guidance: {guide.get("name")} guides a diffusion model, and {name} samples {kinds}: '
+            'leave it out'
+        )
+
+
+def _asks_for(name):
+    return inspect.signature(getattr(samplers, name)).parameters.keys() & _BOUND.keys()
+
+
+def _check_kind(experiment, spec):
+    name = spec.get('name')
+    has = {asked for asked, (model, _) in _BOUND.items() if model in experiment.models}
+    if name in samplers.__all__ and not _asks_for(name) <= has:
+        wanted = ' and '.join(_BOUND[asked][1] for asked in sorted(_asks_for(name) - has))
+        fit = ', '.join(other for other in samplers.__all__ if _asks_for(other) <= has)
+        trained = ' and '.join(_BOUND[asked][1] for asked in sorted(has))
+        raise UserError(f'config.sample.sampler: {name} needs {wanted}, and this run trained {trained}: use {fit}')
+
+
+def _check_times(experiment, grid):
+    schedule, t = experiment.schedule, jnp.asarray(grid[0], jnp.float32)
+    last = _LAST_TIMES.get(type(schedule), 1.0)
+    if grid[0] > last * (1 + 1e-6):
+        raise UserError(
+            f"config.sample.times: t = {grid[0]:.4g} lies beyond {last:.4g}, the end of this run's "
+            f'{type(schedule).__name__}: {_OTHERS}'
+        )
+    if schedule.alpha(t) >= schedule.sigma(t):
+        raise UserError(
+            f'config.sample.times: t = {grid[0]:.4g} of {type(schedule).__name__} is not noisy enough to start from: '
+            f'{_OTHERS}'
+        )
+    if 'consistency_model' not in experiment.models:
+        return
+    least, most = (experiment.context.get(name) for name in ('sigma_min', 'sigma_max'))
+    for t in grid[:-1]:
+        if (most is not None and t > most * (1 + 1e-6)) or (least is not None and t < least):
+            raise UserError(
+                f'config.sample.times: t = {t:.4g} lies outside [sigma_min, sigma_max] = [{least:g}, {most:g}], '
+                'the times of the consistency model'
+            )

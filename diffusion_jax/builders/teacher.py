@@ -1,0 +1,118 @@
+"""The teacher of a distillation: another run, whose averaged parameters start this one."""
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from diffusion_jax import objectives, precond, schedules
+from diffusion_jax.builders.data import build_source
+from diffusion_jax.builders.fields import check
+from diffusion_jax.builders.specs import make
+from diffusion_jax.errors import UserError
+from diffusion_jax.types import Model, Network, Schedule
+from diffusion_jax.workdir import files, paths
+from diffusion_jax.workdir.paths import AnyPath
+
+_SECTIONS = ('data', 'schedule', 'precond', 'net', 'objective')
+_FREE = ('dropout', 'dtype')  # what teacher and student need not share
+_TIMES = (0.1, 0.5, 0.9)  # within every schedule's range
+_TOLERANCE = 0.05  # a consistency model's coefficients differ from EDM's by sigma_min / t
+_ATTRIBUTES = ('T', 'sigma_data', 'sigma_max', 'sigma_min')  # of a schedule, that other factories may ask for
+
+
+def with_teacher(config: Mapping[str, Any], folder: AnyPath) -> dict[str, Any]:
+    """The config with what its run needs to know of the run that `init_from` names: its teacher, if taken whole.
+
+    A run in `folder` that has started from it already keeps what it knows: its teacher's folder may be gone by now.
+
+    Raises:
+        UserError: if `init_from` is no run.
+    """
+    if config['init_from'] is None or config['init_partial'] is not None:
+        return {**config, 'teacher': None}
+    saved = files.load_config(folder) if (folder / 'config.json').exists() else {}
+    if saved.get('init_from') == config['init_from'] and saved.get('teacher'):
+        return {**config, 'teacher': saved['teacher']}
+    try:
+        teacher = check(files.load_config(paths.parse(config['init_from'])))
+    except UserError as error:
+        raise UserError(f'config.init_from: {error}') from error
+    return {**config, 'teacher': {name: teacher[name] for name in _SECTIONS}}
+
+
+def build_teacher(config: Mapping[str, Any], context: Mapping[str, Any], net: Network, levels: int | None) -> Model:
+    """The teacher on the student's schedule, if its network means the same as the student's.
+
+    Raises:
+        UserError: for another kind of model, architecture, data scaling, schedule or parameterisation.
+    """
+    teacher, schedule = config['teacher'], context['schedule']
+    if 'flow_map' in context:
+        raise UserError('config.init_from: a flow map cannot start from another run: leave it out')
+    if 'model' not in inspect.signature(getattr(objectives, teacher['objective']['name'])).parameters:
+        raise UserError(
+            f'config.init_from: a teacher is a diffusion model (denoising), and that run has the objective '
+            f'{teacher["objective"]["name"]}'
+        )
+    _check_net(teacher['net'], config['net'])
+    _check_data(teacher['data'], config['data'], levels)
+    theirs = make(schedules, teacher['schedule'], {}, 'teacher.schedule')
+    their_coefficients = make(precond, teacher['precond'], of_the_schedule(theirs), 'teacher.precond')
+    if not same_scales(theirs, schedule):
+        if not same_scales(theirs, schedules.VE()):
+            raise UserError(
+                f'config.init_from: the teacher has the schedule {teacher["schedule"]}, and this run '
+                f"{config['schedule']}: they must be the same, or the teacher's VE"
+            )
+        their_coefficients = precond.rescaled(their_coefficients, schedule)
+    ours = make(precond, config['precond'], context, 'config.precond')
+    if not _alike(_values(their_coefficients), _values(ours), _TOLERANCE):
+        raise UserError(
+            f"config.init_from: the teacher's network means something else: its precond is {teacher['precond']}, and "
+            f"this run's is {config['precond']}"
+        )
+    return precond.denoiser(their_coefficients, net)
+
+
+def of_the_schedule(schedule: Schedule) -> dict[str, Any]:
+    """A schedule, and those of its attributes that specs may leave unsaid."""
+    return {'schedule': schedule, **{name: getattr(schedule, name) for name in _ATTRIBUTES if hasattr(schedule, name)}}
+
+
+def same_scales(a: Schedule, b: Schedule) -> bool:
+    """Whether two schedules are the same path, however they are called."""
+    return _alike(_scales(a), _scales(b), 1e-4)
+
+
+def _check_net(theirs, ours):
+    keys = [k for k in {**theirs, **ours} if k not in _FREE]
+    plain = [[list(v) if isinstance(v, tuple) else v for v in (net.get(k) for k in keys)] for net in (theirs, ours)]
+    changed = [f'{k}: {a} -> {b}' for k, a, b in zip(keys, *plain, strict=True) if a != b]
+    if changed:
+        raise UserError(f"config.init_from: the teacher has another network (its -> this run's): {', '.join(changed)}")
+
+
+def _check_data(theirs, ours, levels):
+    if theirs['name'] == ours['name']:
+        return
+    their_levels = build_source(theirs).levels
+    if their_levels != levels:
+        raise UserError(
+            f"config.init_from: the teacher's data have {their_levels or 'no'} levels, and these {levels or 'none'}"
+        )
+
+
+def _scales(schedule):
+    t = jnp.array(_TIMES)
+    return schedule.alpha(t), schedule.sigma(t)
+
+
+def _values(coefficients):
+    return tuple(coefficient(jnp.array(_TIMES)) for coefficient in coefficients)
+
+
+def _alike(a, b, tolerance):
+    return all(np.allclose(x, y, rtol=tolerance, atol=tolerance) for x, y in zip(a, b, strict=True))

@@ -1,0 +1,287 @@
+"""A trained run opened again, for sampling and evaluation."""
+
+import contextlib
+import inspect
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from diffusion_jax import builders, times
+from diffusion_jax.builders import specs
+from diffusion_jax.data.sources import Source
+from diffusion_jax.devices import processes, sharding
+from diffusion_jax.errors import UserError
+from diffusion_jax.evaluation import measure, reference_cache, report
+from diffusion_jax.evaluation.rows import Values
+from diffusion_jax.inference.generate import batches
+from diffusion_jax.types import Draw, FindNonFinite, Model, Params
+from diffusion_jax.workdir import files, paths, reading
+from diffusion_jax.workdir.paths import AnyPath
+
+
+class Run(NamedTuple):
+    """A trained model and what it was trained on."""
+
+    config: dict[str, Any]
+    experiment: builders.Experiment
+    params: Params  # the averaged ones
+    step: int
+    mesh: Mesh
+
+
+def load(folder: AnyPath, which: str = 'newest', mesh: Mesh | None = None) -> Run:
+    """Opens a checkpoint of a run: the newest, the best by its `train.best_by`, or that of a step.
+
+    Its parameters are split over `mesh`. By default that is all devices there are, however many the run was trained on,
+    with as much of its `mesh.fsdp` as divides them.
+
+    Raises:
+        UserError: if the folder holds no run, or no such checkpoint, or the data set is gone.
+    """
+    config = builders.check(files.load_config(folder))
+    mesh = mesh or sharding.make_mesh(fsdp=math.gcd(config['mesh']['fsdp'], jax.device_count()))
+    experiment = builders.build(config)
+    shapes = jax.eval_shape(experiment.init, jax.random.key(0))
+    abstract = sharding.with_shardings(shapes, sharding.of_state(mesh, shapes))
+    params, step = reading.restore_ema(folder, abstract, which, config['train']['best_by'])
+    return Run(config, experiment, params, step, mesh)
+
+
+class Sampling(NamedTuple):
+    """How to draw samples from a run: what `generate` takes."""
+
+    draw: Draw  # jitted
+    params: Params | builders.WithWeak
+    trace: FindNonFinite
+    weak_step: int | None  # of the weak model of an autoguidance
+
+
+def sampling(run: Run, spec: Mapping[str, Any], label: int | None = None) -> Sampling:
+    """A run's model under a `sample` section, with the weak model of an autoguidance from its own run.
+
+    With a label every sample is of that class, whatever classes are asked for.
+
+    Raises:
+        UserError: as `builders.build_draw`; if the weak run cannot be opened, or does not fit; for an unknown label.
+    """
+    _check_label(run, label)
+    weak, params, weak_step = with_weak(run, spec)
+    draw, trace = (
+        builders.build_draw(run.experiment, spec, weak),
+        builders.build_find_non_finite(run.experiment, spec, weak),
+    )
+    if label is not None:
+        draw, trace = _of_class(draw, label), _of_class(trace, label)
+    return Sampling(jax.jit(draw), params, trace, weak_step)
+
+
+def _of_class(draw, label: int):
+    return lambda params, keys, cond: draw(params, keys, jnp.full_like(cond, label))
+
+
+class Editing(NamedTuple):
+    """How to draw edits from a run: what `generate` takes, with `num` for the number of classes."""
+
+    draw: Draw  # jitted
+    params: builders.Given
+    num: int
+    beside: dict[str, np.ndarray]  # what was given, [n, ...] each
+    trace: FindNonFinite
+    weak_step: int | None  # as `Sampling` has it
+
+
+def editing(
+    run: Run,
+    spec: Mapping[str, Any],
+    edit: Mapping[str, Any],
+    images: builders.Images,
+    num: int,
+    label: int | None = None,
+) -> Editing:
+    """`num` edits of each image by a run's model under a `sample` section; `label` as in `sampling`.
+
+    Raises:
+        UserError: as `sampling` and `builders.build_edit`.
+    """
+    _check_label(run, label)
+    weak, params, weak_step = with_weak(run, spec)
+    arguments = run.experiment, spec, edit, images, num, label, weak
+    job, trace = builders.build_edit(*arguments), builders.build_edit_find_non_finite(*arguments)
+    return Editing(jax.jit(job.draw), builders.Given(params, job.rows), len(job.rows[0]), job.beside, trace, weak_step)
+
+
+def _check_label(run, label):
+    num_classes = run.experiment.num_classes
+    if label is not None and not 0 <= label < num_classes:
+        has = f'has the classes 0 to {num_classes - 1}' if num_classes else 'is unconditional'
+        raise UserError(f'label={label}: the model {has}')
+
+
+def with_weak(run: Run, spec: Mapping[str, Any]) -> tuple[Model | None, Params | builders.WithWeak, int | None]:
+    """The weak model of a `sample` section's autoguidance, or None, the parameters with its own, and its step.
+
+    Raises:
+        UserError: if the weak run cannot be opened, or does not fit.
+    """
+    guide, weak, params, weak_step = spec.get('guidance') or {}, None, run.params, None
+    if guide.get('name') == 'auto':
+        if 'weak' not in guide:
+            raise UserError('config.sample.guidance: auto needs a weaker run: --guidance=auto:weak=WORKDIR,w=2.0')
+        try:
+            weaker = load(paths.parse(str(guide['weak'])), str(guide.get('weak_step', 'newest')), run.mesh)
+        except UserError as error:
+            raise UserError(f'config.sample.guidance.weak: {error}') from error
+        weak, params = builders.check_weak(run.experiment, weaker.experiment), builders.WithWeak(params, weaker.params)
+        weak_step = weaker.step
+    return weak, params, weak_step
+
+
+def sample_spec(
+    spec: Mapping[str, Any], sampler: str | None, steps: int | None, grid: str | None, guidance: str | None = None
+) -> dict[str, Any]:
+    """A config's `sample` section with a command line's choices put in.
+
+    Raises:
+        UserError: for a number of steps on a grid that has none, or none on a grid that needs one.
+    """
+    spec = {**spec, 'sampler': dict(spec['sampler']), 'times': dict(spec['times'])}
+    if sampler:
+        spec['sampler'] = specs.parse_spec(sampler)
+    if grid:
+        given = specs.parse_spec(grid)
+        spec['times'] = {**{k: v for k, v in spec['times'].items() if k == 'n' and _takes_n(given)}, **given}
+        if given['name'] in times.__all__ and _takes_n(given) and 'n' not in spec['times'] and not steps:
+            raise UserError(f'--grid={grid} needs --steps')
+    if guidance:
+        spec['guidance'] = None if guidance == 'none' else specs.parse_spec(guidance)
+    if steps:
+        if not _takes_n(spec['times']):
+            raise UserError(f"--steps={steps}: the grid '{spec['times']['name']}' has no number of steps: set --grid")
+        spec['times']['n'] = steps
+    return spec
+
+
+def name_of(spec: Mapping[str, Any]) -> str:
+    """A spec as a command line has it, without characters that a file name cannot have."""
+    return '-'.join([spec['name'], *(f'{k}={v}' for k, v in spec.items() if k != 'name')]).replace('/', '_')
+
+
+def _takes_n(spec):
+    if spec['name'] == 'saved':
+        return False
+    return 'n' in inspect.signature(getattr(times, str(spec['name']), _unknown)).parameters
+
+
+def _unknown(n):
+    """Stands for a grid that does not exist: building it tells of it."""
+
+
+def held_out(run: Run) -> Source | None:
+    """The data that a run has not seen, if its config names any."""
+    split = run.config['eval']['held_out']
+    return builders.build_source(run.config['data'], split) if split else None
+
+
+def reference_data(run: Run) -> Source:
+    """The data that a run's samples are compared with: its training data, unless the config says otherwise."""
+    return builders.build_source(run.config['data'], run.config['eval']['reference'])
+
+
+def reference(run: Run, held_out: Source | None, features: Mapping[str, Any] | None = None) -> measure.Reference:
+    """`reference_data` in the run's own features or others (a spec); those of a network from its file are kept.
+
+    Raises:
+        UserError: if the data or the features cannot be read.
+    """
+    data, spec = reference_data(run), features or run.config['eval']['features']
+    made = builders.build_features(spec, Values(data))
+    return (reference_cache.reference if 'path' in spec else measure.make_reference)(data, made, held_out)
+
+
+def survey(run: Run, sampling: Sampling, num: int, reference: measure.Reference, seed: int = 0) -> report.Result:
+    """All distances of `num` samples, drawn and measured batch by batch.
+
+    Raises:
+        UserError: if the model yields NaN.
+    """
+    draw, params, trace, _ = sampling
+    size, classes, key = run.config['eval']['batch_size'], run.experiment.num_classes, jax.random.key(seed)
+    with progress_bar('sampling', num) as progress:
+        stream = batches(draw, params, key, num, size, run.mesh, classes, trace=trace)
+        return measure.survey(_counted(stream, progress), num, reference, (seed,))
+
+
+def _counted(stream, progress):
+    done = 0
+    for x in stream:
+        yield x
+        done += len(x)
+        progress(done)
+
+
+def bits_per_dim(
+    run: Run, source: Source, num: int, seed: int = 0, method: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Bits/dim of the first `num` rows of a source: the variational bound, or the ODE's (see `builders.build_bits`).
+
+    Batches of `eval.batch_size`, rounded up to a multiple of the devices, are spread over them; a row's noise depends
+    on that size and the row's place.
+
+    Returns:
+        `bits/dim` with its standard error over rows, the method's parts of it, and the number of rows. The parts of the
+        bound are `prior`, `kl`, `decoder` and `kl_by_step`: the mean term KL_k in each of ten equal ranges of k, from
+        k = 2 to T (None where none was drawn).
+
+    Raises:
+        UserError: if the model or the data have no such bits/dim.
+    """
+    settings = run.config['eval']
+    bits = builders.build_bits(run.experiment, source, settings, method)
+    evaluate = jax.jit(bits.evaluate)
+    x = Values(source)[:num]
+    labels = None
+    if run.experiment.num_classes and source.label is not None:
+        labels = np.asarray(source.label[np.arange(len(x))])
+
+    key, devices = jax.random.key(seed), run.mesh.size
+    size = -(-min(settings['batch_size'], len(x)) // devices) * devices
+    done = []
+    with progress_bar('bits/dim', len(x)) as progress:
+        for i in range(0, len(x), size):
+            # The last batch is filled up with its last row, so that one executable does for all.
+            rows = np.minimum(np.arange(i, i + size), len(x) - 1)
+            cond = None if labels is None else sharding.spread(run.mesh, labels[rows])
+            terms = evaluate(run.params, jax.random.fold_in(key, i), sharding.spread(run.mesh, x[rows]), cond)
+            done.append(jax.tree.map(lambda a, i=i: processes.gather(a)[: len(x) - i], terms))
+            progress(min(i + size, len(x)))
+    terms = jax.tree.map(lambda *a: np.concatenate(a), *done)
+    return {
+        'bits/dim': float(terms.total.mean()),
+        'standard error': float(terms.total.std(ddof=1) / np.sqrt(len(x))) if len(x) > 1 else None,
+        **bits.parts(terms),
+        'rows': len(x),
+    }
+
+
+def bits_gap(held_out: Mapping[str, Any], seen: Mapping[str, Any]) -> dict[str, float]:
+    """How many bits/dim more held-out rows cost than training rows, both of `bits_per_dim`: above 0 by overfitting."""
+    gap = held_out['bits/dim'] - seen['bits/dim']
+    a, b = (bits['standard error'] or np.nan for bits in (held_out, seen))  # of one row there is none
+    return {'gap': gap, 'standard error': float(np.hypot(a, b))}
+
+
+@contextlib.contextmanager
+def progress_bar(what: str, total: int):
+    """Yields a function that takes the number done."""
+    console = Console(stderr=True)
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda done: bar.update(task, completed=done)

@@ -1,0 +1,1 @@
+"""What becomes of parameters from step to step: averages, targets and teachers, learning rates, bad updates."""

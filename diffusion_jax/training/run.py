@@ -1,0 +1,235 @@
+"""A whole training run: data, mesh, checkpoints and loop put together."""
+
+import contextlib
+import itertools
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+from jax.experimental import multihost_utils
+
+from diffusion_jax import builders
+from diffusion_jax.data import pipeline
+from diffusion_jax.devices import processes, sharding
+from diffusion_jax.errors import UserError, nearest
+from diffusion_jax.inference import media, runs
+from diffusion_jax.inference.generate import generate
+from diffusion_jax.optim import skip_bad_updates
+from diffusion_jax.training import checkpoint, loop, throughput
+from diffusion_jax.training.logs import Log
+from diffusion_jax.training.profile import profiled
+from diffusion_jax.training.state import TrainState, init_state
+from diffusion_jax.training.step import make_train_step
+from diffusion_jax.training.watchdog import watchdog
+from diffusion_jax.workdir import files, paths, reading
+from diffusion_jax.workdir.paths import AnyPath
+
+PREEMPTED = 128 + signal.SIGTERM  # the exit code of a run that saved because it was told to end
+
+
+def _unwatched(run):
+    """Of a training that nobody watches."""
+
+
+def train(
+    config: Mapping[str, Any],
+    folder: AnyPath,
+    allow_config_change: bool = False,
+    watch: Callable[[runs.Run], None] = _unwatched,
+) -> TrainState:
+    """Trains the run of a resolved config in `folder`, from its newest checkpoint on; returns the final state.
+
+    `watch` is given the run as it is every `train.sample_every` steps and at the end; what it raises ends training.
+
+    Raises:
+        UserError: for a config or folder that cannot be used, a loss that is not finite, a save that failed.
+        Interrupted: for Ctrl-C or SIGTERM, after saving.
+    """
+    settings = config['train']
+    mesh = sharding.make_mesh(config['mesh']['data'], config['mesh']['fsdp'])
+    sharding.check_batch(mesh, settings['batch_size'], 'train.batch_size', settings['parts'])
+    config = builders.with_teacher(config, folder)
+    experiment = builders.build(config)
+    draw = jax.jit(builders.build_draw(experiment, config['sample']))
+    trace = builders.build_find_non_finite(experiment, config['sample'])
+    # Before anything is written; a run that has begun needs it only if it never came to save.
+    (begun,) = processes.from_first([(folder / 'config.json').exists()])
+    start_from = None if begun else _start(config, experiment, mesh)
+    train_step = make_train_step(experiment.loss, experiment.tx, experiment.ema, experiment.freezing, settings['parts'])
+    key_init, key_train, key_sample = jax.random.split(jax.random.key(config['seed']), 3)
+    fresh = init_state(experiment.init, experiment.tx, experiment.freezing, experiment.keeps_teacher)
+    shapes = jax.eval_shape(fresh, key_init, _shapes(experiment.network_init, mesh) if config['teacher'] else None)
+    _check_best_by(settings, train_step, shapes, key_train, experiment.source)
+    files.check(folder, config, allow_config_change, lambda saved: _completed(saved, settings))
+    shardings = sharding.of_state(mesh, shapes)
+    create = jax.jit(fresh, out_shardings=shardings)
+
+    def draw_samples(step, state):
+        num, size = config['sample']['num'], config['sample']['batch_size']
+        x = generate(draw, state.ema, key_sample, num, size, mesh, experiment.num_classes, trace=trace)
+        if processes.is_first():
+            media.save(folder / 'samples' / f'step_{step:08d}.png', x)
+        watch(runs.Run(dict(config), experiment, state.ema, step, mesh))
+
+    with files.lock(folder), contextlib.closing(checkpoint.open_manager(folder, _keep(settings))) as manager:
+        state = _restored(manager, shapes, mesh, settings)
+        if state is None:
+            state = create(key_init, start_from or _start(config, experiment, mesh))
+        # Only now, so that a config whose model does not fit the checkpoints leaves the saved one alone.
+        processes.together('begun')
+        files.record(folder, config)
+        if int(state.step) >= settings['steps']:
+            return state
+        # The state comes out as it goes in, so that one executable does for all steps.
+        step = jax.jit(train_step, donate_argnums=0, out_shardings=(shardings, sharding.replicated(mesh)))
+        return _fit(step, state, key_train, experiment.source, config, folder, mesh, manager, draw_samples)
+
+
+def _fit(step, state, key, source, config, folder, mesh, manager, draw_samples):
+    settings, start = config['train'], int(state.step)
+    every = loop.Every(settings['log_every'], settings['save_every'], settings['sample_every'])
+    about = {'config': config, 'provenance': files.provenance()}
+
+    def save(state, metrics):
+        checkpoint.save(manager, state, metrics, about)
+
+    with (
+        contextlib.closing(_batches(source, config, start, mesh)) as stream,
+        _stop() as stop,
+        watchdog(settings['watchdog']) as beat,
+    ):
+        first = next(stream)
+        step, cost = throughput.compile_step(step, state, key, first, devices=mesh.size, parts=settings['parts'])
+        with _log(folder, start, settings, cost, mesh) as write, _profiled(step, folder, start, settings) as step:
+            hooks = loop.Hooks(write, save, draw_samples, stop, beat)
+            batches, max_skips = itertools.chain([first], stream), settings['max_skips'] or 0
+            try:
+                return loop.fit(step, state, key, batches, settings['steps'], every, hooks, max_skips)
+            finally:
+                checkpoint.wait(manager)
+
+
+def _check_best_by(settings, train_step, shapes, key, source):
+    if settings['keep_best']:  # else it costs the tracing of a step for nothing
+        batch = pipeline.batch_at(source, 0, settings['batch_size'])(0)
+        known = jax.eval_shape(train_step, shapes, key, batch)[1]
+        if settings['best_by'] not in known:
+            name = settings['best_by']
+            raise UserError(f'config.train.best_by={name!r} is no metric of this run; {nearest(name, known)}')
+
+
+def _completed(saved, settings):
+    try:
+        saved = builders.check(saved)
+    except UserError:
+        return saved  # by a version with other fields, which the difference shall show
+    # Where a run is traced is not what it is.
+    return {**saved, 'train': {**saved['train'], **{name: settings[name] for name in ('profile_at', 'profile_steps')}}}
+
+
+def _restored(manager, shapes, mesh, settings):
+    """The newest state, also of a run that had no `max_skips` and has it now, or the other way round."""
+    skips = settings['max_skips'] is not None
+    skipped = checkpoint.about(manager).get('config', {}).get('train', {}).get('max_skips') is not None
+    if skips == skipped or manager.latest_step() is None:
+        return checkpoint.restore(manager, sharding.with_shardings(shapes, sharding.of_state(mesh, shapes)))
+    both = skip_bad_updates.bare, skip_bad_updates.around
+    undo, do = both if skips else both[::-1]
+    saved = jax.eval_shape(lambda s: s._replace(opt_state=undo(s.opt_state)), shapes)
+    state = checkpoint.restore(manager, sharding.with_shardings(saved, sharding.of_state(mesh, saved)))
+    return state and jax.device_put(state._replace(opt_state=do(state.opt_state)), sharding.of_state(mesh, shapes))
+
+
+def _keep(settings):
+    return checkpoint.Keep(settings['keep'], settings['keep_every'], settings['keep_best'], settings['best_by'])
+
+
+@contextlib.contextmanager
+def _log(folder, start, settings, cost, mesh):
+    if not processes.is_first():
+        yield lambda step, metrics, timing: None
+        return
+    local, begin = jax.local_devices(), iter([throughput.once(cost)])
+
+    with paths.appended(folder, 'metrics.jsonl') as (near, copy), Log(near, start, settings['steps']) as log:
+
+        def write(step, metrics, timing):
+            found = throughput.figures(timing, cost, settings['batch_size'], local[0].device_kind, mesh.size)
+            memory = throughput.memory([d.memory_stats() for d in local])
+            log.write(step, {**metrics, **found, **memory, **next(begin, {})})
+            copy()
+
+        yield write
+
+
+def _profiled(step, folder, start, settings):
+    return profiled(step, folder / 'profile', start, settings['profile_at'], settings['profile_steps'])
+
+
+def _batches(source, config, start, mesh):
+    size = config['train']['batch_size']
+    raw = pipeline.batches(source, config['seed'], size, start, jax.process_index(), jax.process_count())
+    with contextlib.closing(raw):
+        for batch in raw:
+            yield sharding.put_batch(mesh, batch)
+
+
+def _shapes(init, mesh):
+    shapes = jax.eval_shape(init, jax.random.key(0))
+    return sharding.with_shardings(shapes, sharding.of_state(mesh, shapes))
+
+
+def _start(config, experiment, mesh):
+    """The averaged parameters of the run that this one starts from, or some of them; None for none."""
+    if config['init_from'] is None:
+        return None
+    folder, partial, which = paths.parse(config['init_from']), config['init_partial'], config['init_step']
+    try:
+        best_by = builders.check(files.load_config(folder))['train']['best_by']
+        if partial is None:
+            return reading.restore_ema(folder, _shapes(experiment.network_init, mesh), which, best_by)[0]
+        taken = reading.restore_matching(folder, _shapes(experiment.init, mesh), partial, which, best_by)
+        if processes.is_first():
+            print(_told(taken, folder), file=sys.stderr)
+        return taken.params
+    except UserError as error:
+        raise UserError(f'config.init_from: {error}') from error
+
+
+def _told(taken, folder):
+    num = len(jax.tree.leaves(taken.params))
+    names = ', '.join(taken.left[:8]) + (f' and {len(taken.left) - 8} more' if len(taken.left) > 8 else '')
+    left = f'; initialised from the seed: {names}' if taken.left else ''
+    return f'{num} of {num + len(taken.left)} arrays are from step {taken.step} of {folder}{left}'
+
+
+@contextlib.contextmanager
+def _stop():
+    """Yields a function of the step that gives the exit code for which to stop, 0 to go on.
+
+    The first Ctrl-C or SIGTERM stops after the steps in flight; a second Ctrl-C ends the program at once.
+    """
+    if processes.many():
+        # JAX has a handler of SIGTERM of its own, by which all processes agree on the step; Ctrl-C is led to it.
+        before = {signal.SIGINT: signal.signal(signal.SIGINT, lambda *_: os.kill(os.getpid(), signal.SIGTERM))}
+        reached = multihost_utils.reached_preemption_sync_point
+        stop = lambda k: PREEMPTED if reached(k) else 0  # noqa: E731
+    else:
+        received = []
+
+        def handle(number, _frame):
+            received.append(number)
+            # print may not be re-entered
+            os.write(2, b'\nstopping after the steps in flight; Ctrl-C again stops at once, unsaved\n')
+            signal.signal(signal.SIGINT, before[signal.SIGINT])
+
+        before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+        stop = lambda _: 128 + received[0] if received else 0  # noqa: E731
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

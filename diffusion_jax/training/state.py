@@ -1,0 +1,45 @@
+"""What a training run is made of between two steps."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Int
+
+from diffusion_jax.optim.targets import Targets, fixed
+from diffusion_jax.types import Frozen, Key, Params
+
+_FIXED = fixed()
+
+
+class TrainState(NamedTuple):
+    """A pytree; with the seed it determines the rest of the run."""
+
+    step: Int[Array, '']  # number of steps done
+    params: Params
+    ema: Params
+    opt_state: optax.OptState
+    frozen: Frozen
+
+
+def init_state(
+    init: Callable[[Key], Params],
+    tx: optax.GradientTransformation,
+    freezing: Targets = _FIXED,
+    keeps_teacher: bool = False,
+) -> Callable[..., TrainState]:
+    """A pure function `(key, start=None) -> TrainState` at step 0, to be jitted; `ema` starts as a copy of `params`.
+
+    `start` holds another run's parameters, some of them None, which replace those of `init` of the same paths, and are
+    the teacher if one is kept.
+    """
+
+    def create(key: Key, start: Params | None = None) -> TrainState:
+        given = {str(path): a for path, a in jax.tree_util.tree_leaves_with_path(start)}
+        params = jax.tree_util.tree_map_with_path(lambda path, a: given.get(str(path), a), init(key))
+        ema, teacher = jax.tree.map(jnp.copy, (params, start if keeps_teacher else None))
+        return TrainState(jnp.zeros((), jnp.int32), params, ema, tx.init(params), freezing.init(params, teacher))
+
+    return create

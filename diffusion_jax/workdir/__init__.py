@@ -1,0 +1,1 @@
+"""The folder of a run: its files, its checkpoints read back, where they can be."""

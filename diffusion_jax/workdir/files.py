@@ -1,0 +1,196 @@
+"""The files of a run beside its checkpoints: config.json (resolved) and provenance.json."""
+
+import contextlib
+import fcntl
+import importlib.metadata
+import json
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from diffusion_jax.devices import processes
+from diffusion_jax.errors import UserError, one_line
+from diffusion_jax.workdir import paths
+from diffusion_jax.workdir.paths import AnyPath
+
+_VERSIONS = ('diffusion_jax', 'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy')
+
+
+def check(
+    workdir: AnyPath, config: Mapping[str, Any], allow_change: bool, complete: Callable[[dict], dict] = dict
+) -> None:
+    """Checks that a folder can be the workdir of this run, and creates it. Writes nothing into it.
+
+    Args:
+        workdir: the folder.
+        config: resolved.
+        allow_change: of a config that is saved there.
+        complete: fills in what the saved config of an older version has not yet.
+
+    Raises:
+        UserError: if it holds a run of another config, showing the difference, unless `allow_change`; or if it cannot
+            be created.
+    """
+    if (workdir / 'config.json').exists():
+        changed = differences(complete(load_config(workdir)), config)
+        if changed and not allow_change:
+            raise UserError(
+                f'{workdir} holds a run with another config (saved -> given):\n'
+                + '\n'.join(f'  {line}' for line in changed)
+                + '\nUse another --workdir, or --allow_config_change to go on with the config given.'
+            )
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(workdir, error) from error
+
+
+@contextlib.contextmanager
+def lock(workdir: AnyPath):
+    """Keeps a folder to this run alone, until its first process ends, however it ends. A bucket has no locks.
+
+    Raises:
+        UserError: if another run has it, it cannot be written to, or is not the same folder on all hosts.
+    """
+    if paths.is_remote(workdir):
+        yield
+        return
+    if not processes.is_first():
+        _check_shared(workdir)
+        yield
+        return
+    try:
+        file = (workdir / '.lock').open('a')
+    except OSError as error:  # a folder without permission, a disk that is mounted for reading only
+        raise _unwritable(workdir, error) from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(f'{workdir} is in use by another run: wait for it, or use another --workdir') from error
+        (number,) = processes.from_first([secrets.randbelow(2**31)])
+        file.truncate(0)
+        file.write(str(number))
+        file.flush()
+        os.fsync(file.fileno())
+        processes.together('locked')
+        yield
+
+
+def _check_shared(workdir):
+    (number,) = processes.from_first([0])
+    processes.together('locked')
+    path = workdir / '.lock'
+    if not path.exists() or path.read_text() != str(number):
+        raise UserError(f'{workdir} is not the same folder on all hosts: use a shared file system, or a bucket (gs://)')
+
+
+def _unwritable(workdir, error):
+    return UserError(f'cannot write to {workdir}: {error.strerror or one_line(error)}')
+
+
+def record(workdir: AnyPath, config: Mapping[str, Any]) -> None:
+    """Saves the config, and what this start of the run runs with; `earlier` keeps the starts before it.
+
+    Of several processes the first does it.
+    """
+    if not processes.is_first():
+        return
+    write_json(workdir / 'config.json', dict(config))
+    path = workdir / 'provenance.json'
+    last = read_json(path, {})
+    earlier = last.pop('earlier', [])
+    write_json(path, {**provenance(), 'earlier': [*earlier, last] if last else []})
+
+
+def load_config(workdir: AnyPath) -> dict[str, Any]:
+    """The resolved config of a run.
+
+    Raises:
+        UserError: if the folder holds no run, or its config.json is damaged.
+    """
+    path = workdir / 'config.json'
+    if not path.exists():
+        raise UserError(f'{workdir} holds no run (no config.json): train first, or check the path')
+    config = read_json(path, {})
+    if not isinstance(config, dict):
+        raise UserError(f'{path} is damaged: it is not the config of a run')
+    return config
+
+
+def read_json(path: AnyPath, default: Any) -> Any:
+    """The content of a JSON file, `default` if there is none.
+
+    Raises:
+        UserError: if the file is not JSON.
+    """
+    try:
+        return json.loads(path.read_text()) if path.exists() else default
+    except ValueError as error:
+        raise UserError(f'{path} is damaged ({one_line(error)}): mend it, or move it away') from error
+
+
+def write_json(path: AnyPath, content: Any) -> None:
+    """Writes a JSON file as `write_text` does."""
+    write_text(path, json.dumps(content, indent=2) + '\n')
+
+
+def write_text(path: AnyPath, text: str) -> None:
+    """Replaces a file in one go: a full disk or a kill leaves the old content whole."""
+    if paths.is_remote(path):
+        path.write_text(text)
+        return
+    unfinished = path.with_name(f'.{path.name}.unfinished')
+    unfinished.write_text(text)
+    unfinished.replace(path)
+
+
+def _plain(config):
+    return json.loads(json.dumps(config))
+
+
+def _flat(tree, prefix=''):
+    if isinstance(tree, dict):
+        return {k: v for key, sub in tree.items() for k, v in _flat(sub, f'{prefix}{key}.').items()}
+    return {prefix[:-1]: tree}
+
+
+def differences(saved: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
+    """The fields in which two configs differ, one `name: saved -> given` each."""
+    a, b = _flat(saved), _flat(_plain(given))
+    missing = '(none)'
+    # A field that an older version did not have yet is None where it is not used.
+    keys = [k for k in {**a, **b} if a.get(k) != b.get(k)]
+    return [f'{k}: {a.get(k, missing)} -> {b.get(k, missing)}' for k in keys]
+
+
+def provenance() -> dict[str, Any]:
+    """Command, commit (None outside of a repository), versions and devices of this process."""
+    commit = subprocess.run(
+        ['git', 'describe', '--always', '--dirty', '--abbrev=12'],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout.strip()
+    return {
+        'command': sys.argv,
+        'git': commit or None,
+        'python': sys.version.split()[0],
+        'versions': {name: _version(name) for name in _VERSIONS},
+        'devices': [str(d) for d in jax.devices()],
+        'processes': jax.process_count(),
+    }
+
+
+def _version(name):
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None

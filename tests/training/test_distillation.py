@@ -1,0 +1,328 @@
+"""Runs that start from another run: what they start with, keep, refuse, and how near they come to the exact map."""
+
+import json
+import shutil
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from diffusion_jax import builders, samplers
+from diffusion_jax.data import sources
+from diffusion_jax.errors import UserError
+from diffusion_jax.inference import runs
+from diffusion_jax.inference.generate import generate
+from diffusion_jax.training.run import train
+from tests import few_step, tiny
+from tests.builders.test_experiment import changed, rates
+from tests.oracles import Gaussian
+from tests.training.test_run import assert_same
+
+ROOT, KEY = Path(__file__).parents[2], jax.random.key(7)
+# What learns from a teacher, and what only starts from one.
+DISTILLED, TUNED = ('cd', 'scd', 'pd'), ('ct', 'ect', 'sct')
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory):
+    """The final state and the folder of a tiny EDM run."""
+    folder = tmp_path_factory.mktemp('teacher')
+    return jax.device_get(train(few_step.run('edm'), folder)), folder
+
+
+@pytest.fixture(scope='module')
+def cd(trained, tmp_path_factory):
+    """The same of a consistency model distilled from it."""
+    folder = tmp_path_factory.mktemp('cd')
+    return train(few_step.run('cd', trained[1]), folder), folder
+
+
+def without(params, name):
+    return {k: v for k, v in params.items() if k != name}
+
+
+@pytest.mark.parametrize('name', [*DISTILLED, *TUNED])
+def test_starts_as_the_teachers_average(name, trained, tmp_path):
+    teacher, folder = trained
+    state = train(few_step.run(name, folder, steps=0), tmp_path)
+    assert not np.array_equal(teacher.params['dense_out']['kernel'], teacher.ema['dense_out']['kernel'])
+    assert_same(without(state.params, 'log_weight'), teacher.ema)
+    assert_same(state.ema, state.params)
+    assert ('log_weight' in state.params) == (name in ('sct', 'scd'))
+    if name in DISTILLED:
+        assert_same(state.frozen.teacher, teacher.ema)
+    else:
+        assert state.frozen.teacher is None
+    if name in ('cd', 'ct'):
+        assert_same(state.frozen.target, teacher.ema)
+    else:
+        assert state.frozen.target is None
+
+
+def test_without_a_teacher_a_run_starts_from_its_seed(trained, tmp_path):
+    state = train(few_step.run('ect', steps=0), tmp_path)
+    own = builders.build(few_step.run('ect')).init(jax.random.split(jax.random.key(0), 3)[0])
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), state.params, own)
+    assert not np.array_equal(state.params['dense_out']['kernel'], trained[0].ema['dense_out']['kernel'])
+
+
+@pytest.mark.parametrize('name', ['cd', 'ct', 'pd', 'sct'])
+def test_resumes_without_its_teachers_folder_bit_for_bit(name, trained, tmp_path):
+    """Two steps and two more are four; with them go moving target, staged teacher and adaptive weight."""
+    teacher, run = tmp_path / 'teacher', tmp_path / 'run'
+    shutil.copytree(trained[1], teacher)
+    config = few_step.run(name, teacher)
+    expected = train(config, run)
+    shutil.rmtree(run / 'checkpoints' / '4')
+    shutil.rmtree(teacher)
+    final = train(config, run)
+    assert int(final.step) == 4
+    assert_same(final, expected)
+    assert_same(runs.load(run).params, expected.ema)
+
+
+def test_the_teacher_stays_and_the_student_moves(trained, cd):
+    teacher, (state, _) = trained[0], cd
+    assert_same(state.frozen.teacher, teacher.ema)
+    for moved in (state.params, state.ema):
+        assert not np.array_equal(moved['dense_out']['kernel'], teacher.ema['dense_out']['kernel'])
+
+
+def test_sampled_and_evaluated_without_its_teachers_folder(trained, tmp_path, capsys):
+    teacher = tmp_path / 'teacher'
+    shutil.copytree(trained[1], teacher)
+    train(few_step.run('cd', teacher, steps=1), tmp_path / 'run')
+    shutil.rmtree(teacher)
+    assert tiny.call('sample', f'--workdir={tmp_path}/run', '--num=8', f'--out={tmp_path}/x') == 0
+    x = np.load(tmp_path / 'x.npz')['samples']
+    run = runs.load(tmp_path / 'run')
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(0), jnp.arange(8))
+    start = 80 * samplers.noise(samplers.fold_in(keys, 0), jnp.zeros((8, 2)))
+    f = run.experiment.models['consistency_model'](run.params, None, None)
+    np.testing.assert_allclose(x, f(start, jnp.full(8, 80.0)), rtol=1e-4, atol=1e-5)
+    assert tiny.call('evaluate', f'--workdir={tmp_path}/run', '--num=40') == 0
+    assert 'renoise(), multistep(n=1), step 1, 40 samples' in capsys.readouterr().out
+
+
+def test_the_target_and_the_staged_teacher_follow_the_student(trained, tmp_path):
+    _, folder = trained
+    start = trained[0].ema
+    ct = train(few_step.run('ct', folder, steps=1), tmp_path / 'ct')  # mu(0) = exp(2 ln 0.9 / 2)
+    mixed = jax.tree.map(lambda a, b: 0.9 * a + 0.1 * np.asarray(b), start, ct.params)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), ct.frozen.target, mixed)
+    one = train(few_step.run('pd', folder, steps=1), tmp_path / 'pd')  # N(0) = 4, N(1) = N(2) = 2
+    assert_same(one.frozen.teacher, one.params)
+    one = jax.device_get(one.params)
+    two = train(few_step.run('pd', folder, steps=2), tmp_path / 'pd', allow_config_change=True)
+    assert_same(two.frozen.teacher, one)
+    assert not np.array_equal(two.params['dense_out']['kernel'], one['dense_out']['kernel'])
+
+
+def test_the_learning_rate_of_every_stage_falls_to_zero():
+    spec = {**few_step.run('pd')['optim'], 'name': 'sgd', 'lr': 0.2, 'clip': None}
+    np.testing.assert_allclose(rates(spec, 6), [0.2, 0.2, 0.1, 0.2, 0.1, 0], atol=1e-7)
+    np.testing.assert_allclose(rates({**spec, 'warmup': 4}, 6), [0, 0.05, 0.05, 0.15, 0.1, 0], atol=1e-7)
+    without_it = {k: v for k, v in spec.items() if k != 'anneal'}
+    np.testing.assert_allclose(rates(without_it, 3), 0.2, rtol=1e-6)
+
+
+def test_mean_flow_is_sampled_by_its_map_and_by_its_denoiser(tmp_path):
+    train(few_step.run('mean_flow', steps=2), tmp_path)
+    run = runs.load(tmp_path)
+    # Another network than the trained one, which is close to 0.
+    params = jax.tree.map(lambda a: jax.random.normal(jax.random.key(a.size), a.shape) / 3, run.params)
+    u = run.experiment.models['average_velocity'](params, None, None)
+    keys = jax.random.split(jax.random.key(0), 8)
+    x, one, zero = samplers.noise(samplers.fold_in(keys, 0), jnp.zeros((8, 2))), jnp.ones(8), jnp.zeros(8)
+
+    def drawn(name, n):
+        spec = runs.sample_spec(run.config['sample'], name, n, None)
+        return jax.jit(builders.build_draw(run.experiment, spec))(params, keys)
+
+    np.testing.assert_allclose(drawn('jump', 1), x - u(x, one, zero), atol=1e-5)
+    np.testing.assert_allclose(drawn('ddim', 1), x - u(x, one, one), atol=1e-5)
+    half = one / 2
+    x_half = x - u(x, one, half) / 2
+    np.testing.assert_allclose(drawn('jump', 2), x_half - u(x_half, half, zero) / 2, atol=1e-5)
+    assert np.abs(drawn('jump', 1) - drawn('ddim', 1)).max() > 0.05
+    np.testing.assert_allclose(drawn('heun', 50), drawn('ddim', 50), atol=0.03)
+    assert np.abs(drawn('heun', 50) - drawn('ddim', 1)).max() > 0.3
+
+
+def write_config(folder, config):
+    folder.mkdir()
+    (folder / 'config.json').write_text(json.dumps(config))
+    return str(folder)
+
+
+EDM = few_step.run('edm')
+V = changed(EDM, 'precond', {'name': 'v'})
+NO_TEACHER = 'config.objective distils a teacher: set --config.init_from=WORKDIR to the folder of its run'
+TEACHERS = {
+    'no-checkpoint': ('cd', EDM, 'config.init_from: {} holds no checkpoint: train first, or check the path'),
+    'no-config': ('cd', {}, 'config.init_from: config has no seed, data, schedule,'),
+    'network': (
+        'cd',
+        changed(changed(EDM, 'net.width', 16), 'net.depth', 2),
+        "config.init_from: the teacher has another network (its -> this run's): depth: 2 -> 1, width: 16 -> 8",
+    ),
+    'schedule': (
+        'cd',
+        tiny.points(),
+        "config.init_from: the teacher has the schedule {{'betas': {{'T': 1000, 'name': 'linear_betas'}}, 'name': ",
+    ),
+    'v': ('cd', V, "config.init_from: the teacher's network means something else: its precond is {{'name': 'v'}}"),
+    'v-on-angles': ('scd', V, "config.init_from: the teacher's network means something else: its precond is {{'name'"),
+    'scale': ('cd', changed(EDM, 'precond.sigma_data', 0.7), "config.init_from: the teacher's network means something"),
+    'consistency': (
+        'cd',
+        few_step.run('ect'),
+        'config.init_from: a teacher is a diffusion model (denoising), and that run has the objective consistency',
+    ),
+    'flow-map': (
+        'pd',
+        few_step.run('mean_flow'),
+        'config.init_from: a teacher is a diffusion model (denoising), and that run has the objective mean_flow',
+    ),
+    'for-a-flow-map': ('mean_flow', EDM, 'config.init_from: a flow map cannot start from another run: leave it out'),
+}
+
+
+@pytest.mark.parametrize('name', TEACHERS)
+def test_teachers_that_are_refused(name, tmp_path, capsys):
+    method, config, message = TEACHERS[name]
+    teacher = write_config(tmp_path / 'teacher', config)
+    arguments = [f'--config={ROOT}/tests/few_step.py:{method}', f'--workdir={tmp_path}/run']
+    said = tiny.refusal(capsys, 'train', *arguments, f'--config.init_from={teacher}')
+    assert said.startswith(message.format(teacher)), said
+    assert not (tmp_path / 'run').exists()
+
+
+@pytest.mark.parametrize('method', DISTILLED)
+def test_a_distillation_needs_a_teacher(method, tmp_path, capsys):
+    arguments = [f'--config={ROOT}/tests/few_step.py:{method}', f'--workdir={tmp_path}/run']
+    assert tiny.refusal(capsys, 'train', *arguments) == NO_TEACHER
+    nowhere = tmp_path / 'nowhere'
+    said = tiny.refusal(capsys, 'train', *arguments, f'--config.init_from={nowhere}')
+    assert said == f'config.init_from: {nowhere} holds no run (no config.json): train first, or check the path'
+    nowhere.mkdir()
+    (nowhere / 'config.json').write_text('{"seed": 0')
+    said = tiny.refusal(capsys, 'train', *arguments, f'--config.init_from={nowhere}')
+    assert said.startswith(f'config.init_from: {nowhere}/config.json is damaged (')
+    assert not (tmp_path / 'run').exists()
+
+
+def test_a_teacher_of_data_with_other_levels(tmp_path, monkeypatch, capsys):
+    def tfds(name, dir=None, split='train'):
+        return sources.Source(np.zeros((4, 8, 8, 1), np.uint8), None, 256, None, f'{name}/{split}')
+
+    monkeypatch.setattr(sources, 'tfds', tfds)
+    config = [f'--config={ROOT}/configs/digits_cd.py:runlocal', f'--workdir={tmp_path}/run']
+    from configs import digits_edm
+
+    teacher = write_config(tmp_path / 'teacher', builders.resolve(digits_edm.get_config('runlocal')))
+    said = tiny.refusal(capsys, 'train', *config, '--config.data.name=x', f'--config.init_from={teacher}')
+    assert said == "config.init_from: the teacher's data have 17 levels, and these 256"
+
+
+def test_schedules_of_the_same_scales_are_the_same(tmp_path):
+    """What a precond leaves unsaid is the schedule's: sigma_data of TrigFlow, for teacher and student alike."""
+    schedule = {'name': 'TrigFlow', 'sigma_data': 0.5}
+    config = {**few_step.run('edm'), 'schedule': schedule, 'precond': {'name': 'trig'}}
+    teacher = {**config, 'precond': {'name': 'trig', 'sigma_data': 0.5}}
+    for theirs, ours in ((config, teacher), (teacher, config), (config, config)):
+        builders.build({**ours, 'teacher': theirs, 'init_from': 'somewhere'})
+
+
+SAMPLING = [
+    ('teacher', ['--sampler=renoise'], 'config.sample.sampler: renoise needs a consistency model, and this run trained '
+     'a diffusion model: use adaptive, ancestral, ddim,'),
+    ('teacher', ['--sampler=jump'], 'config.sample.sampler: jump needs a flow map, and this run trained a diffusion '
+     'model: use adaptive, ancestral, ddim,'),
+    ('cd', ['--sampler=ddim'], 'config.sample.sampler: ddim needs a diffusion model, and this run trained a '
+     'consistency model: use renoise'),
+    ('cd', ['--sampler=jump'], 'config.sample.sampler: jump needs a flow map, and this run trained a consistency'),
+    ('cd', ['--grid=at:times=100'], 'config.sample.times: t = 100 lies outside [sigma_min, sigma_max] = [0.002, 80]'),
+    ('cd', ['--grid=at:times=80/0.0001'], 'config.sample.times: t = 0.0001 lies outside [sigma_min, sigma_max]'),
+    ('cd', ['--grid=at:times=80', '--steps=2'], "--steps=2: the grid 'at' has no number of steps: set --grid"),
+    ('cd', ['--grid=uniform:n=2'], 'config.sample.times: t = 1 of VE is not noisy enough to start from: choose'),
+    ('teacher', ['--grid=uniform'], 'config.sample.times: t = 1 of VE is not noisy enough to start from: choose'),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(('which', 'arguments', 'message'), SAMPLING, ids=['-'.join([s[0], *s[1]]) for s in SAMPLING])
+def test_sampling_that_is_refused(which, arguments, message, trained, cd, tmp_path, capsys):
+    folder = {'teacher': trained, 'cd': cd}[which][1]
+    said = tiny.refusal(capsys, 'sample', f'--workdir={folder}', f'--out={tmp_path}/x', *arguments)
+    assert said.startswith(message), said
+    assert not [*tmp_path.iterdir()]
+
+
+TIMES = [
+    ('sct', None, 2, "--steps=2: the grid 'at' has no number of steps: set --grid"),
+    ('sct', 'multistep', None, '--grid=multistep needs --steps'),
+    ('sct', 'multstep', None, "config.sample.times.name='multstep' is unknown; did you mean multistep"),
+    ('sct', 'at:times=1.6', None, "config.sample.times: t = 1.6 lies beyond 1.571, the end of this run's TrigFlow"),
+    ('mean_flow', 'at:times=1.1', None, "config.sample.times: t = 1.1 lies beyond 1, the end of this run's Rectified"),
+    ('sct', 'uniform', 2, 'config.sample.times: t = 1 of TrigFlow is not noisy enough to start from: choose another'),
+]
+
+
+@pytest.mark.parametrize(('method', 'grid', 'steps', 'message'), TIMES, ids=[f'{t[0]}-{t[1]}' for t in TIMES])
+def test_grids_that_are_refused(method, grid, steps, message):
+    config = few_step.run(method)
+    experiment = builders.build({**config, 'teacher': None})
+    with pytest.raises(UserError) as error:
+        builders.build_draw(experiment, runs.sample_spec(config['sample'], None, steps, grid))
+    assert str(error.value).startswith(message), str(error.value)
+
+
+def test_a_consistency_model_has_no_bits_per_dimension():
+    experiment = builders.build({**few_step.run('ect'), 'teacher': None})
+    with pytest.raises(UserError, match=r'^bits/dim needs a diffusion model: set --bits_num=0$'):
+        builders.build_bound(experiment, sources.digits('test'), 'large', None)
+
+
+def test_nothing_that_is_not_finite_is_saved(trained, tmp_path):
+    config = few_step.run('sct', trained[1], save_every=1, keep=9)
+    with pytest.raises(UserError, match=r'^step 2: .*loss=nan, tangent_norm=nan\. Stopped; checkpoints from before'):
+        train(changed(config, 'optim.lr', 1e30), tmp_path / 'huge')
+    assert [p.name for p in (tmp_path / 'huge' / 'checkpoints').iterdir()] == ['1']
+    state = train(changed(config, 'train.steps', 1), tmp_path / 'huge', allow_config_change=True)  # restored
+    assert all(np.isfinite(a).all() for a in jax.tree.leaves((state.params, state.ema)))
+    with pytest.raises(UserError, match=r'^step 1: weights that are not finite\. Stopped; checkpoints from before'):
+        train(changed(config, 'optim.lr', float('inf')), tmp_path / 'inf')
+    assert not [*(tmp_path / 'inf' / 'checkpoints').iterdir()]
+
+
+def test_tuning_a_diffusion_model_comes_near_the_exact_map(tmp_path):
+    """An EDM run on a Gaussian, and ECT from it to one step, by the entry points' own functions."""
+
+    def config(name, steps, teacher=None):
+        given = few_step.get_config(name)
+        given.data = {'name': 'mixture', 'components': {'name': 'grid', 'k': 1, 'extent': 0.3, 'std': 0.4}, 'seed': 0}
+        given.data.n = 4096
+        given.net.width, given.optim.lr, given.ema.decay, given.mesh.data = 32, 1e-3, 0.98, 1
+        given.train.update(batch_size=256, steps=steps, log_every=0, save_every=0)
+        given.sample.update(num=256, batch_size=256)
+        if teacher:
+            given.init_from, given.objective.pairs.every = str(teacher), 1500 // 8
+        return builders.resolve(given)
+
+    def error(folder):
+        run = runs.load(folder)
+        draw = jax.jit(builders.build_draw(run.experiment, run.config['sample']))
+        x = generate(draw, run.params, KEY, 512, 512, run.mesh)
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(KEY, jnp.arange(512))
+        start = 80 * np.asarray(samplers.noise(samplers.fold_in(keys, 0), jnp.zeros((512, 2))), np.float64)
+        exact = Gaussian(np.float64(-0.3), np.float64(0.16)).pf_ode(start, (1, 80), (1, 0))
+        return np.linalg.norm(x - exact, axis=1).mean()
+
+    train(config('edm', 700), tmp_path / 'edm')
+    train(config('ect', 1, tmp_path / 'edm'), tmp_path / 'start')
+    train(config('ect', 1500, tmp_path / 'edm'), tmp_path / 'ect')
+    start, end = error(tmp_path / 'start'), error(tmp_path / 'ect')
+    assert start > 0.4  # the diffusion model's one step leads to the mean: off by 0.4 E||N(0, I)|| = 0.5
+    assert end < 0.08
