@@ -5,14 +5,17 @@ everywhere but in a sampler's `step`, where one scalar time holds for the whole 
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
-from jaxtyping import Array, Float, Int
+import numpy as np
+from jaxtyping import Array, Bool, Float, Shaped
 
 Key = jax.Array  # a typed PRNG key `[]`; where it says so, one key per sample `[B]`
 Params = Any  # a pytree of arrays
 Metrics = dict[str, Array]
+Cond = Any  # conditions [B, ...] of a batch: a pytree like `Condition.parts`, or None
 
 Denoiser = Callable[[Array, Array], Array]  # (x_t [B, ...], t [B]) -> x_0 [B, ...]
 VectorField = Callable[[Array, Array], Array]  # (x_t [B, ...], t [B]) -> a velocity or a score, [B, ...]
@@ -22,13 +25,63 @@ AverageVelocity = Callable[[Array, Array, Array], Array]
 # (x_t [B, ...], t [B]) -> (x_0, variance logits), both [B, ...]
 DenoiserWithVariance = Callable[[Array, Array], tuple[Array, Array]]
 
-# (params, x [B, ...], c_noise [B] (of a flow map [B, 2]), cond [B] or None, dropout key or None) -> F [B, ...]; no key
-# means no dropout
-Network = Callable[[Params, Array, Array, Array | None, Key | None], Array]
-Model = Callable[[Params, Array | None, Key | None], Denoiser]  # (params, cond, dropout key) -> Denoiser
-ModelWithVariance = Callable[[Params, Array | None, Key | None], DenoiserWithVariance]
-FlowModel = Callable[[Params, Array | None, Key | None], FlowMap]
-AverageVelocityModel = Callable[[Params, Array | None, Key | None], AverageVelocity]
+# (params, x [B, ...], c_noise [B] (of a flow map [B, 2]), cond, dropout key or None) -> F [B, ...]; without a key there
+# is no dropout
+Network = Callable[[Params, Array, Array, Cond, Key | None], Array]
+Model = Callable[[Params, Cond, Key | None], Denoiser]  # (params, cond, dropout key) -> Denoiser
+ModelWithVariance = Callable[[Params, Cond, Key | None], DenoiserWithVariance]
+FlowModel = Callable[[Params, Cond, Key | None], FlowMap]
+AverageVelocityModel = Callable[[Params, Cond, Key | None], AverageVelocity]
+
+
+class Models(NamedTuple):
+    """What a run has learnt, and what follows from that; None for what it has not."""
+
+    denoise: Model | None = None
+    with_variance: ModelWithVariance | None = None
+    consistency: Model | None = None
+    average_velocity: AverageVelocityModel | None = None
+    flow_map: FlowModel | None = None
+
+
+@dataclass(frozen=True)
+class Part:
+    """One thing that is told beside x: a class, a vector, a sequence of tokens or of vectors, an image.
+
+    A row of a class (`num` given, no sequence) is an integer array of `shape`, where `num` itself says nothing. A row
+    of anything else is `Masked`. A frozen dataclass, so that it is a leaf of a pytree of parts.
+    """
+
+    shape: tuple[int, ...]  # of the values of one row: () a class, [L] tokens, [D] a vector, [L, D], [H, W, C]
+    num: int | None = None  # the values are integers in 0 .. num - 1; None for real numbers
+    sequence: bool = False  # along the first axis, each place of which may be empty
+
+
+class Masked(NamedTuple):
+    """Values of a condition, and whether they are there."""
+
+    values: Shaped[Array | np.ndarray, '...']  # [B, *shape]
+    mask: Bool[Array | np.ndarray, '...']  # [B, L] of a sequence, otherwise [B]
+
+
+class Condition(NamedTuple):
+    """What a data set tells beside x."""
+
+    parts: Any  # a pytree of `Part`; conditions of a batch are the same pytree of rows [B, ...]
+    null: Any  # one row that tells nothing: the null class, an empty mask
+    read: Callable[[str], Any] | None = None  # from a text to one row, where the condition is one
+
+
+class Kind(NamedTuple):
+    """What x is, of one sample: its shape with channels last, its grid, and its form outside of this program."""
+
+    name: str  # images, points, waveform, video, tokens, latents, field
+    shape: tuple[int, ...]
+    levels: int | None  # of quantised data, equally spaced over [-1, 1]; None for continuous data
+    store: Callable[[np.ndarray], np.ndarray]  # samples as drawn [n, ...] -> what a file holds
+    read: Callable[[np.ndarray], np.ndarray]  # what a file holds -> samples in [-1, 1], float32
+    show: Callable[[Any, np.ndarray], None]  # (path without suffix, samples as drawn) -> files to look at or listen to
+    augment: Callable[[Key, Array], Array]  # (key, x [B, ...]) -> x [B, ...]
 
 
 @runtime_checkable
@@ -80,7 +133,7 @@ class Batch(NamedTuple):
     """What a loss sees: values in [-1, 1], and an optional condition per sample."""
 
     x: Float[Array, 'b ...']
-    cond: Int[Array, ' b'] | None = None
+    cond: Cond = None
 
 
 class Frozen(NamedTuple):
@@ -92,6 +145,15 @@ class Frozen(NamedTuple):
 
 LossFn = Callable[[Params, Frozen, Key, Batch, Array], tuple[Array, Metrics]]  # (params, frozen, key, batch, step [])
 
-Draw = Callable[[Params, Key, Array | None], Array]  # (params, keys [B], cond [B] or None) -> samples [B, ...]
+
+class Objective(NamedTuple):
+    """What a run minimises, and what it learns for that beside the model."""
+
+    init: Callable[[Key], dict[str, Params]] | None  # by the names under which `loss` finds them in its parameters
+    loss: LossFn
+
+
+Asked = Callable[[Array], Cond]  # sample indices [B] -> what is asked for
+Draw = Callable[[Params, Key, Array], Array]  # (params, keys [B], sample indices [B]) -> samples [B, ...]
 # The same arguments -> the times (t, s) of the step in which a sample stopped being finite, None if none did.
-FindNonFinite = Callable[[Params, Key, Array | None], tuple[float, float] | None]
+FindNonFinite = Callable[[Params, Key, Array], tuple[float, float] | None]
