@@ -14,7 +14,7 @@ from configs import common
 def get_config(arg=''):
     """The config of this file; `arg` is '' or 'runlocal'."""
     config = common.ddpm()
-    config.data.update(name='celeba64', flip=True)
+    config.data.update(name='celeba64', augment={'name': 'flip'})
     config.net.multipliers = (1, 2, 2, 2, 4)
     config.train.steps = 500_000
     return common.runlocal(config) if arg == 'runlocal' else config

@@ -12,5 +12,5 @@ from configs import common
 def get_config(arg=''):
     """The config of this file; `arg` is '' or 'runlocal'."""
     config = common.ddpm()
-    config.data.update(name='cifar10', flip=True)
+    config.data.update(name='cifar10', augment={'name': 'flip'})
     return common.runlocal(config) if arg == 'runlocal' else config

@@ -17,7 +17,7 @@ from configs import common
 def get_config(arg=''):
     """The config of this file; `arg` is '' or 'runlocal'."""
     config = common.edm()
-    config.data.update(name='cifar10', flip=True)
+    config.data.update(name='cifar10', augment={'name': 'flip'})
     config.net.update(multipliers=(2, 2, 2), blocks=4, dropout=0.13)
     config.optim = {'name': 'adam', 'lr': 1e-3, 'warmup': 19_531, 'clip': config_dict.placeholder(float)}
     config.ema = {'name': 'constant', 'decay': 0.99929}

@@ -12,7 +12,7 @@ from configs import common
 def get_config(arg=''):
     """The config of this file; `arg` is '' or 'runlocal'."""
     config = common.ddpm()
-    config.data.update(name='cifar10', flip=True)
+    config.data.update(name='cifar10', augment={'name': 'flip'})
     config.schedule.betas = {'name': 'cosine_betas', 'T': 4000}
     config.net.update(blocks=3, attention=(16, 8), dropout=0.3, heads=4, scale_shift=True)
     config.objective = {'name': 'hybrid', 'weight': {'name': 'snr'}}

@@ -12,7 +12,7 @@ from configs import common
 def get_config(arg=''):
     """The config of this file; `arg` is '' or 'runlocal'."""
     config = common.ddpm()
-    config.data.update(name='cifar10', flip=True)
+    config.data.update(name='cifar10', augment={'name': 'flip'})
     config.schedule = {'name': 'CosineVP'}
     config.precond = {'name': 'x0'}
     config.net.update(channels=256, multipliers=(1, 1, 1), blocks=3, attention=(16, 8), dropout=0.2)

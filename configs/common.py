@@ -4,6 +4,8 @@ from typing import Any
 
 from ml_collections import ConfigDict, config_dict
 
+from diffusion_jax.builders.records import Eval, Mesh, Sample, Train, defaults
+
 
 def ddpm() -> Any:
     """DDPM of Ho et al. 2020 but for its data and its length: linear betas, T = 1000, eps-prediction, L_simple."""
@@ -13,8 +15,9 @@ def ddpm() -> Any:
         'name': '',
         'dir': config_dict.placeholder(str),
         'split': 'train',
-        'flip': False,
-        'drop_label': config_dict.placeholder(float),  # to the null class, for classifier-free guidance
+        'condition': config_dict.placeholder(str),  # the feature that is told beside x: 'label'
+        'augment': None,
+        'drop_cond': config_dict.placeholder(float),  # share of conditions dropped, for classifier-free guidance
     }
     config.schedule = {'name': 'DiscreteVP', 'betas': {'name': 'linear_betas', 'T': 1000}}
     config.precond = {'name': 'eps'}
@@ -25,54 +28,32 @@ def ddpm() -> Any:
         'blocks': 2,
         'attention': (16,),
         'dropout': 0.1,
-        'num_classes': 0,
         'dtype': 'float32',
     }
     config.objective = {'name': 'denoising', 'p_t': {'name': 'discrete_uniform'}, 'weight': {'name': 'snr'}}
     config.optim = {'name': 'adam', 'lr': 2e-4, 'warmup': 5000, 'clip': 1.0}
     config.ema = {'name': 'constant', 'decay': 0.9999}
-    config.train = {
-        'batch_size': 128,
-        'steps': 800_000,
-        'log_every': 100,
-        'save_every': 5000,
-        'sample_every': 20_000,
-        'keep': 2,  # newest checkpoints
-        'keep_every': 0,  # steps whose checkpoints stay for ever; 0 for none
-        'keep_best': 0,  # checkpoints with the smallest mean of this metric since the one before
-        'best_by': 'loss',
-        'parts': 1,
-        'watchdog': 3600.0,
-        'remat': config_dict.placeholder(str),  # 'full', or what else a U-Net takes
-        'max_skips': config_dict.placeholder(int),  # in a row; without it the first bad update ends the run
-        'spike': config_dict.placeholder(float),  # gradient norms this many times the usual one are bad
-        'profile_at': config_dict.placeholder(int),
-        'profile_steps': 3,
-    }
+    config.train = defaults(
+        Train, batch_size=128, steps=800_000, log_every=100, save_every=5000, sample_every=20_000, keep=2
+    )
     config.init_from = config_dict.placeholder(str)
     config.init_step = 'newest'
     config.init_partial = config_dict.placeholder(str)  # regular expression of the arrays to take, where they fit
     config.frozen = {'name': 'fixed'}
-    config.mesh = {'data': -1, 'fsdp': 1}
-    config.sample = {
-        'sampler': {'name': 'ancestral', 'variance': 'large'},
-        'times': {'name': 'uniform', 'n': 1000},
-        'clip': True,
-        'guidance': None,
-        'model_times': None,
-        'num': 64,
-        'batch_size': 64,
-    }
-    config.eval = {
-        'num': 50_000,
-        'batch_size': 500,
-        'features': {'name': 'pca', 'dim': 64},
-        'reference': 'train',
-        'held_out': 'test',
-        'variance': 'large',
-        'bits_num': 1000,
-        'bits_terms': config_dict.placeholder(int),
-    }
+    config.mesh = defaults(Mesh)
+    sampler, times = {'name': 'ancestral', 'variance': 'large'}, {'name': 'uniform', 'n': 1000}
+    config.sample = defaults(Sample, sampler=sampler, times=times, clip=True, num=64, batch_size=64)
+    config.eval = defaults(
+        Eval,
+        num=50_000,
+        batch_size=500,
+        features={'name': 'pca', 'dim': 64},
+        reference='train',
+        held_out='test',
+        variance='large',
+        bits_num=1000,
+        bits_terms=config_dict.placeholder(int),
+    )
     return config
 
 

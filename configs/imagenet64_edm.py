@@ -14,9 +14,9 @@ from configs import common
 def get_config(arg=''):
     """The config of this file; `arg` is '' or 'runlocal'."""
     config = common.edm()
-    config.data.update(name='imagenet_resized/64x64', flip=True)
+    config.data.update(name='imagenet_resized/64x64', condition='label', augment={'name': 'flip'})
     config.net.update(channels=192, multipliers=(1, 2, 3, 4), blocks=3, attention=(32, 16, 8), head_channels=64)
-    config.net.update(scale_shift=True, resample_in_block=True, num_classes=1000, dropout=0.1)
+    config.net.update(scale_shift=True, resample_in_block=True, dropout=0.1)
     config.optim = {'name': 'adam', 'lr': 1e-4, 'warmup': 0, 'clip': config_dict.placeholder(float)}
     config.ema = {'name': 'constant', 'decay': 0.999943}
     config.train.update(batch_size=4096, steps=600_000)

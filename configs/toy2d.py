@@ -19,9 +19,10 @@ def get_config(arg=''):
         'components': {'name': 'ring', 'k': 8, 'radius': 0.8, 'std': 0.05},
         'n': 65_536,
         'seed': 0,
-        'drop_label': config_dict.placeholder(float),
+        'condition': config_dict.placeholder(str),
+        'drop_cond': config_dict.placeholder(float),
     }
-    config.net = {'name': 'MLP', 'width': 128, 'depth': 3, 'num_classes': 0}
+    config.net = {'name': 'MLP', 'width': 128, 'depth': 3}
     config.optim.update(lr=1e-3, warmup=100)
     config.ema = {'name': 'warm_up', 'decay': 0.999}
     config.train.update(batch_size=512, steps=5000, log_every=100, save_every=1000, sample_every=2500)

@@ -13,6 +13,7 @@ import jax
 from absl import app, flags, logging
 
 from diffusion_jax import builders
+from diffusion_jax.builders import specs
 from diffusion_jax.devices import processes
 from diffusion_jax.errors import Interrupted, UserError, one_line
 
@@ -87,9 +88,15 @@ def _fail(message, code):
 
 
 def _parse(argv):
+    before = sys.argv
     try:
         _check_config_file(argv)
-        return flags.FLAGS(argv)
+        ours, argv = _spec_overrides(argv)
+        sys.argv = argv  # where ml_collections looks for overrides
+        rest = flags.FLAGS(argv)
+        for path, value in ours:
+            _set(flags.FLAGS['config'].value, path, value)
+        return rest
     except SystemExit:  # absl ends --help with 1
         sys.exit(0)
     except (flags.Error, UserError) as error:
@@ -97,6 +104,8 @@ def _parse(argv):
     except (KeyError, AttributeError, TypeError, ValueError) as error:
         # What the flags raise for an override of an unknown field, without the field's path, or of another type.
         message = _explain_override(argv) or one_line(error)
+    finally:
+        sys.argv = before
     print(f'error: {message}{"" if message.endswith((".", "?")) else "."} See --help.', file=sys.stderr)
     sys.exit(2)
 
@@ -114,16 +123,60 @@ def _check_config_file(argv):
         raise UserError(f'there is no config file {path}')
 
 
-def _explain_override(argv):
-    """The first override on the command line that names no field of the config."""
+def _spec_overrides(argv):
+    """Overrides that replace a whole spec, `--config.net=DiT` or `--config.net=DiT:depth=6`, and the other arguments.
+
+    What is set below such a spec afterwards, `--config.net.depth=6`, belongs to it. ml_collections knows neither.
+    """
+    given = [re.match(r'--?config\.([^=]+)=(.*)', a) for a in argv]
+    if not any(given):
+        return [], argv
+    config, ours, rest = _load_config(argv), [], []
+    for argument, override in zip(argv, given, strict=True):
+        if override is None:
+            rest.append(argument)
+        elif _is_spec(config, override[1].split('.')):
+            ours.append((override[1], None if override[2] == 'None' else specs.parse_spec(override[2])))
+        elif any(override[1].startswith(f'{path}.') for path, _ in ours):
+            ours.append((override[1], specs.literal(override[2])))
+        else:
+            rest.append(argument)
+    return ours, rest
+
+
+def _is_spec(config, path):
+    *above, last = path
+    for part in above:
+        config = config.get(part, {}) if hasattr(config, 'keys') else {}
+    if not hasattr(config, 'keys') or last not in config:
+        return False
+    value = config[last]
+    return 'name' in value if hasattr(value, 'keys') else value is None and config.get_type(last) is type(None)
+
+
+def _set(config, path, value):
+    *above, last = path.split('.')
+    for part in above:
+        config = config[part]
+    with config.unlocked():
+        config.pop(last, None)  # its type would be kept
+        config[last] = value
+
+
+def _load_config(argv):
     path, arg = _config_given(argv)
     spec = importlib.util.spec_from_file_location('config_of_the_command_line', path)
     if spec is None or spec.loader is None:
-        return None
+        return {}
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    return module.get_config(arg) if arg else module.get_config()
+
+
+def _explain_override(argv):
+    """The first override on the command line that names no field of the config."""
     for override in filter(None, (re.match(r'--?config\.([^=]+)', a) for a in argv)):
-        node, seen = module.get_config(arg) if arg else module.get_config(), 'config'
+        node, seen = _load_config(argv), 'config'
         for part in override[1].split('.'):
             if message := builders.unknown_field(node, part, seen):
                 return message

@@ -26,6 +26,7 @@ _GRID = flags.DEFINE_string('grid', None, "e.g. uniform, quadratic, karras, save
 _GUIDANCE = flags.DEFINE_string(
     'guidance', None, "e.g. classifier_free:w=2.0, auto:weak=WORKDIR,w=2.0, none. Default: the run's own."
 )
+_COND = flags.DEFINE_string('cond', None, "e.g. label:value=3, turn, nothing. Default: the run's own.")
 _SEED = flags.DEFINE_integer('seed', 0, 'Seed of the noise.')
 _FEATURES = flags.DEFINE_string(
     'features', None, "e.g. pixels, inception:path=FILE, dinov2:path=FILE. Default: the run's own eval.features."
@@ -48,8 +49,10 @@ def main() -> None:
     run = runs.load(folder, _STEP.value)
     settings = run.config['eval']
     num = _NUM.value or settings['num']
-    spec = runs.sample_spec(run.config['sample'], _SAMPLER.value, _STEPS.value, _GRID.value, _GUIDANCE.value)
-    sampling = runs.sampling(run, saved_grids.resolved(folder, spec))
+    choices = runs.Choices(_SAMPLER.value, _STEPS.value, _GRID.value, _GUIDANCE.value, _COND.value)
+    spec = runs.sample_spec(run.config['sample'], choices)
+    resolved = saved_grids.resolved(folder, spec)
+    runs.sampling(run, resolved)  # what cannot be sampled so is told before the reference is read
     held_out = runs.held_out(run)
     bits_num = settings['bits_num'] if _BITS.value is None else _BITS.value
     if bits_num and held_out is None:
@@ -61,10 +64,11 @@ def main() -> None:
     d = len(reference.summary.moments.mean)
     if num <= d:
         print(f'{num} samples have a singular covariance of {d} features: take {d + 1} at least, better ten times that')
-    result = runs.survey(run, sampling, num, reference, _SEED.value)
-    choices = [_name(spec[name]) for name in ('sampler', 'times', 'guidance') if spec.get(name)]
-    choices += [f'step {run.step}', f'{num} samples', f'seed {_SEED.value}']
-    name = ', '.join([*choices, *([reference.features.name] if _FEATURES.value else [])])
+    result = runs.survey(run, resolved, num, reference, _SEED.value)
+    told = [_name(spec[name]) for name in ('sampler', 'times', 'guidance') if spec.get(name)]
+    told += [] if run.experiment.source.condition is None else [_name(spec['cond'])]
+    told += [f'step {run.step}', f'{num} samples', f'seed {_SEED.value}']
+    name = ', '.join([*told, *([reference.features.name] if _FEATURES.value else [])])
     print(report.markdown_table({name: result}))
     _keep(folder, name, json.loads(report.to_json(result)))
 

@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Shaped
+from jaxtyping import Array, Float
 
 from diffusion_jax.axes import per_sample
 from diffusion_jax.drift import without_signal
-from diffusion_jax.types import Denoiser, DenoiserWithVariance, Schedule
+from diffusion_jax.types import Cond, Denoiser, DenoiserWithVariance, Schedule
 
 __all__ = ['auto', 'classifier', 'classifier_free', 'clip', 'dynamic_threshold', 'interval']
 
@@ -24,14 +24,15 @@ LogProb = Callable[[Array, Array], Array]  # (x_t [B, ...], t [B]) -> log p(y | 
 
 
 def classifier_free(
-    bind: Callable[[Array], Denoiser], cond: Shaped[Array, 'b ...'], null, w: GuidanceWeight, rescale: float = 0.0
+    bind: Callable[[Cond], Denoiser], cond: Cond, null: Any, w: GuidanceWeight, rescale: float = 0.0
 ) -> Denoiser:
     """The denoiser w D(x, t | cond) + (1 - w) D(x, t | null), by one call of 2 B rows (arXiv 2207.12598, its w + 1).
 
     Args:
         bind: a condition `[2 B, ...]` -> the model's denoiser under it, without dropout.
-        cond: the conditions `[B, ...]`.
-        null: what stands for no condition, broadcast to `cond`: a class, or a row of negative conditions.
+        cond: the conditions, a pytree of rows `[B, ...]`.
+        null: what stands for no condition, a pytree like it, each leaf broadcast to the rows: the row that tells
+            nothing, or negative conditions.
         w: the guidance weight; 0 is the unconditional model.
         rescale: see `auto`.
     """
@@ -40,16 +41,17 @@ def classifier_free(
 
 
 def classifier_free_with_variance(
-    bind: Callable[[Array], DenoiserWithVariance],
-    cond: Shaped[Array, 'b ...'],
-    null,
+    bind: Callable[[Cond], DenoiserWithVariance],
+    cond: Cond,
+    null: Any,
     w: GuidanceWeight,
     rescale: float = 0.0,
 ) -> DenoiserWithVariance:
     """The same for models that predict a variance, which is that of the conditional model: only x_0 is guided."""
 
     def guided(x, t):
-        conds = _interleave(cond, jnp.broadcast_to(jnp.asarray(null, cond.dtype), cond.shape))
+        without = jax.tree.map(lambda c, n: jnp.broadcast_to(jnp.asarray(n, c.dtype), c.shape), cond, null)
+        conds = jax.tree.map(_interleave, cond, without)
         x_0, logits = bind(conds)(_interleave(x, x), _interleave(t, t))
         return _extrapolate(*_separate(x_0), w, rescale), _separate(logits)[0]
 

@@ -1,8 +1,8 @@
 """Schedules: a Gaussian path x_t = alpha(t) x_0 + sigma(t) eps is two functions; all else follows from them.
 
-A schedule is a frozen pytree with `alpha(t)` and `sigma(t)`. Time runs from 0 (clean data) to `t_max` (noise): 1 for
-the variance-preserving schedules and rectified flow, pi/2 for TrigFlow, any sigma_max for VE. The free functions below
-take a schedule and times of any shape; where they also take samples `x [B, ...]`, `t` is `[]` or `[B]`.
+A schedule is a frozen pytree with `alpha(t)`, `sigma(t)` and `t_max`. Time runs from 0 (clean data) to `t_max` (noise):
+1 for the variance-preserving schedules and rectified flow, pi/2 for TrigFlow, sigma_max for VE. The free functions
+below take a schedule and times of any shape; where they also take samples `x [B, ...]`, `t` is `[]` or `[B]`.
 """
 
 from dataclasses import dataclass
@@ -61,6 +61,11 @@ class DiscreteVP:
         """Number of steps in the table."""
         return self.alpha_bar.shape[0] - 1
 
+    @property
+    def t_max(self) -> float:
+        """The noisiest time."""
+        return 1.0
+
     def alpha(self, t: Float[Array, '*t']) -> Float[Array, '*t']:
         """Signal scale sqrt(abar)."""
         return _root(self._interpolate(self.alpha_bar, t))
@@ -113,6 +118,11 @@ class LinearVP:
     beta_min: float = 0.1
     beta_max: float = 20.0
 
+    @property
+    def t_max(self) -> float:
+        """The noisiest time."""
+        return 1.0
+
     def alpha(self, t: Float[Array, '*t']) -> Float[Array, '*t']:
         """Signal scale exp(-1/2 int_0^t beta)."""
         return jnp.exp(-self._half_integral(t))
@@ -128,6 +138,11 @@ class LinearVP:
 @_pytree
 class CosineVP:
     """Cosine schedule alpha = cos(pi t / 2), sigma = sin(pi t / 2); t in [0, 1], with alpha(1) = 0."""
+
+    @property
+    def t_max(self) -> float:
+        """The noisiest time."""
+        return 1.0
 
     def alpha(self, t: Float[Array, '*t']) -> Float[Array, '*t']:
         """Signal scale."""
@@ -149,6 +164,11 @@ class VE:
     sigma_min: float = 0.002
     sigma_max: float = 80.0
 
+    @property
+    def t_max(self) -> float:
+        """The noisiest time."""
+        return self.sigma_max
+
     def alpha(self, t: Float[Array, '*t']) -> Float[Array, '*t']:
         """Signal scale 1."""
         return jnp.ones_like(t)
@@ -161,6 +181,11 @@ class VE:
 @_pytree
 class RectifiedFlow:
     """Straight paths x_t = (1 - t) x_0 + t eps (arXiv 2209.03003); t in [0, 1], with alpha(1) = 0."""
+
+    @property
+    def t_max(self) -> float:
+        """The noisiest time."""
+        return 1.0
 
     def alpha(self, t: Float[Array, '*t']) -> Float[Array, '*t']:
         """Signal scale 1 - t."""
@@ -176,6 +201,11 @@ class TrigFlow:
     """x_t = cos(t) x_0 + sin(t) sigma_data eps (arXiv 2410.11081, section 3); t in [0, pi/2], with alpha(pi/2) = 0."""
 
     sigma_data: float = 1.0
+
+    @property
+    def t_max(self) -> float:
+        """The noisiest time."""
+        return np.pi / 2
 
     def alpha(self, t: Float[Array, '*t']) -> Float[Array, '*t']:
         """Signal scale cos t."""

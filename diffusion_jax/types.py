@@ -92,6 +92,11 @@ class Schedule(Protocol):
     another class with the same fields (jaxlib 0.10 calls their structures equal).
     """
 
+    @property
+    def t_max(self) -> float:
+        """The noisiest time."""
+        ...
+
     def alpha(self, t: Array) -> Array:
         """Signal scale at time t."""
         ...
@@ -151,6 +156,8 @@ class Objective(NamedTuple):
 
     init: Callable[[Key], dict[str, Params]] | None  # by the names under which `loss` finds them in its parameters
     loss: LossFn
+    reads_teacher: bool = False  # `frozen.teacher` must be there
+    drops_cond: bool = False  # now and then it replaces a condition by the one that tells nothing
 
 
 Asked = Callable[[Array], Cond]  # sample indices [B] -> what is asked for

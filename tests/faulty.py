@@ -29,7 +29,7 @@ def _kill(kind, step):
 
 def _at(source, seed, batch_size, process_index=0, process_count=1):
     whose = (seed, batch_size, process_index, process_count)
-    at, index = _batch_at(source, *whose), _batch_at(source._replace(x=np.arange(len(source.x)), label=None), *whose)
+    at, index = _batch_at(source, *whose), _batch_at(source._replace(x=np.arange(len(source.x)), cond=None), *whose)
 
     def faulty(k):
         _kill('step', k)

@@ -36,7 +36,7 @@ TRAIN = [
     ([DIGITS, '--config.sample.sampler.name=dim'], "config.sample.sampler.name='dim' is unknown; did you mean ddim"),
     (
         [DIGITS, '--config.net.name=MLP'],
-        'config.net.attention is not an argument of MLP; known: depth, num_classes, width',
+        'config.net.attention is not an argument of MLP; known: depth, width',
     ),
     (
         [DIGITS, '--config.train.batch_size=12'],
@@ -44,9 +44,14 @@ TRAIN = [
     ),
     ([DIGITS, '--config.mesh.data=9'], 'mesh.data=9, mesh.fsdp=1, but there are 8 devices'),
     ([DIGITS, '--config.net.multipliers=(1,1,1,1,1)'], 'config.net: an image of 8x8 cannot be halved evenly 4 times'),
-    ([DIGITS, '--config.data.drop_label=0.1'], 'config.data.drop_label=0.1, but the model has no classes: set config'),
-    ([DIGITS, '--config.data.drop_labels=0.1'], 'config.data.drop_labels is not a field; did you mean drop_label?'),
-    ([DIGITS, '--config.net.num_classes=9'], 'config.net.num_classes=9, but digits/train has 10 classes'),
+    ([DIGITS, '--config.data.drop_cond=0.1'], 'config.data.drop_cond=0.1, but the model is unconditional: set config'),
+    ([DIGITS, '--config.data.drop_conds=0.1'], 'config.data.drop_conds is not a field; did you mean drop_cond?'),
+    ([DIGITS, '--config.data.condition=kind'], "digits/train can tell its 'label' or nothing; got condition='kind'"),
+    ([DIGITS, '--config.net.num_classes=9'], 'config.net.num_classes is not a field; known: attention,'),
+    ([DIGITS, '--config.net=DTi'], "config.net.name='DTi' is unknown; did you mean DiT?"),
+    ([DIGITS, '--config.net=MLP:depht=2'], 'config.net.depht is not an argument of MLP; did you mean depth?'),
+    ([DIGITS, '--config.data.augment=flop'], "config.data.augment.name='flop' is unknown; did you mean flip?"),
+    ([DIGITS, '--config.sample.cond=turn'], '--cond=turn: this run trained an unconditional model: leave it out'),
     (
         [DIGITS, '--config.data.name=digit', '--config.data.dir=/nowhere'],
         "no data set 'digit' in /nowhere; it has none",
@@ -64,7 +69,7 @@ TRAIN = [
         [DIGITS, '--config.train.remat=ful'],
         "config.train.remat='ful' is unknown; did you mean full?",
     ),
-    ([POINTS, '--config.train.remat=full'], "config.train.remat='full': an MLP keeps too little to compute it again"),
+    ([POINTS, '--config.train.remat=full'], "config.train.remat='full': MLP keeps too little to compute it again"),
     ([MNIST, '--config.data.dir=/nowhere'], "'mnist' is not prepared in /nowhere; run: pip install"),
     (['--config=configs/nope.py'], 'there is no config file configs/nope.py. See --help.'),
     (['--config=configs/nope.py:x', '--config.seed=1'], 'there is no config file configs/nope.py. See --help.'),
@@ -100,7 +105,7 @@ SAMPLE = [
     ),
     (
         ['--guidance=classifier_free:w=2.0'],
-        'config.sample.guidance: classifier_free needs classes, and this run trained',
+        'config.sample.guidance: classifier_free needs a condition, and this run trained',
     ),
     (
         ['--guidance=classifer:w=2.0'],
@@ -108,7 +113,8 @@ SAMPLE = [
     ),
     (['--guidance=classifier_free:2.0'], "cannot read 'classifier_free:2.0': the form is name:key=value,key=value"),
     (['--guidance=auto:weak=/nowhere,w=2.0'], 'config.sample.guidance.weak: /nowhere holds no run (no config.json)'),
-    (['--label=3'], 'label=3: the model is unconditional'),
+    (['--cond=label:value=3'], '--cond=label: this run trained an unconditional model: leave it out'),
+    (['--label=3'], "Unknown command line flag 'label'"),
     (['--steps=0'], 'flag --steps=0: 0 is not a positive integer. See --help.'),
     (['--num=many'], "flag --num=many: invalid literal for int() with base 10: 'many'. See --help."),
 ]
@@ -127,27 +133,42 @@ EDIT = [
     (['--edit=sdedit:t0=much'], "--edit.t0='much' must be of type float"),
     (['--edit=sdedit:t0=2', '--image=IMAGE'], '--edit: sdedit: needs 0 < t0 <= 1, the first time of the grid; got 2'),
     (['--edit=inpaint', '--image=IMAGE'], '--edit: inpaint: needs --mask=FILE'),
-    (['--edit=inpaint', '--mask=IMAGE'], '--edit: inpaint: needs --image=FILE'),
-    (['--edit=inpaint', '--image=IMAGE', '--mask=LARGE'], 'the mask is 9x8x1, this run has data of 8x8x1'),
-    (['--edit=inpaint', '--image=LARGE', '--mask=IMAGE'], '--image is 9x8x1, this run and edit need 8x8x1'),
-    (['--edit=inpaint', '--image=COLOUR', '--mask=IMAGE'], '--image is 8x8x3, this run and edit need 8x8x1'),
+    (['--edit=inpaint', '--mask=MASK'], '--edit: inpaint: needs --image=FILE'),
+    (['--edit=inpaint', '--image=IMAGE', '--mask=WIDE'], 'the mask is 9x8x1, this run has data of 8x8x1'),
+    (['--edit=inpaint', '--image=LARGE', '--mask=MASK'], '--image is 9x8x1, this run and edit need 8x8x1'),
+    (['--edit=inpaint', '--image=COLOUR', '--mask=MASK'], '--image is 8x8x3, this run and edit need 8x8x1'),
     (['--edit=super_resolve:factor=2', '--image=LARGE'], '--image is 9x8x1, this run and edit need 8x8x1 or 4x4x1'),
     (['--edit=super_resolve:factor=3', '--image=IMAGE'], '--edit: super_resolve: blocks of 3 do not divide samples of'),
     (['--edit=super_resolve', '--image=IMAGE'], '--edit: super_resolve: '),
     (['--edit=colourise', '--image=IMAGE'], '--edit: colourise: there are weights for 3 channels, samples have 1'),
     (['--edit=interpolate', '--image=IMAGE'], '--edit: interpolate: needs --image2=FILE'),
-    (['--edit=inpaint:repeats=0', '--image=IMAGE', '--mask=IMAGE'], '--edit: inpaint: length and repeats must be at'),
+    (['--edit=inpaint:repeats=0', '--image=IMAGE', '--mask=MASK'], '--edit: inpaint: length and repeats must be at'),
     (['--edit=inpaint', '--image=IMAGE', '--mask=NONE'], 'cannot read NONE: there is no such file'),
-    (['--edit=inpaint', '--image=TEXT', '--mask=IMAGE'], 'cannot read TEXT: it is no picture and no .npy array'),
+    (['--edit=inpaint', '--image=TEXT', '--mask=MASK'], 'cannot read TEXT: it is no picture and no .npy array'),
+    (['--edit=inpaint', '--image=IMAGE', '--mask=GREY'], 'GREY must hold two values, 0 and 1, 0 and 255 or False and'),
+    (['--edit=inpaint', '--image=IMAGE', '--mask=BLACK'], 'BLACK hides nothing: white (1, 255, True) is what is'),
+    (['--edit=inpaint', '--image=IMAGE', '--mask=WHITE'], 'WHITE hides everything'),
+    (
+        ['--edit=transfer:source=1,target=2', '--image=IMAGE'],
+        '--edit: transfer leads from one condition to another, and',
+    ),
     (['--image=IMAGE'], '--image is for an edit: set --edit'),
 ]
 
 
+NAMES = ('IMAGE', 'LARGE', 'COLOUR', 'TEXT', 'NONE', 'MASK', 'WIDE', 'GREY', 'BLACK', 'WHITE')
+
+
 @pytest.mark.parametrize(('arguments', 'message'), EDIT, ids=[' '.join(e[0]) for e in EDIT])
 def test_edit(arguments, message, digits_run, tmp_path, capsys):
-    files = {name: tmp_path / f'{name.lower()}.png' for name in ('IMAGE', 'LARGE', 'COLOUR', 'TEXT', 'NONE')}
+    files = {name: tmp_path / f'{name.lower()}.png' for name in NAMES}
     for name, shape in (('IMAGE', (8, 8)), ('LARGE', (9, 8)), ('COLOUR', (8, 8, 3))):
         Image.fromarray(np.full(shape, 200, np.uint8)).save(files[name])
+    hidden = np.zeros((9, 8), np.uint8)
+    hidden[4:] = 255
+    for name, values in (('MASK', hidden[:8]), ('WIDE', hidden), ('GREY', hidden // 2), ('BLACK', 0 * hidden)):
+        Image.fromarray(values).save(files[name])
+    Image.fromarray(0 * hidden + 255).save(files['WHITE'])
     files['TEXT'].write_text('no picture')
 
     def filled(text):
@@ -172,8 +193,11 @@ def test_a_workdir_without_a_run(name, tmp_path, digits_run, capsys):
     (tmp_path / 'config.json').write_text('{"seed": 0')
     said = tiny.refusal(capsys, name, f'--workdir={tmp_path}')
     assert said.startswith(f'{tmp_path}/config.json is damaged (')
-    (tmp_path / 'config.json').write_text('{"seed": 0}')
+    (tmp_path / 'config.json').write_text('{"format": 2, "seed": 0}')
     assert tiny.refusal(capsys, name, f'--workdir={tmp_path}').startswith('config has no data, schedule,')
+    (tmp_path / 'config.json').write_text('{"seed": 0}')
+    said = tiny.refusal(capsys, name, f'--workdir={tmp_path}')
+    assert said.startswith(f'{tmp_path} was written by another version of diffusion_jax (format 1, this one reads 2)')
 
 
 def test_evaluate(digits_run, capsys):

@@ -7,13 +7,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from diffusion_jax import builders
 from diffusion_jax.builders.specs import make
-from diffusion_jax.data import sources
-from diffusion_jax.data.pipeline import RawBatch
+from diffusion_jax.data import conditions, kinds, pipeline, sources
 from diffusion_jax.inference import runs
 from diffusion_jax.training.run import train
 from diffusion_jax.training.state import init_state
@@ -56,9 +56,11 @@ BUILT = sorted({(n, 'runlocal') for n in NAMES} | {(n, '') for n in {*METHODS, *
 
 @pytest.fixture
 def _fake_sets(monkeypatch):
-    def tfds(name, dir=None, split='train'):
-        x, classes = np.zeros((4, *SHAPES.get(name, (64, 64, 3))), np.uint8), 1000 if 'imagenet' in name else 10
-        return sources.Source(x, np.zeros(4, np.int32), 256, classes, f'{name}/{split}')
+    def tfds(name, dir=None, split='train', condition=None):
+        shape = SHAPES.get(name, (64, 64, 3))
+        cond = None if condition is None else np.zeros(4, np.int32)
+        declared = None if condition is None else conditions.of_classes(1000 if 'imagenet' in name else 10)
+        return sources.Source(np.zeros((4, *shape), np.uint8), cond, kinds.images(shape), declared, f'{name}/{split}')
 
     monkeypatch.setattr(sources, 'tfds', tfds)
 
@@ -92,18 +94,17 @@ def test_every_method_trains_and_samples(name):
         if part['net']['name'] == 'UNet':
             part['net']['multipliers'] = (1,)  # the shallowest does as well
     experiment = builders.build(config)
-    key, rows = jax.random.key(0), experiment.source.x[np.arange(2)]
-    raw = RawBatch(rows, None if experiment.source.label is None else experiment.source.label[np.arange(2)])
-    create = init_state(experiment.init, experiment.tx, experiment.freezing, experiment.keeps_teacher)
+    key, raw = jax.random.key(0), pipeline.batch_at(experiment.source, 0, 2)(0)
+    create = init_state(experiment.init, experiment.tx, experiment.targets, experiment.keeps_teacher)
     start = jax.eval_shape(experiment.network_init, key) if config['teacher'] else None
-    step = make_train_step(experiment.loss, experiment.tx, experiment.ema, experiment.freezing)
+    step = make_train_step(experiment.loss, experiment.tx, experiment.ema, experiment.targets)
     state = jax.eval_shape(create, key, start)
     after, metrics = jax.eval_shape(step, state, key, raw)
     assert jax.tree.map(lambda a: (a.shape, a.dtype), after) == jax.tree.map(lambda a: (a.shape, a.dtype), state)
     assert {'loss', 'grad_norm'} <= metrics.keys()
     draw = builders.build_draw(experiment, config['sample'])
     keys = jax.eval_shape(lambda: jax.random.split(key, 2))
-    assert jax.eval_shape(draw, state.ema, keys).shape == (2, *experiment.shape)
+    assert jax.eval_shape(draw, state.ema, keys, jnp.arange(2)).shape == (2, *experiment.shape)
 
 
 @pytest.mark.usefixtures('_fake_sets')
@@ -115,7 +116,7 @@ def test_cifar10_is_the_papers_network():
     assert config['ema'] == {'name': 'constant', 'decay': 0.9999}
     assert config['train']['batch_size'] == 128
     assert config['train']['steps'] == 800_000
-    assert config['data']['flip'] is True
+    assert config['data']['augment'] == {'name': 'flip'}
 
 
 def test_docstrings_name_their_command_cost_and_result():

@@ -10,6 +10,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from diffusion_jax import editing, guidance, objectives, precond, reverse, samplers, schedules, times
 from diffusion_jax.objectives import distances, pair_weights, weights
+from diffusion_jax.objectives.adaptive import AdaptiveWeight
 from diffusion_jax.times import curricula
 from diffusion_jax.types import Batch, Frozen
 
@@ -94,51 +95,54 @@ TRIG = schedules.TrigFlow()
 angular = precond.denoiser(precond.trig(), network)
 
 
+WEIGHT = AdaptiveWeight(lambda key: jnp.array(0.1), lambda phi, c: phi * c)
 OBJECTIVES = {
-    'simple': objectives.denoising(model, TABLE, uniform, weights.snr(TABLE)),
+    'simple': objectives.denoising(model, TABLE, uniform, weights.snr(TABLE)).loss,
     'flow': objectives.denoising(
         precond.denoiser(precond.flow(FLOW), network), FLOW, times.logit_normal(), weights.flow(FLOW)
-    ),
+    ).loss,
     'edm': objectives.denoising(
         edm, schedules.VE(), times.log_normal(), weights.edm()
-    ),
-    'vlb': objectives.vlb(model, TABLE, 20),
-    'vlb large': objectives.vlb(model, TABLE, 20, log_variance=reverse.large),
-    'vlb learned': objectives.vlb_learned(model_with_variance, TABLE, 20),
-    'hybrid': objectives.hybrid(model_with_variance, TABLE, weights.snr(TABLE), 20),
+    ).loss,
+    'vlb': objectives.vlb(model, TABLE, 20).loss,
+    'vlb large': objectives.vlb(model, TABLE, 20, log_variance=reverse.large).loss,
+    'vlb learned': objectives.vlb_learned(model_with_variance, TABLE, 20).loss,
+    'hybrid': objectives.hybrid(model_with_variance, TABLE, weights.snr(TABLE), 20).loss,
     'CD': objectives.consistency(
         bound, VE, times.uniform_pairs(curricula.constant(18)), distances.l1(), pair_weights.uniform(),
         objectives.teacher_step(edm, VE, samplers.heun_step),
-    ),
+    ).loss,
     'CT': objectives.consistency(
         bound, VE, times.uniform_pairs(curricula.constant(18)), distances.l2(), pair_weights.uniform()
-    ),
+    ).loss,
     'iCT': objectives.consistency(
         bound, VE, times.log_normal_pairs(curricula.doubling(1000)), distances.pseudo_huber(),
         pair_weights.inverse_gap(),
-    ),
-    'progressive': objectives.progressive(model, model, TABLE, curricula.halving(2, 4), weights.truncated_snr(TABLE)),
+    ).loss,
+    'progressive': objectives.progressive(
+        model, model, TABLE, curricula.halving(2, 4), weights.truncated_snr(TABLE)
+    ).loss,
     'progressive flow': objectives.progressive(
         precond.denoiser(precond.flow(FLOW), network), precond.denoiser(precond.flow(FLOW), network), FLOW,
         curricula.halving(2, 4), weights.v(FLOW),
-    ),
+    ).loss,
     'ECT': objectives.consistency(
         precond.denoiser(precond.consistency(sigma_min=0.0), network), VE, times.continuous_pairs(10),
         distances.pseudo_huber(), pair_weights.inverse_gap(),
-    ),
-    'MeanFlow': objectives.mean_flow(average, FLOW, times.logit_normal_pairs()),
+    ).loss,
+    'MeanFlow': objectives.mean_flow(average, FLOW, times.logit_normal_pairs()).loss,
     'MeanFlow guided': objectives.mean_flow(
-        average, FLOW, times.logit_normal_pairs(), omega=0.5, kappa=0.8, num_classes=2
-    ),
+        average, FLOW, times.logit_normal_pairs(), omega=0.5, kappa=0.8, null=2
+    ).loss,
     'MeanFlow distilled': objectives.mean_flow(
         average, FLOW, times.logit_normal_pairs(),
         velocity=objectives.teacher_velocity(precond.denoiser(precond.flow(FLOW), network), FLOW),
-    ),
-    'sCT': objectives.continuous(angular, TRIG, times.arctan_log_normal(), lambda phi, c: phi * c, warmup=0),
+    ).loss,
+    'sCT': objectives.continuous(angular, TRIG, times.arctan_log_normal(), WEIGHT, warmup=0).loss,
     'sCD': objectives.continuous_distillation(
-        angular, angular, TRIG, times.arctan_log_normal(), lambda phi, c: phi * c, warmup=0
-    ),
-    'shortcut': objectives.shortcut(average, FLOW, times.dyadic_pairs(16, 0.5), M=16),
+        angular, angular, TRIG, times.arctan_log_normal(), WEIGHT, warmup=0
+    ).loss,
+    'shortcut': objectives.shortcut(average, FLOW, times.dyadic_pairs(16, 0.5), M=16).loss,
 }  # fmt: skip
 OWN_PARAMS = {name: {'log_weight': jnp.array(0.1)} for name in ('sCT', 'sCD')}  # name: parameters of the loss itself
 

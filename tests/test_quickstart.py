@@ -58,8 +58,8 @@ def test_every_row_starts_from_the_same_noises(done):
     keys = [jax.random.fold_in(jax.random.fold_in(jax.random.key(0), i), 0) for i in range(16)]
     x_T = jnp.stack([jax.random.normal(key, (8, 8, 1)) for key in keys])
     x_T *= done.teacher.experiment.schedule.sigma(jnp.float32(1))
-    for row, run, kind in (('DDIM 1', done.teacher, 'model'), ('CM 1', done.student, 'consistency_model')):
-        function = guidance.clip(run.experiment.models[kind](run.params, None, None))
+    for row, run, kind in (('DDIM 1', done.teacher, 'denoise'), ('CM 1', done.student, 'consistency')):
+        function = guidance.clip(getattr(run.experiment.models, kind)(run.params, None, None))
         np.testing.assert_allclose(done.shown[row], function(x_T, jnp.ones(16)), atol=1e-5)
 
 

@@ -23,7 +23,7 @@ SPEC = {'sampler': {'name': 'ancestral', 'variance': 'large'}, 'times': {'name':
 )
 def test_choices_replace_what_they_name(choice, sampler, times):
     before = repr(SPEC)
-    assert runs.sample_spec(SPEC, *choice) == {**SPEC, 'sampler': sampler, 'times': times}
+    assert runs.sample_spec(SPEC, runs.Choices(*choice)) == {**SPEC, 'sampler': sampler, 'times': times}
     assert repr(SPEC) == before
 
 
@@ -65,4 +65,4 @@ def test_other_settings_go_to_other_files(digits_run, capsys):
     for sampler in ('ddim', 'ddim:eta=0.5'):
         assert tiny.call('sample', f'--workdir={digits_run}', '--num=2', f'--sampler={sampler}', '--steps=2') == 0
     names = {path.name for path in (digits_run / 'samples').glob('ddim*.npz')}
-    assert names == {'ddim_uniform-n=2_seed0.npz', 'ddim-eta=0.5_uniform-n=2_seed0.npz'}
+    assert names == {'ddim_uniform-n=2_step4_seed0_n2.npz', 'ddim-eta=0.5_uniform-n=2_step4_seed0_n2.npz'}

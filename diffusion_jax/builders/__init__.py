@@ -5,6 +5,7 @@ that the run itself determines (the schedule, the model, the number of steps T o
 passed by name to every factory that has a parameter of that name, unless the spec sets it.
 """
 
+from diffusion_jax.builders.asked import build_asked as build_asked
 from diffusion_jax.builders.bits import Bits as Bits
 from diffusion_jax.builders.bits import build_bits as build_bits
 from diffusion_jax.builders.bits import build_bound as build_bound
@@ -18,13 +19,14 @@ from diffusion_jax.builders.editing import build_edit_find_non_finite as build_e
 from diffusion_jax.builders.evaluation import build_features as build_features
 from diffusion_jax.builders.experiment import Experiment as Experiment
 from diffusion_jax.builders.experiment import build as build
-from diffusion_jax.builders.fields import check as check
 from diffusion_jax.builders.fields import override as override
 from diffusion_jax.builders.fields import resolve as resolve
 from diffusion_jax.builders.fields import unknown_field as unknown_field
 from diffusion_jax.builders.guidance import WithWeak as WithWeak
 from diffusion_jax.builders.guidance import check_weak as check_weak
+from diffusion_jax.builders.models import Context as Context
 from diffusion_jax.builders.optimiser import build_optimiser as build_optimiser
+from diffusion_jax.builders.records import check as check
 from diffusion_jax.builders.sampling import build_draw as build_draw
 from diffusion_jax.builders.sampling import build_find_non_finite as build_find_non_finite
 from diffusion_jax.builders.sampling import build_sampling as build_sampling

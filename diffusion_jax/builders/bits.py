@@ -9,41 +9,42 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from diffusion_jax import guidance, likelihood, reverse, schedules
+from diffusion_jax import guidance, likelihood, reverse
 from diffusion_jax.builders.experiment import Experiment
 from diffusion_jax.builders.specs import make
 from diffusion_jax.data import sources
 from diffusion_jax.errors import UserError, one_line
-from diffusion_jax.types import Array, Key, Params
+from diffusion_jax.types import Array, Cond, Key, Params
 
-_LAST_TIMES = {schedules.TrigFlow: math.pi / 2}  # without a sigma_max, 1 for all others
 _VARIANCES = {'small': reverse.small, 'large': reverse.large}
 
 
-def build_reverse(experiment: Experiment, params: Params, cond: Array | None, variance: str) -> reverse.Reverse:
+def build_reverse(experiment: Experiment, params: Params, cond: Cond, variance: str) -> reverse.Reverse:
     """The reverse process whose bound is reported: the learned variance where there is one, else `variance`.
 
     Raises:
         UserError: for an unknown variance.
     """
-    if 'model_with_variance' in experiment.models:
-        raw = experiment.models['model_with_variance'](params, cond, None)
+    models = experiment.models
+    if models.with_variance is not None:
+        raw = models.with_variance(params, cond, None)
         return reverse.learned(guidance.on_x_0(guidance.clip, raw), experiment.schedule)
     if variance not in _VARIANCES:
         raise UserError(f'config.eval.variance={variance!r} is unknown; known: {", ".join(_VARIANCES)}')
-    denoise = guidance.clip(experiment.models['model'](params, cond, None))
+    assert models.denoise is not None
+    denoise = guidance.clip(models.denoise(params, cond, None))
     return reverse.fixed(denoise, experiment.schedule, _VARIANCES[variance])
 
 
 def build_bound(
     experiment: Experiment, source: sources.Source, variance: str, terms: int | None
-) -> Callable[[Params, Key, Array, Array | None], likelihood.BoundTerms]:
-    """The bound on a data set, `(params, key, x [B, ...], cond [B] or None) -> BoundTerms`.
+) -> Callable[[Params, Key, Array, Cond], likelihood.BoundTerms]:
+    """The bound on a data set, `(params, key, x [B, ...], cond) -> BoundTerms`.
 
     Raises:
         UserError: for a schedule that is no table, data without levels, an unknown variance, too many terms.
     """
-    levels, T = _levels(experiment, source), experiment.context.get('T')
+    levels, T = _levels(experiment, source), experiment.context.given.get('T')
     if T is None:
         raise UserError('bits/dim of the bound needs a table of steps (DiscreteVP): set --bits=ode, or --bits_num=0')
 
@@ -52,7 +53,9 @@ def build_bound(
         return likelihood.vlb(p, experiment.schedule, T, levels, terms)(key, x)
 
     try:
-        likelihood.vlb(build_reverse(experiment, {}, None, variance), experiment.schedule, T, levels, terms)
+        likelihood.vlb(
+            build_reverse(experiment, {}, experiment.nothing(1), variance), experiment.schedule, T, levels, terms
+        )
     except ValueError as error:
         raise UserError(f'config.eval.bits_terms: {one_line(error)}') from error
     return bound
@@ -61,7 +64,7 @@ def build_bound(
 class Bits(NamedTuple):
     """One method: what it computes of a batch, and what it reports of all rows."""
 
-    evaluate: Callable[[Params, Key, Array, Array | None], Any]  # `.total`, bits/dim `[B]`, and what `parts` reads
+    evaluate: Callable[[Params, Key, Array, Cond], Any]  # `.total`, bits/dim `[B]`, and what `parts` reads
     parts: Callable[[Any], dict[str, Any]]  # from the same for all rows, in NumPy
 
 
@@ -91,13 +94,13 @@ def build_bits(
     """
     methods = SimpleNamespace(__all__=['ode', 'vlb'], ode=_ode, vlb=_vlb)
     context = {'experiment': experiment, 'source': source, 'settings': settings}
-    return make(methods, spec or {'name': 'vlb' if 'T' in experiment.context else 'ode'}, context, '--bits')
+    return make(methods, spec or {'name': 'vlb' if 'T' in experiment.context.given else 'ode'}, context, '--bits')
 
 
 def _vlb(experiment, source, settings):
     def parts(terms):
         kl = terms.total - terms.prior - terms.decoder
-        bins = (terms.k - 2) * 10 // (experiment.context['T'] - 1)
+        bins = (terms.k - 2) * 10 // (experiment.context.given['T'] - 1)
         return {
             'prior': float(terms.prior.mean()),
             'kl': float(kl.mean()),
@@ -136,15 +139,14 @@ def _ode(
     if dequantise not in dequantisers:
         raise ValueError(f'dequantise must be one of {", ".join(dequantisers)}; got {dequantise!r}')
     vectors = likelihood.hutchinson(probes)
-    schedule = experiment.schedule
-    t_max = experiment.context.get('sigma_max', _LAST_TIMES.get(type(schedule), 1.0))
+    schedule, model = experiment.schedule, experiment.models.denoise
     nats_per_bit = math.prod(experiment.shape) * math.log(2)
 
     def evaluate(params, key, x, cond):
-        denoise = experiment.models['model'](params, cond, None)
+        denoise = model(params, cond, None)
         key_y, key_p = jax.random.split(key)
         y, log_q = dequantisers[dequantise](key_y, x)
-        terms = likelihood.ode(denoise, schedule, t_max, vectors, start, rtol, atol)(key_p, y)
+        terms = likelihood.ode(denoise, schedule, schedule.t_max, vectors, start, rtol, atol)(key_p, y)
         prior, change, noise = (a / nats_per_bit for a in (-terms.prior, -terms.change, log_q))
         return OdeBits(prior + change + noise, prior, change, noise, terms.steps)
 
@@ -153,16 +155,16 @@ def _ode(
 
 
 def _levels(experiment, source):
-    if 'model' not in experiment.models:
+    if experiment.models.denoise is None:
         raise UserError('bits/dim needs a diffusion model: set --bits_num=0')
-    if source.levels is None:
+    if source.kind.levels is None:
         raise UserError(f'bits/dim needs quantised data, and {source.name} is continuous: set --bits_num=0')
-    return source.levels
+    return source.kind.levels
 
 
 def _smallest_noise(experiment):
     """The ratio sigma / alpha at the first point of a table, sigma_min of a schedule that has one, or 0.001."""
-    if 'T' in experiment.context:
-        t = jnp.asarray(1 / experiment.context['T'])
+    if 'T' in experiment.context.given:
+        t = jnp.asarray(1 / experiment.context.given['T'])
         return float(experiment.schedule.sigma(t) / experiment.schedule.alpha(t))
-    return experiment.context.get('sigma_min', 1e-3)
+    return experiment.context.defaults.get('sigma_min', 1e-3)

@@ -5,24 +5,36 @@ from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
-from diffusion_jax.builders.specs import make
-from diffusion_jax.data import sources
+from diffusion_jax.builders.specs import find, make
+from diffusion_jax.data import augment, sources
 from diffusion_jax.errors import UserError, nearest
 
-_OF_BATCHES = ('flip', 'drop_label')  # what the section says of batches, not of the set
+_OF_BATCHES = ('augment', 'drop_cond')  # what the section says of batches, not of the set
 _EMBEDDED = SimpleNamespace(__all__=['digits', 'mixture'], digits=sources.digits, mixture=sources.mixture)
 
 
 def build_source(spec: Mapping[str, Any], split: str | None = None) -> sources.Source:
-    """The data set of a config's `data` section; `split` replaces its split.
+    """The data set of a config's `data` section, checked; `split` replaces its split.
+
+    A name is that of an embedded set, a dotted name of a function that returns a `Source`, or what tensorflow-datasets
+    prepared.
 
     Raises:
-        UserError: if the data set is not there or not readable.
+        UserError: if the data set is not there, not readable, or not what it declares.
     """
-    spec = {k: v for k, v in spec.items() if k not in _OF_BATCHES and v is not None}
+    settings = {k: v for k, v in spec.items() if k not in _OF_BATCHES and v is not None}
     if split is not None:
-        spec['split'] = split
-    if spec.get('name') in _EMBEDDED.__all__:
+        settings['split'] = split
+    source = sources.checked(_read(settings))
+    if spec.get('augment') is None:
+        return source
+    apply = make(augment, spec['augment'], {}, 'config.data.augment')
+    return source._replace(kind=source.kind._replace(augment=apply))
+
+
+def _read(spec):
+    name = str(spec.get('name', ''))
+    if name in _EMBEDDED.__all__ or '.' in name:
         return make(_EMBEDDED, spec, {}, 'config.data')
     settable = list(inspect.signature(sources.tfds).parameters)
     for key in spec:
@@ -33,4 +45,11 @@ def build_source(spec: Mapping[str, Any], split: str | None = None) -> sources.S
 
 def undecoded(spec: Mapping[str, Any]) -> dict[str, Any]:
     """The `data` section of the same set read from disk where it is indexed: its shape without decoding it all."""
-    return dict(spec) if spec.get('name') in _EMBEDDED.__all__ else {**spec, 'memory_limit': 0}
+    name = str(spec.get('name', ''))
+    if name in _EMBEDDED.__all__ or 'memory_limit' not in inspect.signature(_factory(name)).parameters:
+        return dict(spec)
+    return {**spec, 'memory_limit': 0}
+
+
+def _factory(name):
+    return find(_EMBEDDED, name, 'config.data') if '.' in name else sources.tfds

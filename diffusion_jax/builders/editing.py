@@ -1,7 +1,7 @@
 """The edits of the sampling command: from a spec and the images given to a function that draws."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -10,12 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from diffusion_jax import editing, samplers
+from diffusion_jax.axes import repeat_row
+from diffusion_jax.builders.asked import build_asked, read_row
 from diffusion_jax.builders.experiment import Experiment
 from diffusion_jax.builders.sampling import build_sampling
 from diffusion_jax.builders.specs import make
 from diffusion_jax.editing import Operator
 from diffusion_jax.errors import UserError
-from diffusion_jax.types import Array, FindNonFinite, Key, Model, Params
+from diffusion_jax.types import Asked, Draw, FindNonFinite, Model, Models, Params
 
 
 class Images(NamedTuple):
@@ -23,7 +25,7 @@ class Images(NamedTuple):
 
     image: np.ndarray | None = None
     image2: np.ndarray | None = None
-    mask: np.ndarray | None = None  # above 0 where it shall be filled in
+    mask: np.ndarray | None = None  # True where it shall be filled in
 
 
 class Given(NamedTuple):
@@ -34,9 +36,9 @@ class Given(NamedTuple):
 
 
 class Edit(NamedTuple):
-    """For `generate`, with as many classes as there are samples: each is told its index in the place of its class."""
+    """What draws edits, and from what."""
 
-    draw: Callable[[Given, Key, Array], Array]  # (given, keys [B], index [B]) -> samples [B, ...]
+    draw: Draw  # with `Given` in the place of parameters
     rows: tuple[np.ndarray, ...]  # sample i num + v is variant v of image i
     beside: dict[str, np.ndarray]  # what to show next to the variants of each image, [n, ...] each
 
@@ -46,8 +48,8 @@ class _Job(NamedTuple):
     spec: Mapping[str, Any]
     images: Images
     num: int
-    label: int | None
     weak: Model | None
+    asked: Asked
 
 
 def build_edit(
@@ -56,19 +58,19 @@ def build_edit(
     edit: Mapping[str, Any],
     images: Images,
     num: int,
-    label: int | None = None,
     weak: Model | None = None,
 ) -> Edit:
     """`num` variants of each image, from a config's `sample` section and the edit's own spec.
 
-    Of a conditional model all are of class `label`, or else sample i of class i % num_classes; `weak` is the weak model
-    of an autoguidance, as for `build_draw`.
+    A conditional model is asked what `sample.cond` says, by the index of the variant; `weak` is the weak model of an
+    autoguidance, as for `build_draw`.
 
     Raises:
         UserError: as `build_sampling` and `make`; for images that are missing or of another shape, an edit that is not
             for this kind of model, and a t0 outside of the grid.
     """
-    return make(_EDITS, edit, {'job': _Job(experiment, spec, images, num, label, weak)}, '--edit')
+    job = _Job(experiment, spec, images, num, weak, build_asked(experiment, spec.get('cond') or {'name': 'data'}))
+    return make(_EDITS, edit, {'job': job}, '--edit')
 
 
 def build_edit_find_non_finite(experiment: Experiment, *arguments: Any) -> FindNonFinite:
@@ -92,8 +94,8 @@ def build_edit_find_non_finite(experiment: Experiment, *arguments: Any) -> FindN
 
         return bind
 
-    models = {name: watched(model) for name, model in experiment.models.items()}
-    draw = jax.jit(build_edit(experiment._replace(models=models), *arguments).draw)
+    models = {name: watched(model) for name, model in experiment.models._asdict().items() if model is not None}
+    draw = jax.jit(build_edit(experiment._replace(models=Models(**models)), *arguments).draw)
 
     def trace(given, keys, index):
         asked.clear()
@@ -115,7 +117,7 @@ def inpaint(job: _Job, length: int = 1, repeats: int = 1) -> Edit:
     mask = mask[..., None] if mask.shape == shape[:-1] else mask
     if mask.shape not in (shape, (*shape[:-1], 1)):
         raise UserError(f'the mask is {_shown(mask.shape)}, this run has data of {_shown(shape)}')
-    return _restoration(job, editing.inpaint(jnp.asarray(mask < 0)), length, repeats)
+    return _restoration(job, editing.inpaint(jnp.asarray(~mask)), length, repeats)
 
 
 def colourise(job: _Job, length: int = 1, repeats: int = 1) -> Edit:
@@ -147,7 +149,7 @@ def _restoration(job: _Job, operator: Operator, length: int, repeats: int) -> Ed
 
     def draw(given, keys, index):
         y = given.rows[0][index]
-        sampler = bind(given.params, keys, _cond(job, index), lambda denoise: editing.project(denoise, operator, y))
+        sampler = bind(given.params, keys, job.asked(index), lambda denoise: editing.project(denoise, operator, y))
         sampler = editing.time_travel(sampler, experiment.schedule)
         return editing.restore(sampler, experiment.schedule, operator, keys, y, grid)
 
@@ -161,23 +163,23 @@ def sdedit(job: _Job, t0: float) -> Edit:
     image = _batch(job, 'image', (experiment.shape,))
     grid, bind = build_sampling(experiment, job.spec, job.weak)
     grid = editing.part_below(grid, t0)
-    least = experiment.context.get('sigma_min')
-    if 'consistency_model' in experiment.models and least is not None and t0 < least:
+    least = experiment.context.defaults.get('sigma_min')
+    if experiment.models.consistency is not None and least is not None and t0 < least:
         raise UserError(f'--edit: t0 = {t0:g} lies below sigma_min = {least:g} of the consistency model')
 
     def draw(given, keys, index):
-        sampler = bind(given.params, keys, _cond(job, index))
+        sampler = bind(given.params, keys, job.asked(index))
         return editing.sdedit(sampler, experiment.schedule, keys, given.rows[0][index], grid)
 
     return Edit(draw, (image.repeat(job.num, 0),), {'given': image})
 
 
 def interpolate(job: _Job) -> Edit:
-    """Between two images through DDIM's latents, without guidance; of a conditional model by its class `label`."""
+    """Between two images through DDIM's latents, without guidance; of a conditional model under one condition."""
     experiment = job.experiment
     model = _diffusion_model(job)
-    if experiment.num_classes and job.label is None:
-        raise UserError('--edit: interpolate needs the class of both images: set --label')
+    if experiment.source.condition is not None and job.spec.get('cond', {'name': 'data'})['name'] in ('data', 'turn'):
+        raise UserError('--edit: interpolate needs the condition of both images: set --cond, e.g. label:value=3')
     pair = [_batch(job, name, (experiment.shape,)) for name in ('image', 'image2')]
     if len(pair[0]) != len(pair[1]):
         raise UserError(f'--image holds {len(pair[0])} images and --image2 {len(pair[1])}')
@@ -187,27 +189,29 @@ def interpolate(job: _Job) -> Edit:
     def draw(given, keys, index):
         del keys
         x, y, w = (rows[index] for rows in given.rows)
-        denoise = model(given.params, None if job.label is None else jnp.full_like(index, job.label), None)
+        denoise = model(given.params, job.asked(index), None)
         return editing.interpolate(denoise, experiment.schedule, x, y, w, grid)
 
     rows = (*(image.repeat(job.num, 0) for image in pair), w)
     return Edit(draw, rows, {'first': pair[0], 'second': pair[1]})
 
 
-def transfer(job: _Job, source: int, target: int) -> Edit:
-    """Encodes the image by DDIM as one class and decodes it as another: a conditional model's."""
+def transfer(job: _Job, source: int | str, target: int | str) -> Edit:
+    """Encodes the image by DDIM under one condition and decodes it under another, each as a text says it: a class."""
     experiment = job.experiment
     model = _diffusion_model(job)
-    for name, label in (('source', source), ('target', target)):
-        if not 0 <= label < experiment.num_classes:
-            has = f'has the classes 0 to {experiment.num_classes - 1}' if experiment.num_classes else 'is unconditional'
-            raise UserError(f'--edit: {name}={label}: the model {has}')
+    condition = experiment.source.condition
+    if condition is None:
+        raise UserError('--edit: transfer leads from one condition to another, and the model is unconditional')
+    from_row, to_row = (
+        read_row(condition, str(text), f'--edit: {name}') for name, text in (('source', source), ('target', target))
+    )
     image = _batch(job, 'image', (experiment.shape,))
     grid, _ = build_sampling(experiment, job.spec)
 
     def draw(given, keys, index):
         del keys
-        before, after = (model(given.params, jnp.full_like(index, label), None) for label in (source, target))
+        before, after = (model(given.params, repeat_row(row, len(index)), None) for row in (from_row, to_row))
         return editing.transfer(before, after, experiment.schedule, given.rows[0][index], grid)
 
     return Edit(draw, (image.repeat(job.num, 0),), {'given': image})
@@ -248,16 +252,9 @@ def _shown(shape):
     return 'x'.join(str(size) for size in shape)
 
 
-def _cond(job, index):
-    classes = job.experiment.num_classes
-    if job.label is not None:
-        return jnp.full_like(index, job.label)
-    return index % classes if classes else None
-
-
 def _diffusion_model(job):
-    if 'model' not in job.experiment.models:
+    if job.experiment.models.denoise is None:
         raise UserError('--edit: encoding an image needs a diffusion model, and this run trained a consistency model')
     if job.weak is not None:
         raise UserError('--edit: encoding an image takes no guidance: set --guidance=none')
-    return job.experiment.models['model']
+    return job.experiment.models.denoise

@@ -8,14 +8,14 @@ from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
+import jax
 
 from diffusion_jax import guidance
 from diffusion_jax.builders.experiment import Experiment
 from diffusion_jax.builders.specs import make
 from diffusion_jax.builders.teacher import same_scales
 from diffusion_jax.errors import UserError
-from diffusion_jax.types import Array, Denoiser, DenoiserWithVariance, Model, Params, Schedule
+from diffusion_jax.types import Cond, Denoiser, DenoiserWithVariance, Model, Params, Schedule
 
 _WHERE = 'config.sample.guidance'
 _OF_WEAK = ('weak', 'weak_step')  # of an autoguidance: which run, and which of its checkpoints
@@ -33,8 +33,7 @@ def guided(
     spec: Mapping[str, Any] | None,
     weak: Model | None,
     params: Params | WithWeak,
-    cond: Array | None,
-    batch: int,
+    cond: Cond,
 ) -> DenoiserWithVariance:
     """The diffusion model of an experiment, guided as the spec says.
 
@@ -43,27 +42,27 @@ def guided(
         spec: of the guidance, None for none.
         weak: the weak model of an autoguidance; `params` is then `WithWeak`.
         params: of the model.
-        cond: classes `[B]`; None for none, or for the null class.
-        batch: B.
+        cond: conditions `[B, ...]`; None of an unconditional model.
 
     Raises:
         UserError: as `make`.
     """
     params, weak_params = (params, None) if weak is None else params
+    models = experiment.models
 
     def bind(cond):
-        if 'model_with_variance' in experiment.models:
-            return experiment.models['model_with_variance'](params, cond, None)
-        return guidance.with_unused_variance(experiment.models['model'](params, cond, None))
+        if models.with_variance is not None:
+            return models.with_variance(params, cond, None)
+        assert models.denoise is not None
+        return guidance.with_unused_variance(models.denoise(params, cond, None))
 
     if spec is None:
         return bind(cond)
-    null = experiment.num_classes
-    cond = jnp.full(batch, null) if null and cond is None else cond
-    context = {'bind': bind, 'plain': bind(cond), 'cond': cond, 'null': null, 'schedule': experiment.schedule}
-    context['weak'] = None if weak is None else weak(weak_params, cond, None)
+    null = None if cond is None else experiment.nothing(len(jax.tree.leaves(cond)[0]))
+    given = {'bind': bind, 'plain': bind(cond), 'cond': cond, 'null': null, 'schedule': experiment.schedule}
+    given['weak'] = None if weak is None else weak(weak_params, cond, None)
     taken = () if weak is None else _OF_WEAK
-    return make(_GUIDANCE, {k: v for k, v in spec.items() if k not in taken}, context, _WHERE)
+    return make(_GUIDANCE, {k: v for k, v in spec.items() if k not in taken}, given, _WHERE)
 
 
 def check_guidance(experiment: Experiment, spec: Mapping[str, Any], weak: Model | None) -> None:
@@ -78,12 +77,12 @@ def check_guidance(experiment: Experiment, spec: Mapping[str, Any], weak: Model 
             f'{_WHERE}: auto is for sampling a finished run by --guidance=auto:weak=WORKDIR,w=2.0: leave it out of the '
             'config'
         )
-    if name == 'classifier_free' and not experiment.num_classes:
-        raise UserError(f'{_WHERE}: classifier_free needs classes, and this run trained an unconditional model')
-    if name == 'classifier_free' and not experiment.drops_labels:
+    if name == 'classifier_free' and experiment.source.condition is None:
+        raise UserError(f'{_WHERE}: classifier_free needs a condition, and this run trained an unconditional model')
+    if name == 'classifier_free' and not experiment.drops_cond:
         raise UserError(
-            f'{_WHERE}: classifier_free needs a null class, and this run dropped no labels: train one with '
-            '--config.data.drop_label=0.1'
+            f'{_WHERE}: classifier_free needs to know what no condition means, and this run dropped none: train one '
+            'with --config.data.drop_cond=0.1'
         )
 
 
@@ -93,25 +92,33 @@ def check_weak(experiment: Experiment, weak: Experiment) -> Model:
     Raises:
         UserError: if it is not.
     """
-    if 'model' not in weak.models:
+    if weak.models.denoise is None:
         raise UserError(f'{_WHERE}.weak: that run did not train a diffusion model')
     for what, ours, theirs in (
         ('samples of shape', experiment.shape, weak.shape),
-        ('levels', experiment.source.levels, weak.source.levels),
-        ('classes', experiment.num_classes, weak.num_classes),
+        ('levels', experiment.source.kind.levels, weak.source.kind.levels),
+        (
+            'the condition',
+            *(None if e.source.condition is None else e.source.condition.parts for e in (experiment, weak)),
+        ),
     ):
         if ours != theirs:
             raise UserError(f'{_WHERE}.weak: that run has {what} {theirs or "none"}, and this one {ours or "none"}')
     if not same_scales(experiment.schedule, weak.schedule):
         raise UserError(f'{_WHERE}.weak: that run has another schedule')
-    return weak.models['model']
+    return weak.models.denoise
+
+
+def _parts(experiment):
+    condition = experiment.source.condition
+    return None if condition is None else condition.parts
 
 
 def _classifier_free(
-    bind: Callable[[Array], DenoiserWithVariance],
+    bind: Callable[[Cond], DenoiserWithVariance],
     plain: DenoiserWithVariance,
-    cond: Array,
-    null: int,
+    cond: Cond,
+    null: Cond,
     schedule: Schedule,
     w: float,
     rescale: float = 0.0,

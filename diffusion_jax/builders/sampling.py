@@ -8,30 +8,30 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from diffusion_jax import guidance, samplers, schedules, times
+from diffusion_jax import guidance, samplers, times
+from diffusion_jax.builders.asked import build_asked
 from diffusion_jax.builders.experiment import Experiment
 from diffusion_jax.builders.guidance import WithWeak, check_guidance, guided
-from diffusion_jax.builders.specs import make
+from diffusion_jax.builders.specs import find
 from diffusion_jax.errors import UserError
 from diffusion_jax.samplers.retime import retimed
 from diffusion_jax.types import Draw, FindNonFinite, Model, Sampler
 
-_LAST_TIMES = {schedules.TrigFlow: np.pi / 2, schedules.VE: np.inf}  # 1 for all others
 _OTHERS = 'choose another grid, or its t_max'
 
-# What a sampler asks for, the model that it is bound from, and what a user calls it.
+# What a sampler asks for by the name of its parameter, the model that it is, and what a user calls that.
 _BOUND = {
-    'denoise': ('model', 'a diffusion model'),
-    'denoise_with_variance': ('model_with_variance', 'a diffusion model with a learned variance'),
-    'consistency': ('consistency_model', 'a consistency model'),
+    'denoise': ('denoise', 'a diffusion model'),
+    'denoise_with_variance': ('with_variance', 'a diffusion model with a learned variance'),
+    'consistency': ('consistency', 'a consistency model'),
     'flow_map': ('flow_map', 'a flow map'),
 }
-_JUMPS = {name: _BOUND[name][0] for name in ('consistency', 'flow_map')}
+_JUMPS = ('consistency', 'flow_map')
 
 
 def build_draw(experiment: Experiment, spec: Mapping[str, Any], weak: Model | None = None) -> Draw:
-    """The pure function that draws samples, from a config's `sample` section (`sampler`, `times`, `clip`, `guidance`,
-    `model_times`).
+    """The pure function that draws samples, from a config's `sample` section (`sampler`, `times`, `clip`, `cond`,
+    `guidance`, `model_times`).
 
     With the weak model of an autoguidance its parameters are `WithWeak`.
 
@@ -41,8 +41,8 @@ def build_draw(experiment: Experiment, spec: Mapping[str, Any], weak: Model | No
     """
     grid, bind = _prepare(experiment, spec, weak)
 
-    def draw(params, keys, cond=None):
-        return samplers.sample(*bind(params, keys, cond), grid)
+    def draw(params, keys, index):
+        return samplers.sample(*bind(params, keys, index), grid)
 
     return draw
 
@@ -56,26 +56,27 @@ def build_find_non_finite(experiment: Experiment, spec: Mapping[str, Any], weak:
     grid, bind = _prepare(experiment, spec, weak)
 
     @jax.jit
-    def finite(params, keys, cond):
-        states = samplers.trajectory(*bind(params, keys, cond), grid)
+    def finite(params, keys, index):
+        states = samplers.trajectory(*bind(params, keys, index), grid)
         return jnp.isfinite(states).reshape(len(states), -1).all(1)
 
-    def trace(params, keys, cond):
-        bad = np.flatnonzero(~np.asarray(finite(params, keys, cond)))
+    def find(params, keys, index):
+        bad = np.flatnonzero(~np.asarray(finite(params, keys, index)))
         return (float(grid[bad[0] - 1]), float(grid[bad[0]])) if len(bad) else None
 
-    return trace
+    return find
 
 
 def _prepare(experiment, spec, weak):
-    """The grid, and what binds a run to its parameters: (params, keys, cond) -> (sampler, keys, start)."""
+    """The grid, and what binds a run to its parameters: (params, keys, index) -> (sampler, keys, start)."""
     grid, make_sampler = build_sampling(experiment, spec, weak)
+    asked = build_asked(experiment, spec.get('cond') or {'name': 'data'})
 
-    def bind(params, keys, cond):
+    def bind(params, keys, index):
         start = samplers.prior(
             samplers.fold_in(keys, 0), experiment.schedule, (*keys.shape, *experiment.shape), grid[0]
         )
-        return make_sampler(params, keys, cond), samplers.fold_in(keys, 1), start
+        return make_sampler(params, keys, asked(index)), samplers.fold_in(keys, 1), start
 
     return grid, bind
 
@@ -88,7 +89,8 @@ def build_sampling(
     `edit`, Denoiser -> Denoiser, is the last combinator on a denoiser or consistency function that evaluates it at the
     point given; none by default. `retime` may ask a denoiser elsewhere; by default it does as `model_times` says.
     """
-    grid = make(times, spec['times'], experiment.context, 'config.sample.times')
+    context = experiment.context
+    grid = context.make(times, spec['times'], 'config.sample.times')
     if not isinstance(grid, np.ndarray):
         raise UserError(f'config.sample.times.name={spec["times"]["name"]!r} is a distribution, not a grid')
     _check_kind(experiment, spec['sampler'])
@@ -99,25 +101,24 @@ def build_sampling(
         check_guidance(experiment, guide, weak)
     clip = guidance.clip if spec['clip'] else lambda denoise: denoise
     as_told = _retime(experiment, grid, spec.get('model_times'))
+    models = experiment.models
 
     def make_sampler(params, keys, cond, edit=lambda denoise: denoise, retime=as_told):
         # The keys of a Brownian path that a sampler may want as a whole: the run's own, apart from those of its steps.
-        context: dict[str, Any] = {**experiment.context, 'n': len(grid) - 1, 'brownian': samplers.fold_in(keys, 2)}
-        for name, kind in _JUMPS.items():
-            if kind in experiment.models:
-                context[name] = experiment.models[kind](params, cond, None)
-        if 'consistency' in context:
-            context['consistency'] = edit(clip(context['consistency']))
-        if 'model' in experiment.models:
-            full = guided(experiment, guide, weak, params, cond, len(keys))
+        given: dict[str, Any] = {'n': len(grid) - 1, 'brownian': samplers.fold_in(keys, 2)}
+        given |= {name: model(params, cond, None) for name in _JUMPS if (model := getattr(models, name)) is not None}
+        if 'consistency' in given:
+            given['consistency'] = edit(clip(given['consistency']))
+        if models.denoise is not None:
+            full = guided(experiment, guide, weak, params, cond)
             denoise = retime(guidance.on_x_0(lambda denoise: edit(clip(denoise)), full))
-            context['denoise'] = lambda x, t: denoise(x, t)[0]
-            if 'model_with_variance' in experiment.models:
-                context['denoise_with_variance'] = denoise
-        return make(samplers, spec['sampler'], context, 'config.sample.sampler')
+            given['denoise'] = lambda x, t: denoise(x, t)[0]
+            if models.with_variance is not None:
+                given['denoise_with_variance'] = denoise
+        return context.having(**given).make(samplers, spec['sampler'], 'config.sample.sampler')
 
     # So that a wrong spec fails before anything is restored or compiled.
-    sampler = make_sampler({} if weak is None else WithWeak({}, {}), jax.random.key(0)[None], None)
+    sampler = make_sampler({} if weak is None else WithWeak({}, {}), jax.random.key(0)[None], experiment.nothing(1))
     if len(grid) - 1 < sampler.least_steps:
         raise UserError(
             f'config.sample.sampler: {spec["sampler"]["name"]} has order {sampler.order} from {sampler.least_steps} '
@@ -131,7 +132,7 @@ def _retime(experiment, grid, model_times):
     if model_times is None:
         return lambda denoise: denoise
     told = np.asarray(model_times, np.float64)
-    if 'model' not in experiment.models:
+    if experiment.models.denoise is None:
         raise UserError('config.sample.model_times: only a diffusion model can be told other times')
     if told.shape != (len(grid) - 1,) or not (told > 0).all():
         raise UserError(f'config.sample.model_times: needs {len(grid) - 1} positive times, one for each step')
@@ -139,9 +140,9 @@ def _retime(experiment, grid, model_times):
     return lambda denoise: retimed(denoise, experiment.schedule, at, told)
 
 
-def _check_guided(sampler, guide):
-    name = sampler.get('name')
-    asks = _asks_for(name) if name in samplers.__all__ else set()
+def _check_guided(spec, guide):
+    name = str(spec.get('name'))
+    asks = _asks_for(name)
     if asks and not asks & {'denoise', 'denoise_with_variance'}:
         kinds = ' and '.join(_BOUND[asked][1] for asked in sorted(asks))
         raise UserError(
@@ -151,13 +152,13 @@ def _check_guided(sampler, guide):
 
 
 def _asks_for(name):
-    return inspect.signature(getattr(samplers, name)).parameters.keys() & _BOUND.keys()
+    return inspect.signature(find(samplers, name, 'config.sample.sampler')).parameters.keys() & _BOUND.keys()
 
 
 def _check_kind(experiment, spec):
-    name = spec.get('name')
-    has = {asked for asked, (model, _) in _BOUND.items() if model in experiment.models}
-    if name in samplers.__all__ and not _asks_for(name) <= has:
+    name = str(spec.get('name'))
+    has = {asked for asked, (model, _) in _BOUND.items() if getattr(experiment.models, model) is not None}
+    if not _asks_for(name) <= has:
         wanted = ' and '.join(_BOUND[asked][1] for asked in sorted(_asks_for(name) - has))
         fit = ', '.join(other for other in samplers.__all__ if _asks_for(other) <= has)
         trained = ' and '.join(_BOUND[asked][1] for asked in sorted(has))
@@ -166,10 +167,9 @@ def _check_kind(experiment, spec):
 
 def _check_times(experiment, grid):
     schedule, t = experiment.schedule, jnp.asarray(grid[0], jnp.float32)
-    last = _LAST_TIMES.get(type(schedule), 1.0)
-    if grid[0] > last * (1 + 1e-6):
+    if grid[0] > schedule.t_max * (1 + 1e-6):
         raise UserError(
-            f"config.sample.times: t = {grid[0]:.4g} lies beyond {last:.4g}, the end of this run's "
+            f"config.sample.times: t = {grid[0]:.4g} lies beyond {schedule.t_max:.4g}, the end of this run's "
             f'{type(schedule).__name__}: {_OTHERS}'
         )
     if schedule.alpha(t) >= schedule.sigma(t):
@@ -177,9 +177,9 @@ def _check_times(experiment, grid):
             f'config.sample.times: t = {grid[0]:.4g} of {type(schedule).__name__} is not noisy enough to start from: '
             f'{_OTHERS}'
         )
-    if 'consistency_model' not in experiment.models:
+    if experiment.models.consistency is None:
         return
-    least, most = (experiment.context.get(name) for name in ('sigma_min', 'sigma_max'))
+    least, most = (experiment.context.defaults.get(name) for name in ('sigma_min', 'sigma_max'))
     for t in grid[:-1]:
         if (most is not None and t > most * (1 + 1e-6)) or (least is not None and t < least):
             raise UserError(

@@ -3,16 +3,18 @@
 A nested spec is looked up in the module that belongs to its argument's name.
 """
 
+import importlib
 import inspect
 import typing
-from collections.abc import Mapping
+from collections import abc
+from collections.abc import Callable, Mapping
 from types import ModuleType, SimpleNamespace, UnionType
 from typing import Any
 
 from diffusion_jax import precond, schedules, times
 from diffusion_jax.data import mixture
 from diffusion_jax.errors import UserError, nearest, one_line
-from diffusion_jax.objectives import distances, pair_weights, teacher_step, weights
+from diffusion_jax.objectives import adaptive, distances, pair_weights, teacher_step, weights
 from diffusion_jax.samplers import euler_step, heun_step
 from diffusion_jax.times import curricula
 
@@ -25,6 +27,7 @@ _ODE_STEPS = SimpleNamespace(
 # Where the name in a spec that is an argument of another spec is looked up.
 _NESTED = {
     'N': curricula,
+    'adaptive_weight': adaptive,
     'betas': schedules,
     'components': _MIXTURES,
     'decay': curricula,
@@ -40,42 +43,78 @@ _NESTED = {
 }
 
 
-def make(module: ModuleType | SimpleNamespace, spec: Any, context: Mapping[str, Any], where: str) -> Any:
-    """Calls the factory that a spec names with the spec's arguments and those of the context that it has.
+def make(
+    module: ModuleType | SimpleNamespace,
+    spec: Any,
+    given: Mapping[str, Any],
+    where: str,
+    defaults: Mapping[str, Any] | None = None,
+) -> Any:
+    """Calls the factory that a spec names with the spec's arguments, and those of the run that it has parameters for.
+
+    Args:
+        module: whose `__all__` has the names of the factories. A dotted name is a factory of any module that can be
+            imported, such as `my_package.my_module.my_factory`.
+        spec: `{'name': ..., ...}`.
+        given: arguments that are the run's, and no spec's to set.
+        where: the place of the spec, for messages.
+        defaults: arguments that are the run's unless the spec sets them.
 
     Raises:
         UserError: for an unknown name or argument (with the nearest known ones), or arguments that the factory refuses.
     """
     if not isinstance(spec, Mapping):
         raise UserError(f"{where}={spec!r} must be a spec such as {{'name': ...}}")
-    arguments = dict(spec)
-    name = arguments.pop('name', None)
-    if name not in module.__all__:
-        raise UserError(f'{where}.name={name!r} is unknown; {nearest(str(name), module.__all__)}')
-    factory = getattr(module, name)
+    arguments, defaults = dict(spec), defaults or {}
+    name = str(arguments.pop('name', None))
+    factory = find(module, name, where)
     parameters = inspect.signature(factory).parameters
     for key, value in arguments.items():
         if key not in parameters:
-            settable = [p for p in parameters if p not in context]
+            settable = [p for p in parameters if p not in given]
             raise UserError(f'{where}.{key} is not an argument of {name}; {nearest(key, settable)}')
+        if key in given:
+            raise UserError(f'{where}.{key} of {name} is what this run has, and no spec can set it: leave it out')
         if isinstance(value, Mapping):
             if key not in _NESTED:
                 raise UserError(f'{where}.{key} of {name} is not a spec; got {value}')
-            arguments[key] = make(_NESTED[key], value, context, f'{where}.{key}')
+            arguments[key] = make(_NESTED[key], value, given, f'{where}.{key}', defaults)
         else:
             arguments[key] = check_type(value, parameters[key].annotation, f'{where}.{key}')
-    implied = {k: v for k, v in context.items() if k in parameters and k not in arguments}
+    implied = {k: v for k, v in {**defaults, **given}.items() if k in parameters and k not in arguments}
     try:
         return factory(**implied, **arguments)
     except (TypeError, ValueError) as error:
         raise UserError(f'{where}: {name}: {one_line(error)}') from error
 
 
+def find(module: ModuleType | SimpleNamespace, name: str, where: str) -> Callable[..., Any]:
+    """The factory of this name; see `make`.
+
+    Raises:
+        UserError: if there is none.
+    """
+    package, dot, attribute = name.rpartition('.')
+    if not dot:
+        if name not in module.__all__:
+            raise UserError(f'{where}.name={name!r} is unknown; {nearest(name, module.__all__)}')
+        return getattr(module, name)
+    try:
+        return getattr(importlib.import_module(package), attribute)
+    except (ImportError, AttributeError) as error:
+        raise UserError(f'{where}.name={name!r} cannot be imported: {one_line(error)}') from error
+
+
 def check_type(value, annotation, where):
     """Refuses a value that is not what its annotation says, where that is of plain types."""
     is_union = typing.get_origin(annotation) in (typing.Union, UnionType)
     allowed = set(typing.get_args(annotation) if is_union else (annotation,))
-    if not allowed <= {bool, int, float, str, type(None)} or type(value) in allowed:
+    if type(value) in allowed:
+        return value
+    functions = {a for a in allowed if typing.get_origin(a) is abc.Callable or hasattr(a, '_fields')}
+    if functions and allowed - functions <= {type(None)}:
+        raise UserError(f'{where}={value!r} must be a spec' + (', or None' if type(None) in allowed else ''))
+    if not allowed <= {bool, int, float, str, type(None)}:
         return value
     if type(value) is int and float in allowed:
         return float(value)
@@ -95,11 +134,12 @@ def parse_spec(text: str) -> dict[str, Any]:
         key, equals, value = item.partition('=')
         if not equals:
             raise UserError(f'cannot read {text!r}: the form is name:key=value,key=value')
-        spec[key] = _literal(value)
+        spec[key] = literal(value)
     return spec
 
 
-def _literal(text):
+def literal(text: str) -> Any:
+    """A number, truth value or None that a command line spells out, else the text itself."""
     constants = {'True': True, 'False': False, 'None': None}
     for convert in (constants.__getitem__, int, float):
         try:

@@ -1,18 +1,19 @@
 """The teacher of a distillation: another run, whose averaged parameters start this one."""
 
-import inspect
 from collections.abc import Mapping
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
-from diffusion_jax import objectives, precond, schedules
-from diffusion_jax.builders.data import build_source
-from diffusion_jax.builders.fields import check
+from diffusion_jax import precond, schedules
+from diffusion_jax.builders.data import build_source, undecoded
+from diffusion_jax.builders.models import BoundNetwork, Context, trained_by
+from diffusion_jax.builders.records import check
 from diffusion_jax.builders.specs import make
+from diffusion_jax.data.sources import Source
 from diffusion_jax.errors import UserError
-from diffusion_jax.types import Model, Network, Schedule
+from diffusion_jax.types import Model, Schedule
 from diffusion_jax.workdir import files, paths
 from diffusion_jax.workdir.paths import AnyPath
 
@@ -20,7 +21,8 @@ _SECTIONS = ('data', 'schedule', 'precond', 'net', 'objective')
 _FREE = ('dropout', 'dtype')  # what teacher and student need not share
 _TIMES = (0.1, 0.5, 0.9)  # within every schedule's range
 _TOLERANCE = 0.05  # a consistency model's coefficients differ from EDM's by sigma_min / t
-_ATTRIBUTES = ('T', 'sigma_data', 'sigma_max', 'sigma_min')  # of a schedule, that other factories may ask for
+# What other factories may ask of a schedule: no spec may contradict its table, others may be set.
+_GIVEN, _DEFAULTS = ('T',), ('sigma_data', 'sigma_max', 'sigma_min')
 
 
 def with_teacher(config: Mapping[str, Any], folder: AnyPath) -> dict[str, Any]:
@@ -43,24 +45,25 @@ def with_teacher(config: Mapping[str, Any], folder: AnyPath) -> dict[str, Any]:
     return {**config, 'teacher': {name: teacher[name] for name in _SECTIONS}}
 
 
-def build_teacher(config: Mapping[str, Any], context: Mapping[str, Any], net: Network, levels: int | None) -> Model:
+def build_teacher(config: Mapping[str, Any], context: Context, network: BoundNetwork, source: Source) -> Model:
     """The teacher on the student's schedule, if its network means the same as the student's.
 
     Raises:
-        UserError: for another kind of model, architecture, data scaling, schedule or parameterisation.
+        UserError: for another kind of model, architecture, data, condition, schedule or parameterisation.
     """
-    teacher, schedule = config['teacher'], context['schedule']
-    if 'flow_map' in context:
+    teacher, schedule = config['teacher'], context.given['schedule']
+    if network.models.flow_map is not None:
         raise UserError('config.init_from: a flow map cannot start from another run: leave it out')
-    if 'model' not in inspect.signature(getattr(objectives, teacher['objective']['name'])).parameters:
+    if trained_by(teacher['objective']) != 'denoise':
         raise UserError(
             f'config.init_from: a teacher is a diffusion model (denoising), and that run has the objective '
             f'{teacher["objective"]["name"]}'
         )
     _check_net(teacher['net'], config['net'])
-    _check_data(teacher['data'], config['data'], levels)
+    _check_data(teacher['data'], config['data'], source)
     theirs = make(schedules, teacher['schedule'], {}, 'teacher.schedule')
-    their_coefficients = make(precond, teacher['precond'], of_the_schedule(theirs), 'teacher.precond')
+    given, defaults = of_the_schedule(theirs)
+    their_coefficients = make(precond, teacher['precond'], given, 'teacher.precond', defaults)
     if not same_scales(theirs, schedule):
         if not same_scales(theirs, schedules.VE()):
             raise UserError(
@@ -68,18 +71,19 @@ def build_teacher(config: Mapping[str, Any], context: Mapping[str, Any], net: Ne
                 f"{config['schedule']}: they must be the same, or the teacher's VE"
             )
         their_coefficients = precond.rescaled(their_coefficients, schedule)
-    ours = make(precond, config['precond'], context, 'config.precond')
+    ours = context.make(precond, config['precond'], 'config.precond')
     if not _alike(_values(their_coefficients), _values(ours), _TOLERANCE):
         raise UserError(
             f"config.init_from: the teacher's network means something else: its precond is {teacher['precond']}, and "
             f"this run's is {config['precond']}"
         )
-    return precond.denoiser(their_coefficients, net)
+    return precond.denoiser(their_coefficients, network.apply)
 
 
-def of_the_schedule(schedule: Schedule) -> dict[str, Any]:
-    """A schedule, and those of its attributes that specs may leave unsaid."""
-    return {'schedule': schedule, **{name: getattr(schedule, name) for name in _ATTRIBUTES if hasattr(schedule, name)}}
+def of_the_schedule(schedule: Schedule) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Arguments that a schedule gives to other factories: those that no spec can set, and those that it can."""
+    found = tuple({k: getattr(schedule, k) for k in names if hasattr(schedule, k)} for names in (_GIVEN, _DEFAULTS))
+    return {'schedule': schedule, **found[0]}, found[1]
 
 
 def same_scales(a: Schedule, b: Schedule) -> bool:
@@ -95,14 +99,21 @@ def _check_net(theirs, ours):
         raise UserError(f"config.init_from: the teacher has another network (its -> this run's): {', '.join(changed)}")
 
 
-def _check_data(theirs, ours, levels):
-    if theirs['name'] == ours['name']:
+def _check_data(theirs, ours, source):
+    if theirs == ours:
         return
-    their_levels = build_source(theirs).levels
-    if their_levels != levels:
-        raise UserError(
-            f"config.init_from: the teacher's data have {their_levels or 'no'} levels, and these {levels or 'none'}"
-        )
+    their_source = build_source(undecoded(theirs))
+    for what, a, b in (
+        ('samples of shape', their_source.kind.shape, source.kind.shape),
+        ('levels', their_source.kind.levels, source.kind.levels),
+        ('the condition', _parts(their_source), _parts(source)),
+    ):
+        if a != b:
+            raise UserError(f"config.init_from: the teacher's data have {what} {a or 'none'}, and these {b or 'none'}")
+
+
+def _parts(source):
+    return None if source.condition is None else source.condition.parts
 
 
 def _scales(schedule):

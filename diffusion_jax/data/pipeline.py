@@ -9,22 +9,24 @@ import functools
 from collections import deque
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Shaped, UInt8
+from jaxtyping import Array, Shaped
 
-from diffusion_jax.data.sources import DataError, Source
-from diffusion_jax.types import Batch, Key
+from diffusion_jax.axes import repeat_row, where_rows
+from diffusion_jax.data.errors import DataError
+from diffusion_jax.data.sources import Source, rows_of
+from diffusion_jax.types import Batch, Cond, Key, Kind
 
 
 class RawBatch(NamedTuple):
     """A batch as it lies in its source: on the host it holds NumPy arrays, a quarter of the size of float32."""
 
-    x: Shaped[Array | np.ndarray, 'b ...']  # uint8, or float32 for continuous data
-    label: Int[Array | np.ndarray, ' b'] | None
+    x: Shaped[Array | np.ndarray, 'b ...']  # levels as integers, or float32 for continuous data
+    cond: Cond  # a pytree of rows [b, ...], or None
 
 
 Prepare = Callable[[Key, RawBatch], Batch]
@@ -60,7 +62,7 @@ def batch_at(
         epoch, place = np.divmod(np.arange(first, first + rows), size)
         epochs = range(int(epoch[0]), int(epoch[-1]) + 1)
         index = np.concatenate([permutation(e)[place[epoch == e]] for e in epochs])
-        return RawBatch(source.x[index], None if source.label is None else source.label[index])
+        return RawBatch(source.x[index], rows_of(source, index))
 
     return at
 
@@ -99,51 +101,37 @@ def _ahead(at: Callable[[int], RawBatch], step: int, depth: int) -> Generator[Ra
             pool.shutdown(cancel_futures=True)
 
 
-def prepare(levels: int | None, flip: bool = False) -> Prepare:
-    """A pure function `(key, raw) -> Batch` to run on the device: scaling to [-1, 1], then flips; labels become cond.
+def prepare(kind: Kind) -> Prepare:
+    """A pure function `(key, raw) -> Batch` to run on the device: values in [-1, 1], augmented.
 
-    Args:
-        levels: as in `Source`: values 0 .. levels-1 become 2 u / (levels - 1) - 1 in float32; None leaves them alone.
-        flip: mirror each image left to right with probability one half.
-
-    Raises:
-        DataError: when called, for flips of anything but `[b, h, w, c]`.
+    Levels 0 .. L - 1 become 2 u / (L - 1) - 1 in float32; continuous data are left alone.
     """
 
     def scale(x: Array) -> Array:
         # Not 2 u / top - 1: XLA turns that into a fused multiply-add by 1 / top, which maps the top to 1.0000001.
-        return x if levels is None else (2 * x.astype(jnp.float32) - (levels - 1)) / (levels - 1)
+        top = None if kind.levels is None else kind.levels - 1
+        return x if top is None else (2 * x.astype(jnp.float32) - top) / top
 
     def apply(key: Key, raw: RawBatch) -> Batch:
-        x = scale(jnp.asarray(raw.x))
-        if flip and x.ndim != 4:
-            raise DataError(f'flip needs images [b, h, w, c], this data has shape {x.shape}')
-        cond = None if raw.label is None else jnp.asarray(raw.label)
-        return Batch(random_flip(key, x) if flip else x, cond)
+        return Batch(kind.augment(key, scale(jnp.asarray(raw.x))), jax.tree.map(jnp.asarray, raw.cond))
 
     return apply
 
 
-def drop_label(prepare: Prepare, p: float, null: int) -> Prepare:
-    """Each label replaced by the null class with probability p, independently (arXiv 2207.12598, algorithm 1)."""
+def drop_cond(prepare: Prepare, p: float, null: Any) -> Prepare:
+    """Each row's whole condition replaced by `null` with probability p, independently (arXiv 2207.12598, algorithm 1).
+
+    Args:
+        prepare: of a data set with conditions.
+        p: in [0, 1).
+        null: one row that tells nothing.
+    """
 
     def apply(key: Key, raw: RawBatch) -> Batch:
         key_prepare, key_drop = jax.random.split(key)
         batch = prepare(key_prepare, raw)
-        if batch.cond is None:
-            raise DataError('there are no labels to drop: the data set has none')
-        return batch._replace(cond=jnp.where(jax.random.bernoulli(key_drop, p, batch.cond.shape), null, batch.cond))
+        n = len(batch.x)
+        dropped = jax.random.bernoulli(key_drop, p, (n,))
+        return batch._replace(cond=where_rows(dropped, repeat_row(null, n), batch.cond))
 
     return apply
-
-
-def random_flip(key: Key, x: Shaped[Array, 'b h w c']) -> Shaped[Array, 'b h w c']:
-    """Each image mirrored left to right with probability one half, independently."""
-    mirrored = jax.random.bernoulli(key, shape=(x.shape[0], 1, 1, 1))
-    return jnp.where(mirrored, x[:, :, ::-1], x)
-
-
-def to_uint8(x: Float[Array | np.ndarray, '*shape']) -> UInt8[Array, '*shape']:
-    """[-1, 1] to the 0..255 of pictures: clip(round(127.5 x + 127.5)), whatever the data's own levels were."""
-    # bfloat16 has 8 bits of mantissa: it could not tell 254 from 255.
-    return jnp.clip(jnp.round(127.5 * jnp.asarray(x, jnp.float32) + 127.5), 0, 255).astype(jnp.uint8)

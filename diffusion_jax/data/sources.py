@@ -1,25 +1,25 @@
-"""Where samples come from: embedded digits, Gaussian mixtures, and any image set that tensorflow-datasets prepared.
+"""Where samples come from: embedded digits, Gaussian mixtures, and what tensorflow-datasets prepared.
 
 A `Source` is data at random access and nothing else; `pipeline` decides the order. TensorFlow is never imported.
 """
 
 import difflib
 import os
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import numpy as np
 
+from diffusion_jax.data import conditions, features, kinds
 from diffusion_jax.data import mixture as mixtures
-from diffusion_jax.errors import UserError
+from diffusion_jax.data.errors import DataError
+from diffusion_jax.data.features import Cast
+from diffusion_jax.types import Condition, Kind
 
 MEMORY_LIMIT = 2 * 2**30  # bytes of decoded images; a larger set is read from disk batch by batch
 _READ_ROWS = 1024  # rows decoded at once while filling an in-memory array
-
-
-class DataError(UserError):
-    """Data that cannot be used as asked. The message is one line that a user can act on."""
 
 
 @runtime_checkable
@@ -36,23 +36,59 @@ class Rows(Protocol):
 
 
 class Source(NamedTuple):
-    """A data set at random access. Rows are indexed by integer arrays only."""
+    """A data set at random access, and what its rows are. Rows are indexed by integer arrays only."""
 
-    x: Rows  # [N, ...] uint8 with values in 0 .. levels-1, or float32 where levels is None
-    label: Rows | None  # [N] int32, or None for unlabelled data
-    levels: int | None  # number of quantisation levels of the uint8 values; None for continuous data
-    num_classes: int | None  # labels are in 0 .. num_classes-1
+    x: Rows  # [N, ...]: levels 0 .. kind.levels - 1 as integers, or float32 where `kind.levels` is None
+    cond: Any  # a pytree like `condition.parts` of rows [N, ...], or None where nothing is told
+    kind: Kind
+    condition: Condition | None  # None for unconditional models
     name: str  # data set, version and split, as reports quote it
 
 
-def digits(split: str = 'train') -> Source:
+def rows_of(source: Source, index: np.ndarray) -> Any:
+    """The conditions of these rows, a pytree `[n, ...]`; None where nothing is told."""
+    return jax.tree.map(lambda rows: rows[index], source.cond)
+
+
+def checked(source: Source) -> Source:
+    """The source, if its rows in memory are what it declares; those on disk are checked as they are read.
+
+    Raises:
+        DataError: for rows of another shape or type, levels or classes out of range, NaN: with the first such row.
+    """
+    kind, x = source.kind, source.x[np.zeros(1, np.int64)]
+    if x.shape[1:] != kind.shape:
+        raise DataError(f'{source.name}: samples of shape {x.shape[1:]}, declared {kind.shape}')
+    wanted = np.floating if kind.levels is None else np.integer
+    if not np.issubdtype(x.dtype, wanted):
+        raise DataError(f'{source.name}: samples of type {x.dtype}, which do not go with levels={kind.levels}')
+    if isinstance(source.x, np.ndarray):
+        good = np.isfinite(source.x) if kind.levels is None else (source.x >= 0) & (source.x < kind.levels)
+        if not good.all():
+            row = np.argmin(good.reshape(len(good), -1).all(1))
+            raise DataError(f'{source.name}: row {row} holds values that are not {_values(kind)}')
+    if (source.cond is None) != (source.condition is None):
+        has, declares = ('no' if a is None else 'a' for a in (source.cond, source.condition))
+        raise DataError(f'{source.name} has {has} condition for each row, and declares {declares} condition')
+    leaves = jax.tree.leaves(source.cond)
+    if source.condition is not None and all(isinstance(a, np.ndarray) for a in leaves):
+        conditions.check(source.condition, source.cond, source.name)
+    return source
+
+
+def _values(kind: Kind) -> str:
+    return 'finite' if kind.levels is None else f'levels in 0 .. {kind.levels - 1}'
+
+
+def digits(split: str = 'train', condition: str | None = None) -> Source:
     """Scikit-learn's embedded 8x8 digits: x is `[N, 8, 8, 1]` uint8 in 0..16 (17 levels), 10 classes.
 
     Args:
         split: 'train' (1500 rows) or 'test' (297 rows), disjoint, stratified by class and always the same.
+        condition: 'label' for the class of each digit; None for nothing.
 
     Raises:
-        DataError: for any other split.
+        DataError: for any other split or condition.
     """
     # Scikit-learn takes a second to import, and only this source needs it.
     from sklearn.datasets import load_digits
@@ -70,54 +106,83 @@ def digits(split: str = 'train') -> Source:
         raise DataError(f"digits has no split '{split}'; it has {', '.join(rows)}")
     index = np.sort(rows[split])
     x = images[index].reshape(-1, 8, 8, 1).astype(np.uint8)
-    return Source(x, labels[index].astype(np.int32), levels=17, num_classes=10, name=f'digits/{split}')
+    kind = kinds.images((8, 8, 1), levels=17)
+    return _of_labels(x, labels[index].astype(np.int32), 10, kind, condition, f'digits/{split}')
 
 
-def mixture(components: mixtures.GaussianMixture, n: int, seed: int, name: str = 'mixture') -> Source:
-    """`n` points drawn once from a Gaussian mixture: x is `[n, D]` float32, the label is the component."""
+def mixture(
+    components: mixtures.GaussianMixture, n: int, seed: int, name: str = 'mixture', condition: str | None = None
+) -> Source:
+    """`n` points drawn once from a Gaussian mixture: x is `[n, D]` float32; the label is the component."""
     x, component = mixtures.sample_labelled(components, jax.random.key(seed), n)
-    num_classes = components.weights.shape[0]
-    return Source(np.asarray(x, np.float32), np.asarray(component), None, num_classes, f'{name}/n={n},seed={seed}')
+    num = components.weights.shape[0]
+    x, component = np.asarray(x, np.float32), np.asarray(component)
+    return _of_labels(x, component, num, kinds.points(x.shape[1]), condition, f'{name}/n={n},seed={seed}')
 
 
-def tfds(name: str, dir: str | None = None, split: str = 'train', memory_limit: int = MEMORY_LIMIT) -> Source:
-    """Any image set prepared by tensorflow-datasets as array_record, whether or not TFDS registers its name.
+def _of_labels(x, labels, num, kind, condition, name):
+    if condition not in (None, 'label'):
+        raise DataError(f"{name} can tell its 'label' or nothing; got condition={condition!r}")
+    if condition is None:
+        return Source(x, None, kind, None, name)
+    return Source(x, labels, kind, conditions.of_classes(num), name)
 
-    The set is read from `dir/name/version`, which must hold fixed-size uint8 images (4 channels stay 4). The image is
-    the feature called 'image' or else the first one; the label is the ClassLabel called 'label' or else the only one.
-    Sets of at most `memory_limit` decoded bytes are decoded once into one array; larger ones are read and decoded in
-    threads whenever they are indexed, images and labels each for themselves.
+
+def tfds(
+    name: str,
+    dir: str | None = None,
+    split: str = 'train',
+    condition: str | None = None,
+    sample: str | None = None,
+    text_length: int = 64,
+    memory_limit: int = MEMORY_LIMIT,
+) -> Source:
+    """A set prepared by tensorflow-datasets as array_record, whether or not TFDS registers its name.
+
+    The set is read from `dir/name/version`. A sample is an image or a video of fixed size in uint8 (4 channels stay 4),
+    or a float32 tensor of fixed shape. Sets of at most `memory_limit` decoded bytes are decoded once into one array;
+    larger ones are read and decoded in threads whenever they are indexed, each feature for itself.
 
     Args:
         name: 'name', 'name/config', either with ':version'; without a version, the newest that `dir` holds.
         dir: the TFDS data directory; by default $TFDS_DATA_DIR, else ~/tensorflow_datasets.
         split: a split or a part of one, such as 'train', 'test', 'train[:1000]'.
-        memory_limit: bytes of images to hold in memory.
+        condition: the feature that is told beside x, or several, 'label+speaker': ClassLabels are classes, texts their
+            bytes, images and float vectors what they are. None for nothing.
+        sample: the feature that is x; by default 'image', else the first that can be.
+        text_length: bytes of a text that are told.
+        memory_limit: bytes of samples to hold in memory.
 
     Raises:
         DataError: for a name that `dir` does not hold, a set that is not prepared or prepared as TFRECORD, a set
-            without usable images, and an unknown or empty split.
+            without usable samples, a feature that it has not or that cannot be told, and an unknown or empty split.
     """
     import tensorflow_datasets
 
     root = tensorflow_datasets.core.Path(dir or os.environ.get('TFDS_DATA_DIR') or '~/tensorflow_datasets')
     folder = _find_folder(root.expanduser(), name)
     builder = tensorflow_datasets.builder_from_directory(str(folder))
-    features: Any = builder.info.features
-    kinds = tensorflow_datasets.features
-    image = _find_image(name, {k: f for k, f in features.items() if isinstance(f, kinds.Image)}, features)
-    labels = [k for k, f in features.items() if isinstance(f, kinds.ClassLabel)]
-    label = 'label' if 'label' in labels else labels[0] if len(labels) == 1 else None
-
+    found: Any = builder.info.features
+    x_name, kind = features.sample(name, found, sample)
+    names = [] if condition is None else condition.split('+')
+    told = {key: features.told(name, found, key, text_length) for key in names}
     full_name = f'{builder.info.full_name}/{split}'
-    num_classes = None if label is None else features[label].num_classes
-    records = _open(builder, folder, split, keep=(image, label))
-    shape = features[image].shape
-    if len(records) * int(np.prod(shape)) <= memory_limit:
-        return Source(*_decode_all(records, image, label, shape), 256, num_classes, full_name)
-    x = _Column(_open(builder, folder, split, keep=(image,)), image, np.uint8)
-    y = None if label is None else _Column(_open(builder, folder, split, keep=(label,)), label, np.int32)
-    return Source(x, y, 256, num_classes, full_name)
+    dtype = np.float32 if kind.levels is None else np.uint8
+    casts = {x_name: lambda rows: np.asarray(rows, dtype), **{key: feature.cast for key, feature in told.items()}}
+    records = _open(builder, folder, split, keep=(*casts,))
+    if len(records) * int(np.prod(kind.shape)) * np.dtype(dtype).itemsize <= memory_limit:
+        columns: dict[str, Any] = _decode_all(records, casts)
+    else:
+        columns = {key: _Column(_open(builder, folder, split, keep=(key,)), key, cast) for key, cast in casts.items()}
+        for key, feature in told.items():
+            columns[key] = _Checked(columns[key], feature.condition, full_name)
+    x = columns.pop(x_name)
+    if not told:
+        return Source(x, None, kind, None, full_name)
+    if len(told) == 1:
+        return Source(x, columns[names[0]], kind, told[names[0]].condition, full_name)
+    several = conditions.of_several({key: feature.condition for key, feature in told.items()})
+    return Source(x, columns, kind, several, full_name)
 
 
 def _find_folder(root: Any, name: str) -> Any:
@@ -150,16 +215,6 @@ def _find_folder(root: Any, name: str) -> Any:
     raise DataError(f"no data set '{name}' in {root}; it has {', '.join(near) or 'none'}")
 
 
-def _find_image(name: str, images: dict[str, Any], features: Any) -> str:
-    if not images:
-        raise DataError(f"'{name}' has no image feature; it has {', '.join(features)}")
-    image = 'image' if 'image' in images else next(iter(images))
-    shape, dtype = images[image].shape, np.dtype(images[image].np_dtype)
-    if None in shape or dtype != np.uint8:
-        raise DataError(f"'{name}' has images of shape {shape} and type {dtype}; fixed-size uint8 images are needed")
-    return image
-
-
 def _open(builder: Any, folder: Any, split: str, keep: tuple[str | None, ...]) -> Any:
     """Random access to the examples of a split, of which only the features in `keep` are decoded."""
     import tensorflow_datasets
@@ -179,33 +234,48 @@ def _open(builder: Any, folder: Any, split: str, keep: tuple[str | None, ...]) -
         ) from error
 
 
-def _read(records: Any, index: np.ndarray, dtypes: dict[str, Any]) -> list[np.ndarray]:
-    rows = records.__getitems__(index.tolist())
-    return [np.asarray([row[key] for row in rows], dtype) for key, dtype in dtypes.items()]
-
-
-def _decode_all(records: Any, image: str, label: str | None, shape: tuple) -> tuple[np.ndarray, np.ndarray | None]:
-    dtypes = {image: np.uint8} if label is None else {image: np.uint8, label: np.int32}
-    columns = [np.empty((len(records), *shape), np.uint8), np.empty(len(records), np.int32)][: len(dtypes)]
+def _decode_all(records: Any, casts: Mapping[str, Cast]) -> dict[str, Any]:
+    columns: dict[str, Any] = {}
     for first in range(0, len(records), _READ_ROWS):
         index = np.arange(first, min(first + _READ_ROWS, len(records)))
-        for column, rows in zip(columns, _read(records, index, dtypes), strict=True):
-            column[index] = rows
-    return columns[0], columns[1] if label is not None else None
+        rows = records.__getitems__(index.tolist())
+        for key, cast in casts.items():
+            part = cast([row[key] for row in rows])
+            if key not in columns:
+                columns[key] = jax.tree.map(lambda a: np.empty((len(records), *a.shape[1:]), a.dtype), part)
+            jax.tree.map(lambda column, a, index=index: column.__setitem__(index, a), columns[key], part)
+    return columns
 
 
 class _Column:
     """One feature of a prepared set, decoded in threads when it is indexed by an integer array."""
 
-    def __init__(self, records: Any, key: str, dtype: Any):
-        self._records, self._key, self._dtype = records, key, dtype
+    def __init__(self, records: Any, key: str, cast: Cast):
+        self._records, self._key, self._cast = records, key, cast
         self._threads = min(8, os.cpu_count() or 1)
         self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix=f'decode-{key}')
 
     def __len__(self) -> int:
         return len(self._records)
 
-    def __getitem__(self, index: np.ndarray, /) -> np.ndarray:
+    def __getitem__(self, index: np.ndarray, /) -> Any:
         parts = [part for part in np.array_split(index, self._threads) if len(part)] or [index]
-        read = self._pool.map(lambda part: _read(self._records, part, {self._key: self._dtype})[0], parts)
-        return np.concatenate(list(read))
+        return jax.tree.map(lambda *a: np.concatenate(a), *self._pool.map(self._decode, parts))
+
+    def _decode(self, index):
+        return self._cast([row[self._key] for row in self._records.__getitems__(index.tolist())])
+
+
+class _Checked:
+    """Conditions on disk, each row checked when it is read."""
+
+    def __init__(self, rows: _Column, condition: Condition, name: str):
+        self._rows, self._condition, self._name = rows, condition, name
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: np.ndarray, /) -> Any:
+        rows = self._rows[index]
+        conditions.check(self._condition, rows, self._name, index)
+        return rows

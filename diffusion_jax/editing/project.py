@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from diffusion_jax import samplers
+from diffusion_jax.axes import as_times
 from diffusion_jax.editing.operators import Operator
 from diffusion_jax.schedules import q_sample
 from diffusion_jax.types import Denoiser, Key, Sampler, Schedule
@@ -49,6 +49,6 @@ def restore(
         Samples `[B, ...]` with A x = y: for `inpaint` bit for bit, otherwise to rounding.
     """
     x = operator.pinv(y)
-    t = jnp.asarray(times[0], x.dtype)
+    t = as_times(times[0], x)
     x_T = q_sample(schedule, x, t, samplers.noise(samplers.fold_in(key, 0), x))
     return consistent(operator, y)(samplers.sample(sampler, samplers.fold_in(key, 1), x_T, times))

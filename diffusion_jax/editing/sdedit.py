@@ -1,10 +1,10 @@
 """SDEdit: noise an image, or a sketch of one, and denoise it again (arXiv 2108.01073)."""
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from diffusion_jax import samplers
+from diffusion_jax.axes import as_times
 from diffusion_jax.schedules import q_sample
 from diffusion_jax.types import Key, Sampler, Schedule
 
@@ -33,6 +33,6 @@ def sdedit(sampler: Sampler, schedule: Schedule, key: Key, x: Float[Array, 'b ..
         x: images in the range of the data.
         times: `part_below(grid, t0)`.
     """
-    t = jnp.asarray(times[0], x.dtype)
+    t = as_times(times[0], x)
     x_t = q_sample(schedule, x, t, samplers.noise(samplers.fold_in(key, 0), x))
     return samplers.sample(sampler, samplers.fold_in(key, 1), x_t, times)

@@ -17,7 +17,7 @@ from diffusion_jax.errors import UserError
 from diffusion_jax.evaluation.features import Features, Outputs
 from diffusion_jax.evaluation.pretrained import file_hash, in_batches
 from diffusion_jax.nets.classifier import WIDTH, Classifier
-from diffusion_jax.types import Key
+from diffusion_jax.types import Key, Part
 
 
 def fit(source: Source, key: Key, steps: int = 2000, batch_size: int = 128, lr: float = 1e-3) -> Any:
@@ -26,9 +26,7 @@ def fit(source: Source, key: Key, steps: int = 2000, batch_size: int = 128, lr: 
     Raises:
         UserError: for data that are no labelled pictures.
     """
-    if source.label is None or source.num_classes is None or source.levels is None or source.x[np.arange(1)].ndim != 4:
-        raise UserError(f'a classifier needs labelled pictures, and {source.name} has none')
-    net: Any = Classifier(source.num_classes)
+    net: Any = Classifier(_num_classes(source))
     optimiser = optax.adam(optax.cosine_decay_schedule(lr, steps))
     at = batch_at(source, 0, batch_size)
     params = jax.jit(net.init)(key, _scaled(source, at(0).x))
@@ -44,8 +42,17 @@ def fit(source: Source, key: Key, steps: int = 2000, batch_size: int = 128, lr: 
 
     for i in range(steps):
         batch = at(i)
-        params, state = step(params, state, _scaled(source, batch.x), batch.label)
+        params, state = step(params, state, _scaled(source, batch.x), batch.cond)
     return params
+
+
+def _num_classes(source: Source) -> int:
+    parts = None if source.condition is None else source.condition.parts
+    if not isinstance(parts, Part) or parts.num is None or parts.shape or len(source.kind.shape) != 3:
+        raise UserError(f'a classifier needs pictures with one label, and {source.name} has none: set its condition')
+    if source.kind.levels is None:
+        raise UserError(f'a classifier needs quantised pictures, and {source.name} is continuous')
+    return parts.num
 
 
 def save(path: str | Path, params: Any) -> None:
@@ -82,7 +89,7 @@ def classifier(shape: tuple[int, ...], path: str | None = None, batch_size: int 
 
 def accuracy(features: Features, source: Source, batch: int = 1000) -> float:
     """The share of a source's rows whose largest logit is that of their label."""
-    labels: Any = source.label
+    labels: Any = source.cond
     right = 0
     for first in range(0, len(source.x), batch):
         index = np.arange(first, min(first + batch, len(source.x)))
@@ -119,4 +126,4 @@ def _flat(tree, path=()):
 
 
 def _scaled(source, x):
-    return jnp.asarray(x, jnp.float32) / ((source.levels - 1) / 2) - 1
+    return jnp.asarray(x, jnp.float32) / ((source.kind.levels - 1) / 2) - 1

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from diffusion_jax.data.quantise import rounded
 from diffusion_jax.data.sources import Source
 from diffusion_jax.evaluation import frechet, inception_score
 from diffusion_jax.evaluation.features import Features
@@ -15,7 +16,7 @@ from diffusion_jax.evaluation.inception_score import ClassSums
 from diffusion_jax.evaluation.kid import kernel_distance
 from diffusion_jax.evaluation.manifold import manifold
 from diffusion_jax.evaluation.report import Protocol, Result, class_name, frechet_name, kernel_name, spatial_name
-from diffusion_jax.evaluation.rows import Values, rounded
+from diffusion_jax.evaluation.rows import Values
 
 _CHUNK = 1000
 _ROWS = 10_000  # so many samples and their features are kept for the metrics of pairs
@@ -80,41 +81,45 @@ def make_reference(source: Source, features: Features, held_out: Source | None =
     x = Values(source)
     summary = summarise(features, _chunks(x, len(x)), len(x))
     if held_out is None:
-        return Reference(source.name, source.levels, features, x, None, None, summary)
+        return Reference(source.name, source.kind.levels, features, x, None, None, summary)
     other = Values(held_out)
     n = min(len(x), len(other))
     gap = frechet.moments(features, _chunks(x, n)), frechet.moments(features, _chunks(other, n))
     near = nearest_neighbours(other[:_HELD_OUT_ROWS], x)
-    return Reference(source.name, source.levels, features, x, near, gap, summary)
+    return Reference(source.name, source.kind.levels, features, x, near, gap, summary)
 
 
-def measure(samples: np.ndarray, reference: Reference, seeds: tuple[int, ...]) -> Result:
+def measure(samples: np.ndarray, reference: Reference, seeds: tuple[int, ...], conditions: str = 'none') -> Result:
     """Frechet and kernel distance in the reference's features, and nearest-neighbour distances in pixels.
 
     Args:
-        samples: `[n, ...]` in [-1, 1]; rounded to uint8 first if the reference is quantised.
+        samples: `[n, ...]` in [-1, 1]; rounded to the reference's levels first, if it has them.
         reference: from `make_reference`.
         seeds: of the samples.
+        conditions: what was asked for, of a conditional model.
     """
-    samples = samples if reference.levels is None else rounded(samples)
+    samples = rounded(samples, reference.levels)
     mine = summarise(reference.features, _chunks(samples, len(samples)), len(samples))
-    return _result(_distances(mine, reference, [samples[:_ROWS]]), mine, reference, seeds)
+    return _result(_distances(mine, reference, [samples[:_ROWS]]), mine, reference, seeds, conditions)
 
 
-def survey(batches: Iterable[np.ndarray], num: int, reference: Reference, seeds: tuple[int, ...]) -> Result:
+def survey(
+    batches: Iterable[np.ndarray], num: int, reference: Reference, seeds: tuple[int, ...], conditions: str = 'none'
+) -> Result:
     """Everything: what `measure` gives, a standard error, sFID and Inception Score, neighbour metrics, the gap.
 
     Args:
-        batches: `num` samples in all, `[b, ...]` in [-1, 1], rounded to uint8 first if the reference is quantised.
+        batches: `num` samples in all, `[b, ...]` in [-1, 1], rounded to the reference's levels first, if it has them.
         num: of them.
         reference: from `make_reference`.
         seeds: of the samples.
+        conditions: what was asked for, of a conditional model.
     """
     features, first = reference.features, []
 
     def seen():
         for batch in batches:
-            batch = batch if reference.levels is None else rounded(batch)
+            batch = rounded(batch, reference.levels)
             if reference.held_out is not None:
                 _keep(first, batch)
             yield batch
@@ -138,7 +143,7 @@ def survey(batches: Iterable[np.ndarray], num: int, reference: Reference, seeds:
         values |= {'density (k=5)': shares.density, 'coverage (k=5)': shares.coverage}
     if reference.gap is not None:
         values['Frechet gap, held-out less train'] = frechet_gap(mine.moments, *reference.gap)
-    return _result(values, mine, reference, seeds)
+    return _result(values, mine, reference, seeds, conditions)
 
 
 def _distances(mine: Summary, reference: Reference, first: list[np.ndarray]) -> dict[str, float]:
@@ -156,7 +161,9 @@ def _distances(mine: Summary, reference: Reference, first: list[np.ndarray]) -> 
     return values
 
 
-def _result(values: dict[str, float], mine: Summary, reference: Reference, seeds: tuple[int, ...]) -> Result:
+def _result(
+    values: dict[str, float], mine: Summary, reference: Reference, seeds: tuple[int, ...], conditions: str
+) -> Result:
     protocol = Protocol(
         features=reference.features.name,
         features_hash=reference.features.hash,
@@ -165,7 +172,8 @@ def _result(values: dict[str, float], mine: Summary, reference: Reference, seeds
         reference_size=len(reference.x),
         seeds=seeds,
         levels=reference.levels,
-        rounding='none' if reference.levels is None else 'uint8',
+        rounding='none' if reference.levels is None else f'{reference.levels} levels',
+        conditions=conditions,
         resize=reference.features.resize,
         rows=_ROWS,
         kernel_subsets=f'{_SUBSETS} of {_subset_size(mine, reference)}',

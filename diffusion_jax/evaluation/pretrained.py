@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from diffusion_jax.data.pipeline import to_uint8
+from diffusion_jax.data.quantise import to_uint8
 from diffusion_jax.devices.processes import gather
 from diffusion_jax.devices.sharding import make_mesh, replicated, spread
 from diffusion_jax.errors import UserError, nearest
@@ -105,7 +105,7 @@ def in_batches(run: Callable[[Any, Array], Outputs], params: Any, batch_size: in
     placed, jitted = jax.device_put(params, replicated(mesh)), jax.jit(run)
 
     def outputs(x: Any) -> Outputs:
-        images, parts = np.asarray(to_uint8(x)), []
+        images, parts = to_uint8(np.asarray(x)), []
         for first in range(0, len(images), size):
             batch = images[first : first + size]
             padded = np.pad(batch, [(0, size - len(batch))] + [(0, 0)] * (batch.ndim - 1))

@@ -46,7 +46,9 @@ def reference(source: Source, features: Features, held_out: Source | None = None
     found = _read(path)
     if processes.everywhere(found is not None) and found is not None:
         print(f'{source.name} in {features.name}: read from {path}')
-        return Reference(source.name, source.levels, features, Values(source), found.held_out, found.gap, found.summary)
+        return Reference(
+            source.name, source.kind.levels, features, Values(source), found.held_out, found.gap, found.summary
+        )
     made = make_reference(source, features, held_out)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -61,7 +63,7 @@ def reference(source: Source, features: Features, held_out: Source | None = None
 def _fingerprint(source: Source) -> list:
     n = len(source.x)
     rows = np.ascontiguousarray(source.x[np.unique(np.linspace(0, n - 1, min(n, _LOOKED_AT)).astype(np.int64))])
-    return [source.name, n, source.levels, rows.dtype.str, rows.shape, hashlib.sha256(rows.tobytes()).hexdigest()]
+    return [source.name, n, source.kind.levels, rows.dtype.str, rows.shape, hashlib.sha256(rows.tobytes()).hexdigest()]
 
 
 def _code() -> str:

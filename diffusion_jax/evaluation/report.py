@@ -1,16 +1,11 @@
-"""Results that carry their protocol, tables that refuse to mix protocols, and grids of samples."""
+"""Results that carry their protocol, and tables that refuse to mix protocols."""
 
 import dataclasses
 import json
 from collections.abc import Mapping
 
-import numpy as np
-from jaxtyping import UInt8
-from PIL import Image
-
 from diffusion_jax.errors import UserError
 from diffusion_jax.evaluation.features import Features
-from diffusion_jax.workdir.paths import AnyPath
 
 
 class ProtocolError(UserError):
@@ -28,7 +23,8 @@ class Protocol:
     reference_size: int
     seeds: tuple[int, ...]
     levels: int | None  # quantisation levels of the reference; None for continuous data
-    rounding: str = 'uint8'  # samples pass `to_uint8`; 'none' for continuous data
+    rounding: str = '256 levels'  # what samples are rounded to first; 'none' for continuous data
+    conditions: str = 'none'  # what was asked for, of a conditional model
     resize: str = 'none'  # how images came to the size of the feature network
     rows: int | None = None  # samples, and reference rows, that kernel and neighbour metrics compare; None: no limit
     kernel_subsets: str = 'none'  # number and size
@@ -116,24 +112,3 @@ def markdown_table(results: Mapping[str, Result]) -> str:
         lines.append(f'| {name} | ' + ' | '.join(cells) + ' |')
     protocol = dataclasses.asdict(next(iter(results.values())).protocol)
     return '\n'.join([*lines, '', 'Protocol: ' + ', '.join(f'{k} = {v}' for k, v in protocol.items()) + '.', ''])
-
-
-def image_grid(images: UInt8[np.ndarray, 'n h w c'], columns: int) -> UInt8[np.ndarray, 'H W c']:
-    """Images side by side, row by row from the top left; an unfinished last row ends in zeros."""
-    n, h, w, c = images.shape
-    rows = -(-n // columns)
-    cells = np.zeros((rows * columns, h, w, c), np.uint8)
-    cells[:n] = images
-    return cells.reshape(rows, columns, h, w, c).swapaxes(1, 2).reshape(rows * h, columns * w, c)
-
-
-def save_png(path: AnyPath, image: UInt8[np.ndarray, 'h w c']) -> None:
-    """Writes a picture with 1 (grey), 3 (RGB) or 4 (RGBA) channels.
-
-    Raises:
-        ValueError: for any other number of channels.
-    """
-    if image.shape[-1] not in (1, 3, 4):
-        raise ValueError(f'a PNG has 1, 3 or 4 channels, not {image.shape[-1]}')
-    with path.open('wb') as file:
-        Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(file, format='PNG')

@@ -1,6 +1,7 @@
 """Any number of samples, in batches of one size. A sample depends on (key, its index) alone."""
 
 from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,75 +11,52 @@ from jax.sharding import Mesh
 from diffusion_jax.devices import processes
 from diffusion_jax.devices.sharding import spread
 from diffusion_jax.errors import Diverged
-from diffusion_jax.types import Draw, FindNonFinite, Key, Params
+from diffusion_jax.types import Draw, FindNonFinite, Key
 
 
-def _untraced(params, keys, cond):
+def _not_looked_for(params, keys, index):
     return None
 
 
-def batches(
-    draw: Draw,
-    params: Params,
-    key: Key,
-    num: int,
-    batch_size: int,
-    mesh: Mesh,
-    num_classes: int = 0,
-    first: int = 0,
-    trace: FindNonFinite = _untraced,
-    whole: bool = False,
-) -> Iterator[np.ndarray]:
-    """Yields samples first .. num - 1, in order, in float32; class i % num_classes for sample i of a conditional model.
+class Drawing(NamedTuple):
+    """All that samples depend on beside the key: a model, how it is sampled, and where."""
+
+    draw: Draw  # jitted, so that a second call compiles nothing
+    params: Any  # what `draw` takes for them
+    mesh: Mesh  # devices to spread a batch over
+    batch_size: int  # evaluated at once, rounded up to a multiple of the devices; padding of the last one is dropped
+    find_non_finite: FindNonFinite = _not_looked_for  # to say where a sample stopped being finite
+    whole: bool = False  # evaluate `batch_size` rows even where fewer are wanted
+
+
+def batches(drawing: Drawing, key: Key, num: int, first: int = 0) -> Iterator[np.ndarray]:
+    """Yields samples first .. num - 1, in order, as they are drawn; sample i with fold_in(key, i).
 
     Its noise is the same to the last bit whatever the batch size. What a network makes of it is so where every device
     has as many rows: XLA takes other kernels for other shapes, whose sums differ by rounding.
 
-    Args:
-        draw: from `build.build_draw`, jitted by the caller, so that a second call compiles nothing.
-        params: of the model.
-        key: sample i is drawn with fold_in(key, i).
-        num: how many there are in all.
-        batch_size: evaluated at once, rounded up to a multiple of the devices; padding of the last batch is dropped.
-        mesh: devices to spread a batch over.
-        num_classes: of a conditional model, else 0.
-        first: index of the first to draw.
-        trace: from `build.build_find_non_finite`, to say where a sample stopped being finite.
-        whole: evaluate `batch_size` rows even where `num` is smaller.
-
     Raises:
         Diverged: if the model yields NaN.
     """
-    devices = mesh.size
-    batch_size = -(-(batch_size if whole else min(batch_size, num)) // devices) * devices
-    for start in range(first, num, batch_size):
-        rows = np.arange(start, start + batch_size, dtype=np.int32)
+    draw, params, mesh, size, find_non_finite, whole = drawing
+    size = -(-(size if whole else min(size, num)) // mesh.size) * mesh.size
+    for start in range(first, num, size):
+        rows = np.arange(start, start + size, dtype=np.int32)
         index = spread(mesh, rows)
-        cond = index % num_classes if num_classes else None
-        part = processes.gather(draw(params, _keys(key, index), cond))[: num - start]
+        part = processes.gather(draw(params, _keys(key, index), index))[: num - start]
         bad = np.flatnonzero(~np.isfinite(part).reshape(len(part), -1).all(1))
         if len(bad):
             row = jnp.asarray(rows[bad[:1]])
-            step = trace(params, _keys(key, row), row % num_classes if num_classes else None)
+            step = find_non_finite(params, _keys(key, row), row)
             came_up = '' if step is None else f' that came up in the step from t = {step[0]:.4g} to t = {step[1]:.4g}'
             raise Diverged(f'sample {start + bad[0]} holds NaN or infinity{came_up}: the model diverged')
         yield part
 
 
-def generate(
-    draw: Draw,
-    params: Params,
-    key: Key,
-    num: int,
-    batch_size: int,
-    mesh: Mesh,
-    num_classes: int = 0,
-    progress: Callable[[int], None] = lambda done: None,
-    trace: FindNonFinite = _untraced,
-) -> np.ndarray:
+def generate(drawing: Drawing, key: Key, num: int, progress: Callable[[int], None] = lambda done: None) -> np.ndarray:
     """All of `batches` as one array `[num, ...]`; `progress` is called after each with the number of samples done."""
     parts = []
-    for part in batches(draw, params, key, num, batch_size, mesh, num_classes, trace=trace):
+    for part in batches(drawing, key, num):
         parts.append(part)
         progress(sum(map(len, parts)))
     return np.concatenate(parts)

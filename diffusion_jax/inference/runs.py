@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 from rich.console import Console
@@ -15,13 +14,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from diffusion_jax import builders, times
 from diffusion_jax.builders import specs
-from diffusion_jax.data.sources import Source
+from diffusion_jax.data.sources import Source, rows_of
 from diffusion_jax.devices import processes, sharding
 from diffusion_jax.errors import UserError
 from diffusion_jax.evaluation import measure, reference_cache, report
 from diffusion_jax.evaluation.rows import Values
-from diffusion_jax.inference.generate import batches
-from diffusion_jax.types import Draw, FindNonFinite, Model, Params
+from diffusion_jax.inference.generate import Drawing, batches, generate
+from diffusion_jax.types import Model, Params
 from diffusion_jax.workdir import files, paths, reading
 from diffusion_jax.workdir.paths import AnyPath
 
@@ -55,73 +54,53 @@ def load(folder: AnyPath, which: str = 'newest', mesh: Mesh | None = None) -> Ru
 
 
 class Sampling(NamedTuple):
-    """How to draw samples from a run: what `generate` takes."""
+    """How samples are drawn from a run."""
 
-    draw: Draw  # jitted
-    params: Params | builders.WithWeak
-    trace: FindNonFinite
+    drawing: Drawing
     weak_step: int | None  # of the weak model of an autoguidance
 
 
-def sampling(run: Run, spec: Mapping[str, Any], label: int | None = None) -> Sampling:
+def sampling(run: Run, spec: Mapping[str, Any]) -> Sampling:
     """A run's model under a `sample` section, with the weak model of an autoguidance from its own run.
 
-    With a label every sample is of that class, whatever classes are asked for.
+    Raises:
+        UserError: as `builders.build_draw`; if the weak run cannot be opened, or does not fit.
+    """
+    weak, params, weak_step = with_weak(run, spec)
+    draw = builders.build_draw(run.experiment, spec, weak)
+    find_non_finite = builders.build_find_non_finite(run.experiment, spec, weak)
+    return Sampling(Drawing(jax.jit(draw), params, run.mesh, spec['batch_size'], find_non_finite), weak_step)
+
+
+def draw(run: Run, spec: Mapping[str, Any], num: int, seed: int = 0) -> np.ndarray:
+    """`num` samples of a run under a `sample` section, as they are drawn.
 
     Raises:
-        UserError: as `builders.build_draw`; if the weak run cannot be opened, or does not fit; for an unknown label.
+        UserError: as `sampling`; if the model yields NaN.
     """
-    _check_label(run, label)
-    weak, params, weak_step = with_weak(run, spec)
-    draw, trace = (
-        builders.build_draw(run.experiment, spec, weak),
-        builders.build_find_non_finite(run.experiment, spec, weak),
-    )
-    if label is not None:
-        draw, trace = _of_class(draw, label), _of_class(trace, label)
-    return Sampling(jax.jit(draw), params, trace, weak_step)
-
-
-def _of_class(draw, label: int):
-    return lambda params, keys, cond: draw(params, keys, jnp.full_like(cond, label))
+    return generate(sampling(run, spec).drawing, jax.random.key(seed), num)
 
 
 class Editing(NamedTuple):
-    """How to draw edits from a run: what `generate` takes, with `num` for the number of classes."""
+    """How edits are drawn from a run."""
 
-    draw: Draw  # jitted
-    params: builders.Given
-    num: int
+    sampling: Sampling
+    num: int  # of edits in all
     beside: dict[str, np.ndarray]  # what was given, [n, ...] each
-    trace: FindNonFinite
-    weak_step: int | None  # as `Sampling` has it
 
 
-def editing(
-    run: Run,
-    spec: Mapping[str, Any],
-    edit: Mapping[str, Any],
-    images: builders.Images,
-    num: int,
-    label: int | None = None,
-) -> Editing:
-    """`num` edits of each image by a run's model under a `sample` section; `label` as in `sampling`.
+def editing(run: Run, spec: Mapping[str, Any], edit: Mapping[str, Any], images: builders.Images, num: int) -> Editing:
+    """`num` edits of each image by a run's model under a `sample` section.
 
     Raises:
         UserError: as `sampling` and `builders.build_edit`.
     """
-    _check_label(run, label)
     weak, params, weak_step = with_weak(run, spec)
-    arguments = run.experiment, spec, edit, images, num, label, weak
-    job, trace = builders.build_edit(*arguments), builders.build_edit_find_non_finite(*arguments)
-    return Editing(jax.jit(job.draw), builders.Given(params, job.rows), len(job.rows[0]), job.beside, trace, weak_step)
-
-
-def _check_label(run, label):
-    num_classes = run.experiment.num_classes
-    if label is not None and not 0 <= label < num_classes:
-        has = f'has the classes 0 to {num_classes - 1}' if num_classes else 'is unconditional'
-        raise UserError(f'label={label}: the model {has}')
+    arguments = run.experiment, spec, edit, images, num, weak
+    job, find_non_finite = builders.build_edit(*arguments), builders.build_edit_find_non_finite(*arguments)
+    given = builders.Given(params, job.rows)
+    drawing = Drawing(jax.jit(job.draw), given, run.mesh, spec['batch_size'], find_non_finite)
+    return Editing(Sampling(drawing, weak_step), len(job.rows[0]), job.beside)
 
 
 def with_weak(run: Run, spec: Mapping[str, Any]) -> tuple[Model | None, Params | builders.WithWeak, int | None]:
@@ -143,14 +122,23 @@ def with_weak(run: Run, spec: Mapping[str, Any]) -> tuple[Model | None, Params |
     return weak, params, weak_step
 
 
-def sample_spec(
-    spec: Mapping[str, Any], sampler: str | None, steps: int | None, grid: str | None, guidance: str | None = None
-) -> dict[str, Any]:
+class Choices(NamedTuple):
+    """What a command line says of sampling; None for what it leaves to the run."""
+
+    sampler: str | None = None
+    steps: int | None = None
+    times: str | None = None
+    guidance: str | None = None
+    cond: str | None = None
+
+
+def sample_spec(spec: Mapping[str, Any], choices: Choices) -> dict[str, Any]:
     """A config's `sample` section with a command line's choices put in.
 
     Raises:
         UserError: for a number of steps on a grid that has none, or none on a grid that needs one.
     """
+    sampler, steps, grid, guidance, cond = choices
     spec = {**spec, 'sampler': dict(spec['sampler']), 'times': dict(spec['times'])}
     if sampler:
         spec['sampler'] = specs.parse_spec(sampler)
@@ -161,6 +149,8 @@ def sample_spec(
             raise UserError(f'--grid={grid} needs --steps')
     if guidance:
         spec['guidance'] = None if guidance == 'none' else specs.parse_spec(guidance)
+    if cond:
+        spec['cond'] = specs.parse_spec(cond)
     if steps:
         if not _takes_n(spec['times']):
             raise UserError(f"--steps={steps}: the grid '{spec['times']['name']}' has no number of steps: set --grid")
@@ -205,17 +195,17 @@ def reference(run: Run, held_out: Source | None, features: Mapping[str, Any] | N
     return (reference_cache.reference if 'path' in spec else measure.make_reference)(data, made, held_out)
 
 
-def survey(run: Run, sampling: Sampling, num: int, reference: measure.Reference, seed: int = 0) -> report.Result:
-    """All distances of `num` samples, drawn and measured batch by batch.
+def survey(run: Run, spec: Mapping[str, Any], num: int, reference: measure.Reference, seed: int = 0) -> report.Result:
+    """All distances of `num` samples under a `sample` section, drawn and measured batch by batch.
 
     Raises:
         UserError: if the model yields NaN.
     """
-    draw, params, trace, _ = sampling
-    size, classes, key = run.config['eval']['batch_size'], run.experiment.num_classes, jax.random.key(seed)
+    conditions = 'none' if run.experiment.source.condition is None else name_of(spec['cond'])
+    drawing = sampling(run, spec).drawing._replace(batch_size=run.config['eval']['batch_size'])
     with progress_bar('sampling', num) as progress:
-        stream = batches(draw, params, key, num, size, run.mesh, classes, trace=trace)
-        return measure.survey(_counted(stream, progress), num, reference, (seed,))
+        stream = batches(drawing, jax.random.key(seed), num)
+        return measure.survey(_counted(stream, progress), num, reference, (seed,), conditions)
 
 
 def _counted(stream, progress):
@@ -246,9 +236,7 @@ def bits_per_dim(
     bits = builders.build_bits(run.experiment, source, settings, method)
     evaluate = jax.jit(bits.evaluate)
     x = Values(source)[:num]
-    labels = None
-    if run.experiment.num_classes and source.label is not None:
-        labels = np.asarray(source.label[np.arange(len(x))])
+    conds = rows_of(source, np.arange(len(x)))
 
     key, devices = jax.random.key(seed), run.mesh.size
     size = -(-min(settings['batch_size'], len(x)) // devices) * devices
@@ -257,7 +245,7 @@ def bits_per_dim(
         for i in range(0, len(x), size):
             # The last batch is filled up with its last row, so that one executable does for all.
             rows = np.minimum(np.arange(i, i + size), len(x) - 1)
-            cond = None if labels is None else sharding.spread(run.mesh, labels[rows])
+            cond = jax.tree.map(lambda a, rows=rows: sharding.spread(run.mesh, a[rows]), conds)
             terms = evaluate(run.params, jax.random.fold_in(key, i), sharding.spread(run.mesh, x[rows]), cond)
             done.append(jax.tree.map(lambda a, i=i: processes.gather(a)[: len(x) - i], terms))
             progress(min(i + size, len(x)))

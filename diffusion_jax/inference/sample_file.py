@@ -7,7 +7,6 @@ import numpy as np
 
 from diffusion_jax.devices import processes
 from diffusion_jax.errors import Interrupted
-from diffusion_jax.inference.media import storable
 from diffusion_jax.workdir import files, paths
 from diffusion_jax.workdir.paths import AnyPath
 
@@ -17,6 +16,7 @@ def fill(
     request: Mapping[str, Any],
     num: int,
     draw_from: Callable[[int], Iterator[np.ndarray]],
+    store: Callable[[np.ndarray], np.ndarray],
     progress: Callable[[int], None] = lambda done: None,
     beside: Mapping[str, np.ndarray] | None = None,
 ) -> np.ndarray | None:
@@ -33,6 +33,7 @@ def fill(
         request: all that the samples depend on, as JSON has it.
         num: how many.
         draw_from: yields batches `[b, ...]` of the samples from an index on, in order.
+        store: from samples as drawn to what the file holds, a kind's.
         progress: called with the number of samples done.
         beside: what else the file shall hold.
 
@@ -55,7 +56,7 @@ def fill(
         for part in draw_from(done):
             if not processes.is_first():
                 continue
-            part = storable(part)
+            part = store(part)
             if rows is None:
                 done_file.unlink(missing_ok=True)  # it may tell of another request's rows
                 rows = np.lib.format.open_memmap(rows_file, 'w+', part.dtype, (num, *part.shape[1:]))
@@ -70,7 +71,7 @@ def fill(
     if rows is None:
         return None
     unfinished = near.with_name(f'.{path.stem}.unfinished.npz')
-    arrays: dict[str, Any] = {name: storable(a) for name, a in {'samples': rows, **(beside or {})}.items()}
+    arrays: dict[str, Any] = {'samples': rows, **{name: store(a) for name, a in (beside or {}).items()}}
     np.savez_compressed(unfinished, **arrays)
     if paths.is_remote(path):
         path.write_bytes(unfinished.read_bytes())

@@ -8,6 +8,7 @@ from diffusion_jax.objectives.mean_flow import mean_flow
 from diffusion_jax.objectives.mean_flow import teacher_velocity as teacher_velocity
 from diffusion_jax.objectives.progressive import progressive
 from diffusion_jax.objectives.shortcut import shortcut
+from diffusion_jax.objectives.trains import trains as trains
 from diffusion_jax.objectives.vlb import hybrid, vlb, vlb_learned
 
 __all__ = [

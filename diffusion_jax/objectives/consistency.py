@@ -7,14 +7,16 @@ import jax.numpy as jnp
 
 from diffusion_jax.objectives.distances import Distance
 from diffusion_jax.objectives.pair_weights import PairWeight
+from diffusion_jax.objectives.trains import trains
 from diffusion_jax.schedules import q_sample
 from diffusion_jax.times import Pairs
-from diffusion_jax.types import Array, Denoiser, FlowMap, LossFn, Model, Params, Schedule
+from diffusion_jax.types import Cond, Denoiser, FlowMap, Model, Objective, Params, Schedule
 
-OdeStep = Callable[[Params, Array | None], FlowMap]  # (the teacher's parameters, cond) -> one step of its ODE
+OdeStep = Callable[[Params, Cond], FlowMap]  # (the teacher's parameters, cond) -> one step of its ODE
 Solver = Callable[[Denoiser, Schedule], FlowMap]
 
 
+@trains('consistency')
 def consistency(
     consistency_model: Model,
     schedule: Schedule,
@@ -22,7 +24,7 @@ def consistency(
     distance: Distance,
     pair_weight: PairWeight,
     ode_step: OdeStep | None = None,
-) -> LossFn:
+) -> Objective:
     """The consistency loss, a mean over the batch (arXiv 2303.01469, algorithms 2 and 3).
 
     `frozen.target` holds the target network's parameters; None stands for the current ones, behind a stop-gradient.
@@ -53,7 +55,7 @@ def consistency(
         value = jnp.mean(pair_weight(t, s) * distance(f_t, f_s))
         return value, {'loss': value}
 
-    return loss
+    return Objective(None, loss, reads_teacher=ode_step is not None)
 
 
 def teacher_step(teacher: Model, schedule: Schedule, solver: Solver) -> OdeStep:

@@ -1,27 +1,29 @@
 """Continuous-time consistency models: sCT and sCD (arXiv 2410.11081, algorithm 1)."""
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 
 from diffusion_jax.axes import mean_square, per_sample
 from diffusion_jax.drift import velocity
+from diffusion_jax.objectives.adaptive import AdaptiveWeight, log_weight
+from diffusion_jax.objectives.trains import trains
 from diffusion_jax.schedules import TrigFlow
 from diffusion_jax.times import TimeDistribution
-from diffusion_jax.types import Array, Denoiser, LossFn, Model, Params, Schedule
+from diffusion_jax.types import Array, Denoiser, Model, Objective, Schedule
 
-LogWeight = Callable[[Params, Array], Array]  # (its parameters, log tan t [B]) -> w [B]
+_LEARNED = log_weight()
+_PHI = 'log_weight'  # where the weight's parameters lie beside the network's
 
 
+@trains('consistency')
 def continuous(
     consistency_model: Model,
     schedule: Schedule,
     p_t: TimeDistribution,
-    log_weight: LogWeight | None = None,
+    adaptive_weight: AdaptiveWeight | None = _LEARNED,
     warmup: int = 10_000,
     c: float = 0.1,
-) -> LossFn:
+) -> Objective:
     """sCT: training from data alone, with dx_t/dt = cos(t) z - sin(t) x_0, the ODE's velocity in expectation.
 
     The value is no measure of progress, for the tangent is normalised; `tangent_norm`, a metric, is its mean norm
@@ -31,7 +33,7 @@ def continuous(
         consistency_model: the consistency function f, the identity at t = 0, in any parameterisation.
         schedule: TrigFlow, whose sigma_data is the standard deviation of the data.
         p_t: distribution of the angles, in (0, pi/2); see `times.arctan_log_normal`.
-        log_weight: the adaptive weight w_phi, with `params['log_weight']` as phi; see `nets.LogWeight`. None for 0.
+        adaptive_weight: w_phi of log tan t, learned with the model; None for 0.
         warmup: H, the number of steps in which r, the share of dF/dt in the tangent, grows from 0 to 1.
         c: constant of the tangent's normalisation g / (||g|| + c), ||.|| the norm over a whole sample, not its root
             mean square.
@@ -44,18 +46,19 @@ def continuous(
         del frozen, x_t
         return per_sample(jnp.cos(t), z) * z - per_sample(jnp.sin(t), z) * batch.x
 
-    return _loss(consistency_model, schedule, p_t, log_weight, warmup, c, dx_dt)
+    return _objective(consistency_model, schedule, p_t, adaptive_weight, warmup, c, dx_dt)
 
 
+@trains('consistency')
 def continuous_distillation(
     consistency_model: Model,
     teacher: Model,
     schedule: Schedule,
     p_t: TimeDistribution,
-    log_weight: LogWeight | None = None,
+    adaptive_weight: AdaptiveWeight | None = _LEARNED,
     warmup: int = 10_000,
     c: float = 0.1,
-) -> LossFn:
+) -> Objective:
     """sCD: the same with dx_t/dt from the ODE of a diffusion model without dropout, `frozen.teacher` its parameters.
 
     The paper starts the consistency model from the teacher: then the tangent is 0 at step 0, where r = 0.
@@ -65,12 +68,19 @@ def continuous_distillation(
         del z
         return velocity(teacher(frozen.teacher, batch.cond, None), schedule)(x_t, t)
 
-    return _loss(consistency_model, schedule, p_t, log_weight, warmup, c, dx_dt)
+    made = _objective(consistency_model, schedule, p_t, adaptive_weight, warmup, c, dx_dt)
+    return made._replace(reads_teacher=True)
 
 
-def _loss(consistency_model, schedule, p_t, log_weight, warmup, c, dx_dt) -> LossFn:
+def _objective(consistency_model, schedule, p_t, adaptive_weight, warmup, c, dx_dt) -> Objective:
     if not isinstance(schedule, TrigFlow):
         raise ValueError(f'continuous-time consistency models are defined on TrigFlow, not on {schedule}')
+
+    if adaptive_weight is None:
+        init, log_w = None, lambda params, c_noise: 0.0
+    else:
+        init = lambda key: {_PHI: adaptive_weight.init(key)}  # noqa: E731
+        log_w = lambda params, c_noise: adaptive_weight.apply(params[_PHI], c_noise)  # noqa: E731
 
     def loss(params, frozen, key, batch, step):
         key_t, key_z, key_dropout = jax.random.split(key, 3)
@@ -84,11 +94,11 @@ def _loss(consistency_model, schedule, p_t, log_weight, warmup, c, dx_dt) -> Los
         norm = jnp.sqrt(jnp.sum(g**2, axis=tuple(range(1, g.ndim))))
         g = g / per_sample(norm + c, g)
         # tan t < 0 where t is pi/2 rounded up
-        w = 0.0 if log_weight is None else log_weight(params['log_weight'], jnp.log(jnp.abs(jnp.tan(t))))
+        w = log_w(params, jnp.log(jnp.abs(jnp.tan(t))))
         value = jnp.mean(jnp.exp(w) * mean_square(F - jax.lax.stop_gradient(F) - g) - w)
         return value, {'loss': value, 'tangent_norm': jnp.mean(norm)}
 
-    return loss
+    return Objective(init, loss)
 
 
 def tangent(f: Denoiser, x: Array, t: Array, dx_dt: Array, r: Array) -> tuple[Array, Array]:

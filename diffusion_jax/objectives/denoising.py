@@ -4,13 +4,15 @@ import jax
 import jax.numpy as jnp
 
 from diffusion_jax.axes import mean_square
+from diffusion_jax.objectives.trains import trains
 from diffusion_jax.objectives.weights import Weight
 from diffusion_jax.schedules import q_sample
 from diffusion_jax.times import TimeDistribution
-from diffusion_jax.types import LossFn, Model, Schedule
+from diffusion_jax.types import Model, Objective, Schedule
 
 
-def denoising(model: Model, schedule: Schedule, p_t: TimeDistribution, weight: Weight) -> LossFn:
+@trains('denoise')
+def denoising(model: Model, schedule: Schedule, p_t: TimeDistribution, weight: Weight) -> Objective:
     """The denoising loss, a mean over batch and event axes.
 
     DDPM's L_simple (arXiv 2006.11239, eq. 14) is `p_t = times.discrete_uniform(T)`, `weight = weights.snr(schedule)`.
@@ -26,4 +28,4 @@ def denoising(model: Model, schedule: Schedule, p_t: TimeDistribution, weight: W
         value = jnp.mean(weight(t) * mean_square(x_0 - batch.x))
         return value, {'loss': value}
 
-    return loss
+    return Objective(None, loss)

@@ -1,19 +1,22 @@
 """MeanFlow (arXiv 2505.13447): the average velocity u(z_t, r, t), by its own total derivative in t."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from diffusion_jax import drift
-from diffusion_jax.axes import per_sample, sum_square
+from diffusion_jax.axes import equal_rows, per_sample, repeat_row, sum_square, where_rows
+from diffusion_jax.objectives.trains import trains
 from diffusion_jax.schedules import q_sample
 from diffusion_jax.times import Pairs
-from diffusion_jax.types import Array, AverageVelocityModel, LossFn, Model, Params, Schedule, VectorField
+from diffusion_jax.types import AverageVelocityModel, Cond, Model, Objective, Params, Schedule, VectorField
 
-TeacherVelocity = Callable[[Params, Array | None], VectorField]  # (the teacher's parameters, cond) -> v(z_t, t)
+TeacherVelocity = Callable[[Params, Cond], VectorField]  # (the teacher's parameters, cond) -> v(z_t, t)
 
 
+@trains('average_velocity')
 def mean_flow(
     average_velocity: AverageVelocityModel,
     schedule: Schedule,
@@ -25,9 +28,9 @@ def mean_flow(
     guide_from: float = 0.0,
     guide_to: float = 1.0,
     drop: float = 0.1,
-    num_classes: int = 0,
+    null: Any = None,
     velocity: TeacherVelocity | None = None,
-) -> LossFn:
+) -> Objective:
     """The MeanFlow loss, a mean over the batch of sg(w) ||u - sg(u_tgt)||^2 (arXiv 2505.13447, eq. 9 and 11).
 
     The norm is a sum over the event axes. With w = 1 / (||.||^2 + c)^p and p = 1 the loss itself is close to 1 however
@@ -41,29 +44,29 @@ def mean_flow(
             from the mean velocity, in few dimensions much: 0, no weight, for points.
         c: its offset, at most about the norm that is to be reached; the released ImageNet code has 0.01.
         omega: guidance trained in, of scale omega / (1 - kappa) (section 4.2): the target's velocity is
-            omega v + kappa u(z, t, t | label) + (1 - omega - kappa) u(z, t, t | null class).
+            omega v + kappa u(z, t, t | cond) + (1 - omega - kappa) u(z, t, t | null).
         kappa: the share of the model's own velocity in it (appendix B.1), in [0, 1).
         guide_from: least t that is guided.
         guide_to: largest t that is guided.
-        drop: probability with which a label becomes the null class, which is not guided.
-        num_classes: of a conditional model, and its null class; 0 for an unconditional one.
+        drop: probability with which a row's condition becomes `null`; such rows are not guided.
+        null: one row that tells nothing, of a conditional model; None for an unconditional one.
         velocity: a teacher's velocity to distil (see `teacher_velocity`); without it the data's, alpha' x + sigma' eps.
 
     Raises:
-        ValueError: guidance without classes, or a kappa outside of [0, 1).
+        ValueError: guidance of an unconditional model, or a kappa outside of [0, 1).
     """
-    if (omega != 1 or kappa != 0) and not num_classes:
-        raise ValueError(f'omega={omega} and kappa={kappa} guide by classes, and the model has none')
+    if (omega != 1 or kappa != 0) and null is None:
+        raise ValueError(f'omega={omega} and kappa={kappa} guide by a condition, and the model has none')
     if not 0 <= kappa < 1:
         raise ValueError(f'kappa must be in [0, 1); got {kappa}')
-    guide = _guidance(average_velocity, omega, kappa, guide_from, guide_to, num_classes)
+    guide = _guidance(average_velocity, omega, kappa, guide_from, guide_to, null)
 
     def loss(params, frozen, key, batch, step):
         key_pairs, key_eps, key_dropout, key_drop = jax.random.split(key, 4)
         t, r = pairs(key_pairs, batch.x.shape[:1], step)
         eps = jax.random.normal(key_eps, batch.x.shape)
         z = q_sample(schedule, batch.x, t, eps)
-        cond = _drop(key_drop, batch.cond, drop, num_classes) if num_classes else batch.cond
+        cond = batch.cond if null is None else _drop(key_drop, batch.cond, drop, null)
         v = drift.path_velocity(schedule, batch.x, eps, t) if velocity is None else velocity(frozen.teacher, cond)(z, t)
         v = guide(jax.lax.stop_gradient(params), v, z, t, cond)
         # The paper's tangents (v, 0, 1) of u(z, r, t), in the order of our u(z, t, r).
@@ -75,7 +78,8 @@ def mean_flow(
         tangent_norm = jnp.mean(jnp.sqrt(sum_square(du_dt)))
         return value, {'loss': value, 'squared_error': jnp.mean(square), 'tangent_norm': tangent_norm}
 
-    return loss
+    drops = null is not None and drop > 0
+    return Objective(None, loss, reads_teacher=velocity is not None, drops_cond=drops)
 
 
 def teacher_velocity(teacher: Model, schedule: Schedule) -> TeacherVelocity:
@@ -83,24 +87,25 @@ def teacher_velocity(teacher: Model, schedule: Schedule) -> TeacherVelocity:
     return lambda params, cond: drift.velocity(teacher(params, cond, None), schedule)
 
 
-def _drop(key, cond, drop, num_classes):
-    return jnp.where(jax.random.bernoulli(key, drop, cond.shape), num_classes, cond)
+def _drop(key, cond, drop, null):
+    n = len(jax.tree.leaves(cond)[0])
+    return where_rows(jax.random.bernoulli(key, drop, (n,)), repeat_row(null, n), cond)
 
 
-def _guidance(average_velocity, omega, kappa, guide_from, guide_to, num_classes):
+def _guidance(average_velocity, omega, kappa, guide_from, guide_to, null):
     """The target velocity omega v + kappa u(z, t, t | c) + (1 - omega - kappa) u(z, t, t) (arXiv 2505.13447, eq. 21).
 
-    Without dropout, and only where the label is a class; kappa = 0 is eq. 19.
+    Without dropout, and only where something is told; kappa = 0 is eq. 19.
     """
     if omega == 1 and kappa == 0:
         return lambda params, v, z, t, cond: v
 
     def guide(params, v, z, t, cond):
-        unconditional = average_velocity(params, jnp.full_like(cond, num_classes), None)(z, t, t)
-        guided = omega * v + (1 - omega - kappa) * unconditional
+        nothing = repeat_row(null, len(z))
+        guided = omega * v + (1 - omega - kappa) * average_velocity(params, nothing, None)(z, t, t)
         if kappa:
             guided += kappa * average_velocity(params, cond, None)(z, t, t)
-        inside = (t >= guide_from) & (t <= guide_to) & (cond != num_classes)
+        inside = (t >= guide_from) & (t <= guide_to) & ~equal_rows(cond, nothing)
         return jnp.where(per_sample(inside, z), guided, v)
 
     return guide

@@ -6,15 +6,17 @@ from jaxtyping import Array, Float
 
 from diffusion_jax.axes import mean_square, per_sample
 from diffusion_jax.drift import ddim_step
+from diffusion_jax.objectives.trains import trains
 from diffusion_jax.objectives.weights import Weight
 from diffusion_jax.schedules import q_sample
 from diffusion_jax.times.curricula import Curriculum
-from diffusion_jax.types import LossFn, Model, Schedule
+from diffusion_jax.types import Model, Objective, Schedule
 
 
+@trains('denoise')
 def progressive(
     model: Model, teacher: Model, schedule: Schedule, N: Curriculum, weight: Weight, t_max: float = 1.0
-) -> LossFn:
+) -> Objective:
     """The loss E w(t) ||D(x_t, t) - x~||^2, a mean over batch and event axes (arXiv 2202.00512, algorithm 2).
 
     The teacher is `frozen.teacher`, without dropout; see `frozen.staged_teacher` for how students become teachers.
@@ -43,7 +45,7 @@ def progressive(
         value = jnp.mean(weight(t) * mean_square(x_0 - target))
         return value, {'loss': value}
 
-    return loss
+    return Objective(None, loss, reads_teacher=True)
 
 
 def share_of_the_first_step(

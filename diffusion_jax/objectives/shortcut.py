@@ -5,12 +5,14 @@ import jax.numpy as jnp
 
 from diffusion_jax.axes import mean_square, per_sample
 from diffusion_jax.drift import path_velocity
+from diffusion_jax.objectives.trains import trains
 from diffusion_jax.schedules import q_sample
 from diffusion_jax.times import Pairs
-from diffusion_jax.types import AverageVelocityModel, LossFn, Schedule
+from diffusion_jax.types import AverageVelocityModel, Objective, Schedule
 
 
-def shortcut(average_velocity: AverageVelocityModel, schedule: Schedule, pairs: Pairs, M: int = 128) -> LossFn:
+@trains('average_velocity')
+def shortcut(average_velocity: AverageVelocityModel, schedule: Schedule, pairs: Pairs, M: int = 128) -> Objective:
     """The loss of flow matching where s = t and of self-consistency elsewhere (arXiv 2410.12557, eq. 5), a mean.
 
     `frozen.target` holds the parameters of the target's two half steps (an EMA in the paper); None stands for the
@@ -36,7 +38,7 @@ def shortcut(average_velocity: AverageVelocityModel, schedule: Schedule, pairs: 
         value = jnp.mean(mean_square(u - goal))
         return value, {'loss': value}
 
-    return loss
+    return Objective(None, loss)
 
 
 def _two_halves(u, x_t, t, s, M):

@@ -8,19 +8,21 @@ import jax.numpy as jnp
 from diffusion_jax import reverse
 from diffusion_jax.axes import mean_square
 from diffusion_jax.likelihood import vlb_term
+from diffusion_jax.objectives.trains import trains
 from diffusion_jax.objectives.weights import Weight
 from diffusion_jax.schedules import q_sample
 from diffusion_jax.times import discrete_uniform
-from diffusion_jax.types import LossFn, Model, ModelWithVariance, Schedule
+from diffusion_jax.types import Model, ModelWithVariance, Objective, Schedule
 
 
+@trains('denoise')
 def vlb(
     model: Model,
     schedule: Schedule,
     T: int = 1000,
     levels: int = 256,
     log_variance: reverse.LogVariance = reverse.small,
-) -> LossFn:
+) -> Objective:
     """The true bound L with a fixed variance, in bits/dim (arXiv 2006.11239, eq. 5): T times one term at uniform t.
 
     The prior term, which has no parameters, is left out.
@@ -32,7 +34,10 @@ def vlb(
     return _bound(make_reverse, schedule, T, levels)
 
 
-def vlb_learned(model_with_variance: ModelWithVariance, schedule: Schedule, T: int = 1000, levels: int = 256) -> LossFn:
+@trains('with_variance')
+def vlb_learned(
+    model_with_variance: ModelWithVariance, schedule: Schedule, T: int = 1000, levels: int = 256
+) -> Objective:
     """The same with the variance that the network predicts: iDDPM's L_vlb with uniform t (arXiv 2102.09672, eq. 4)."""
 
     def make_reverse(params, batch, key):
@@ -41,7 +46,7 @@ def vlb_learned(model_with_variance: ModelWithVariance, schedule: Schedule, T: i
     return _bound(make_reverse, schedule, T, levels)
 
 
-def _bound(make_reverse: Callable, schedule, T, levels) -> LossFn:
+def _bound(make_reverse: Callable, schedule, T, levels) -> Objective:
     def loss(params, frozen, key, batch, step):
         del frozen, step
         key_t, key_eps, key_dropout = jax.random.split(key, 3)
@@ -51,9 +56,10 @@ def _bound(make_reverse: Callable, schedule, T, levels) -> LossFn:
         value = T * jnp.mean(vlb_term(p, schedule, batch.x, x_t, t, previous(t, T), levels))
         return value, {'loss': value}
 
-    return loss
+    return Objective(None, loss)
 
 
+@trains('with_variance')
 def hybrid(
     model_with_variance: ModelWithVariance,
     schedule: Schedule,
@@ -61,7 +67,7 @@ def hybrid(
     T: int = 1000,
     levels: int = 256,
     vlb_weight: float = 0.001,
-) -> LossFn:
+) -> Objective:
     """IDDPM's L_hybrid = L_simple + lambda L_vlb (arXiv 2102.09672, eq. 16).
 
     The bound trains the variance alone: the mean enters it under a stop-gradient.
@@ -79,7 +85,7 @@ def hybrid(
         value = simple + vlb_weight * bound
         return value, {'loss': value, 'simple': simple, 'vlb': bound}
 
-    return loss
+    return Objective(None, loss)
 
 
 def previous(t, T):

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from diffusion_jax.axes import expand_time
+from diffusion_jax.axes import as_times, expand_time
 from diffusion_jax.drift import ddim_step, without_signal
 from diffusion_jax.schedules import eps_from_x_0
 from diffusion_jax.types import Schedule
@@ -57,7 +57,7 @@ class Newton(NamedTuple):
 
 def no_points(x: Float[Array, 'b ...'], k: int) -> Points:
     """Room for k points, none of which is there."""
-    return Points(jnp.zeros((k, *x.shape), x.dtype), jnp.full((k,), -jnp.inf, x.dtype))
+    return Points(jnp.zeros((k, *x.shape), x.dtype), as_times(jnp.full((k,), -jnp.inf), x))
 
 
 def push(points: Points, value: Float[Array, 'b ...'], lam: Float[Array, '']) -> Points:

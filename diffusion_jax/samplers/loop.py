@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from diffusion_jax.axes import as_times
 from diffusion_jax.types import Key, Sampler, Schedule
 
 
@@ -25,11 +26,12 @@ def trajectory(sampler: Sampler, key: Key, x: Float[Array, 'b ...'], times) -> F
 
 
 def _run(sampler, key, x, times, keep):
-    times = jnp.asarray(times, x.dtype)
+    times = as_times(times, x)
 
     def body(state, step):
         i, t, s = step
-        state = sampler.step(fold_in(key, i), state, t, s)
+        after = sampler.step(fold_in(key, i), state, t, s)
+        state = jax.tree.map(lambda new, old: new.astype(old.dtype), after, state)
         return state, keep(state.x)
 
     state, kept = jax.lax.scan(body, sampler.init(x), (jnp.arange(len(times) - 1), times[:-1], times[1:]))

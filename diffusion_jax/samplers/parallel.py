@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from diffusion_jax.axes import as_times
 from diffusion_jax.samplers.loop import fold_in
 from diffusion_jax.types import Key, Sampler
 
@@ -48,7 +49,7 @@ def parallel(
     Raises:
         ValueError: for a sampler with memory, or a window of less than 1.
     """
-    times = jnp.asarray(times, x.dtype)
+    times = as_times(times, x)
     S = len(times) - 1
     w = min(window, S)
     if w < 1:

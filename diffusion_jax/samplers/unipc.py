@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from diffusion_jax.axes import expand_time
+from diffusion_jax.axes import as_times, expand_time
 from diffusion_jax.samplers.adams_bashforth import checked
 from diffusion_jax.samplers.exponential import DATA, Points, bh1, bh2, exponential_step, half_log_snr, no_points, push
 from diffusion_jax.types import Denoiser, Sampler, Schedule
@@ -43,7 +43,7 @@ def unipc(denoise: Denoiser, schedule: Schedule, order: int = 2, variant: str = 
     B, order = _B[variant], checked(order, 3)
 
     def init(x):
-        return Predicted(x, x, jnp.zeros((), x.dtype), no_points(x, order))
+        return Predicted(x, x, as_times(0.0, x), no_points(x, order))
 
     def step(key, state, t, s):
         del key

@@ -16,7 +16,7 @@ from diffusion_jax.data import pipeline
 from diffusion_jax.devices import processes, sharding
 from diffusion_jax.errors import UserError, nearest
 from diffusion_jax.inference import media, runs
-from diffusion_jax.inference.generate import generate
+from diffusion_jax.inference.generate import Drawing, generate
 from diffusion_jax.optim import skip_bad_updates
 from diffusion_jax.training import checkpoint, loop, throughput
 from diffusion_jax.training.logs import Log
@@ -50,17 +50,18 @@ def train(
     """
     settings = config['train']
     mesh = sharding.make_mesh(config['mesh']['data'], config['mesh']['fsdp'])
-    sharding.check_batch(mesh, settings['batch_size'], 'train.batch_size', settings['parts'])
+    sharding.check_batch(mesh, settings['batch_size'], 'train.batch_size', settings['accumulate'])
     config = builders.with_teacher(config, folder)
     experiment = builders.build(config)
     draw = jax.jit(builders.build_draw(experiment, config['sample']))
-    trace = builders.build_find_non_finite(experiment, config['sample'])
+    find_non_finite = builders.build_find_non_finite(experiment, config['sample'])
     # Before anything is written; a run that has begun needs it only if it never came to save.
     (begun,) = processes.from_first([(folder / 'config.json').exists()])
     start_from = None if begun else _start(config, experiment, mesh)
-    train_step = make_train_step(experiment.loss, experiment.tx, experiment.ema, experiment.freezing, settings['parts'])
+    learner = experiment.loss, experiment.tx, experiment.ema, experiment.targets
+    train_step = make_train_step(*learner, settings['accumulate'])
     key_init, key_train, key_sample = jax.random.split(jax.random.key(config['seed']), 3)
-    fresh = init_state(experiment.init, experiment.tx, experiment.freezing, experiment.keeps_teacher)
+    fresh = init_state(experiment.init, experiment.tx, experiment.targets, experiment.keeps_teacher)
     shapes = jax.eval_shape(fresh, key_init, _shapes(experiment.network_init, mesh) if config['teacher'] else None)
     _check_best_by(settings, train_step, shapes, key_train, experiment.source)
     files.check(folder, config, allow_config_change, lambda saved: _completed(saved, settings))
@@ -68,10 +69,10 @@ def train(
     create = jax.jit(fresh, out_shardings=shardings)
 
     def draw_samples(step, state):
-        num, size = config['sample']['num'], config['sample']['batch_size']
-        x = generate(draw, state.ema, key_sample, num, size, mesh, experiment.num_classes, trace=trace)
+        drawing = Drawing(draw, state.ema, mesh, config['sample']['batch_size'], find_non_finite)
+        x = generate(drawing, key_sample, config['sample']['num'])
         if processes.is_first():
-            media.save(folder / 'samples' / f'step_{step:08d}.png', x)
+            media.save(folder / 'samples' / f'step_{step:08d}', experiment.source.kind, x)
         watch(runs.Run(dict(config), experiment, state.ema, step, mesh))
 
     with files.lock(folder), contextlib.closing(checkpoint.open_manager(folder, _keep(settings))) as manager:
@@ -102,7 +103,7 @@ def _fit(step, state, key, source, config, folder, mesh, manager, draw_samples):
         watchdog(settings['watchdog']) as beat,
     ):
         first = next(stream)
-        step, cost = throughput.compile_step(step, state, key, first, devices=mesh.size, parts=settings['parts'])
+        step, cost = throughput.compile_step(step, state, key, first, devices=mesh.size, parts=settings['accumulate'])
         with _log(folder, start, settings, cost, mesh) as write, _profiled(step, folder, start, settings) as step:
             hooks = loop.Hooks(write, save, draw_samples, stop, beat)
             batches, max_skips = itertools.chain([first], stream), settings['max_skips'] or 0

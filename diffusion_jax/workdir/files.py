@@ -19,6 +19,7 @@ from diffusion_jax.errors import UserError, one_line
 from diffusion_jax.workdir import paths
 from diffusion_jax.workdir.paths import AnyPath
 
+FORMAT = 2  # of config.json: what an older or newer one says is not guessed
 _VERSIONS = ('diffusion_jax', 'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy')
 
 
@@ -102,7 +103,7 @@ def record(workdir: AnyPath, config: Mapping[str, Any]) -> None:
     """
     if not processes.is_first():
         return
-    write_json(workdir / 'config.json', dict(config))
+    write_json(workdir / 'config.json', {'format': FORMAT, **config})
     path = workdir / 'provenance.json'
     last = read_json(path, {})
     earlier = last.pop('earlier', [])
@@ -113,7 +114,7 @@ def load_config(workdir: AnyPath) -> dict[str, Any]:
     """The resolved config of a run.
 
     Raises:
-        UserError: if the folder holds no run, or its config.json is damaged.
+        UserError: if the folder holds no run, or its config.json is damaged, or another version's.
     """
     path = workdir / 'config.json'
     if not path.exists():
@@ -121,6 +122,12 @@ def load_config(workdir: AnyPath) -> dict[str, Any]:
     config = read_json(path, {})
     if not isinstance(config, dict):
         raise UserError(f'{path} is damaged: it is not the config of a run')
+    found = config.pop('format', 1)
+    if found != FORMAT:
+        raise UserError(
+            f'{workdir} was written by another version of diffusion_jax (format {found}, this one reads {FORMAT}): use '
+            'the version that its provenance.json names, or train it anew'
+        )
     return config
 
 

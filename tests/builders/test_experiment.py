@@ -6,13 +6,13 @@ import numpy as np
 import optax
 import pytest
 
-from diffusion_jax import builders, precond, schedules, times
+from diffusion_jax import builders, precond, samplers, schedules, times
 from diffusion_jax.axes import per_sample
 from diffusion_jax.builders import specs
-from diffusion_jax.builders.experiment import on_raw_batch
+from diffusion_jax.data import pipeline
 from diffusion_jax.data.pipeline import RawBatch
 from diffusion_jax.errors import UserError
-from diffusion_jax.types import Batch, Frozen
+from diffusion_jax.types import Frozen
 from tests import tiny
 
 
@@ -68,7 +68,7 @@ def test_warm_up_and_clipping_may_change_between_resumes():
 
 def test_the_loss_is_that_of_its_parts():
     experiment = builders.build(tiny.digits())
-    raw = RawBatch(experiment.source.x[np.arange(8)], experiment.source.label[np.arange(8)])
+    raw = RawBatch(experiment.source.x[np.arange(8)], None)
     params, key = jax.jit(experiment.init)(jax.random.key(0)), jax.random.key(1)
     loss, _ = jax.jit(experiment.loss)(params, Frozen(), key, raw, jnp.int32(0))
 
@@ -79,7 +79,7 @@ def test_the_loss_is_that_of_its_parts():
     t = times.discrete_uniform(1000)(key_t, (8,))
     eps = jax.random.normal(key_eps, x.shape)
     x_t = schedules.q_sample(schedule, x, t, eps)
-    x_0 = jax.jit(lambda p: experiment.models['model'](p, None, None)(x_t, t))(params)
+    x_0 = jax.jit(lambda p: experiment.models.denoise(p, None, None)(x_t, t))(params)
     v = [
         per_sample(schedule.alpha(t), x) * schedules.eps_from_x_0(schedule, x_t, clean, t)
         - per_sample(schedule.sigma(t), x) * clean
@@ -88,24 +88,23 @@ def test_the_loss_is_that_of_its_parts():
     np.testing.assert_allclose(loss, jnp.mean((v[0] - v[1]) ** 2), rtol=1e-3)
 
 
-def test_labels_reach_a_conditional_model_only():
-    seen = []
-
-    def loss(params, frozen, key, batch, step):
-        seen.append(batch)
-        return jnp.zeros(()), {}
-
-    raw, batch = RawBatch(np.zeros((2, 2), np.float32), np.arange(2)), Batch(jnp.zeros((2, 2)), jnp.arange(2))
-    for conditional in (True, False):
-        on_raw_batch(loss, lambda key, raw: batch, conditional)({}, Frozen(), jax.random.key(0), raw, jnp.int32(0))
-    assert seen[0].cond is not None
-    assert seen[1].cond is None
+def test_what_is_told_reaches_the_loss_or_there_is_nothing_to_tell():
+    """A conditional run sees the condition of every row; an unconditional one has none in its batches."""
+    told = builders.build(changed(tiny.points(), 'data.condition', 'label'))
+    index = np.arange(8)
+    raw = pipeline.batch_at(told.source, 0, 8)(0)
+    assert raw.cond.shape == index.shape
+    params, key = jax.jit(told.init)(jax.random.key(0)), jax.random.key(1)
+    params = jax.tree.map(lambda a: a + 0.1, params)  # the last layer starts at zero, and would hide the condition
+    loss = jax.jit(lambda raw: told.loss(params, Frozen(), key, raw, jnp.int32(0))[0])
+    assert loss(raw) != loss(raw._replace(cond=np.roll(raw.cond, 1)))
+    assert pipeline.batch_at(builders.build(tiny.points()).source, 0, 8)(0).cond is None
 
 
 def test_the_schedule_and_its_steps_reach_every_factory():
     config = changed(tiny.points(), 'schedule', {'name': 'DiscreteVP', 'betas': {'name': 'cosine_betas', 'T': 40}})
     experiment = builders.build(config)
-    assert experiment.context['T'] == 40
+    assert experiment.context.given['T'] == 40
     np.testing.assert_allclose(
         experiment.schedule.alpha_bar, schedules.DiscreteVP(schedules.cosine_betas(40)).alpha_bar
     )
@@ -116,7 +115,7 @@ def test_the_schedule_and_its_steps_reach_every_factory():
         captured.append(c_noise)
         return x
 
-    coefficients = specs.make(precond, {'name': 'eps'}, experiment.context, 'config.precond')
+    coefficients = experiment.context.make(precond, {'name': 'eps'}, 'config.precond')
     precond.denoiser(coefficients, net)({}, None, None)(jnp.zeros((2, 2)), t)
     np.testing.assert_allclose(captured[0], [0, 975])
 
@@ -159,8 +158,13 @@ REFUSED = [
     (POINTS, 'ema.decay', '1', "config.ema.decay='1' must be of type float"),
     (POINTS, 'data.components.name', 'jax', "config.data.components.name='jax' is unknown; known: grid, ring"),
     (POINTS, 'data.m', 3, 'config.data.m is not an argument of mixture'),
-    (POINTS, 'net.num_classes', 3, 'config.net.num_classes=3, but mixture/n=64,seed=0 has 8 classes'),
-    (DIGITS, 'net.num_classes', 11, 'config.net.num_classes=11, but digits/train has 10 classes'),
+    (POINTS, 'net.condition', 3, 'config.net.condition of MLP is what this run has, and no spec can set it'),
+    (POINTS, 'objective.model', 3, 'config.objective.model of denoising is what this run has, and no spec can set it'),
+    (POINTS, 'objective.p_t.T', 10, 'config.objective.p_t.T of discrete_uniform is what this run has'),
+    (POINTS, 'objective.p_t', 3, 'config.objective.p_t=3 must be a spec'),
+    (POINTS, 'data.condition', 'labels', "mixture/n=64,seed=0 can tell its 'label' or nothing; got condition='labels'"),
+    (POINTS, 'net.name', 'no.such.Net', "config.net.name='no.such.Net' cannot be imported: No module named 'no'"),
+    (POINTS, 'data.augment', {'name': 'flop'}, "config.data.augment.name='flop' is unknown; did you mean flip?"),
     (DIGITS, 'data.split', 'valid', "digits has no split 'valid'; it has train, test"),
     (DIGITS, 'net.multipliers', [1, 1, 1, 1, 1], 'config.net: an image of 8x8 cannot be halved evenly 4 times'),
     (DIGITS, 'net.dtype', 'floaty', 'config.net: '),
@@ -236,9 +240,13 @@ def test_samplers_that_cannot_be_built(field, spec, message):
     assert str(error.value).startswith(message), str(error.value)
 
 
+def continuous_in_time(config):
+    return changed(changed(config, 'schedule', {'name': 'LinearVP'}), 'objective.p_t.T', 10)
+
+
 def test_bounds_that_cannot_be_built():
     points, digits = builders.build(POINTS), builders.build(DIGITS)
-    continuous = builders.build(changed(changed(DIGITS, 'schedule', {'name': 'LinearVP'}), 'objective.p_t.T', 10))
+    continuous = builders.build(continuous_in_time(DIGITS))
     for experiment, source, variance, terms, message in [
         (points, points.source, 'large', None, 'bits/dim needs quantised data, and mixture.* is continuous'),
         (continuous, digits.source, 'large', None, r'needs a table of steps \(DiscreteVP\)'),
@@ -264,7 +272,7 @@ def test_methods_of_bits_that_cannot_be_built():
 
 def test_bits_are_the_bounds_where_the_schedule_is_a_table_and_the_odes_elsewhere():
     digits = builders.build(DIGITS)
-    continuous = builders.build(changed(changed(DIGITS, 'schedule', {'name': 'LinearVP'}), 'objective.p_t.T', 10))
+    continuous = builders.build(continuous_in_time(DIGITS))
     fields = [
         builders.build_bits(experiment, digits.source, DIGITS['eval']).evaluate.__qualname__
         for experiment in (digits, continuous)
@@ -279,8 +287,12 @@ def test_churn_learns_the_number_of_steps_from_the_grid():
     experiment = builders.build(config)
     params, keys = jax.jit(experiment.init)(jax.random.key(0)), jax.random.split(jax.random.key(1), 4)
     spec = {'times': {'name': 'karras', 'n': 3}, 'clip': False}
-    own, said = (
-        jax.jit(builders.build_draw(experiment, {**spec, 'sampler': {'name': 'edm_churn', **n}}))(params, keys)
-        for n in ({}, {'n': 3})
-    )
-    np.testing.assert_array_equal(own, said)
+    churn = {**spec, 'sampler': {'name': 'edm_churn'}}
+    grid, make_sampler = builders.build_sampling(experiment, churn)
+    start = samplers.prior(samplers.fold_in(keys, 0), experiment.schedule, (4, 2), grid[0])
+    denoise = experiment.models.denoise(params, None, None)
+    by_hand = samplers.edm_churn(denoise, experiment.schedule, n=3)
+    run = jax.jit(lambda sampler: samplers.sample(sampler, samplers.fold_in(keys, 1), start, grid), static_argnums=0)
+    np.testing.assert_allclose(run(make_sampler(params, keys, None)), run(by_hand), rtol=1e-6)
+    with pytest.raises(UserError, match='n of edm_churn is what this run has, and no spec can set it'):
+        builders.build_draw(experiment, {**spec, 'sampler': {'name': 'edm_churn', 'n': 3}})

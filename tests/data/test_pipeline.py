@@ -9,8 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from diffusion_jax.data import pipeline
+from diffusion_jax.data import augment, conditions, kinds, pipeline
+from diffusion_jax.data.quantise import to_uint8
 from diffusion_jax.data.sources import DataError, Source
+from diffusion_jax.types import Masked
 
 SIZE = 24
 
@@ -18,7 +20,10 @@ SIZE = 24
 def numbered(size=SIZE, label=True):
     """Row i holds the value i, so that a batch shows which rows it took."""
     x = np.arange(size, dtype=np.uint8).reshape(size, 1, 1, 1)
-    return Source(x, np.arange(size, dtype=np.int32) if label else None, 256, size if label else None, 'numbered')
+    kind = kinds.images((1, 1, 1))
+    if not label:
+        return Source(x, None, kind, None, 'numbered')
+    return Source(x, np.arange(size, dtype=np.int32), kind, conditions.of_classes(size), 'numbered')
 
 
 def rows(batch):
@@ -36,7 +41,7 @@ def test_hosts_share_the_batch_of_one_host(hosts):
     shares = [stream(numbered(), 7, seed=3, batch_size=8, process_index=h, process_count=hosts) for h in range(hosts)]
     for step, batch in enumerate(one):
         np.testing.assert_array_equal(np.concatenate([share[step].x for share in shares]), batch.x)
-        np.testing.assert_array_equal(np.concatenate([share[step].label for share in shares]), batch.label)
+        np.testing.assert_array_equal(np.concatenate([share[step].cond for share in shares]), batch.cond)
 
 
 def test_resumed_equals_uninterrupted():
@@ -61,8 +66,8 @@ def test_every_epoch_is_another_permutation(batch_size):
 def test_seeds_differ_and_labels_follow():
     first, second = (stream(numbered(), 1, seed=seed, batch_size=SIZE)[0] for seed in (0, 1))
     assert rows(first) != rows(second)
-    assert rows(first) == first.label.tolist()
-    assert stream(numbered(label=False), 1, seed=0, batch_size=4)[0].label is None
+    assert rows(first) == first.cond.tolist()
+    assert stream(numbered(label=False), 1, seed=0, batch_size=4)[0].cond is None
 
 
 def test_uneven_share_is_refused_at_the_call():
@@ -91,7 +96,7 @@ class Slow:
 
 
 def test_close_stops_the_thread_and_reading_stays_ahead():
-    source = Source(Slow(), None, None, None, 'slow')
+    source = Source(Slow(), None, kinds.points(1), None, 'slow')
     batches = pipeline.batches(source, 0, 2, depth=3)
     next(batches)
     deadline = time.monotonic() + 5
@@ -106,7 +111,7 @@ def test_close_stops_the_thread_and_reading_stays_ahead():
 
 
 def test_error_in_the_thread_reaches_its_batch():
-    batches = pipeline.batches(Source(Slow(fail_at=3), None, None, None, 'slow'), 0, 2)
+    batches = pipeline.batches(Source(Slow(fail_at=3), None, kinds.points(1), None, 'slow'), 0, 2)
     next(batches)
     next(batches)
     with pytest.raises(OSError, match='the disk is gone'):
@@ -116,66 +121,107 @@ def test_error_in_the_thread_reaches_its_batch():
 
 def test_every_uint8_value_survives_the_round_trip():
     values = np.arange(256, dtype=np.uint8).reshape(256, 1)
-    batch = jax.jit(pipeline.prepare(256))(jax.random.key(0), pipeline.RawBatch(values, None))
+    batch = jax.jit(pipeline.prepare(kinds.images((1,))))(jax.random.key(0), pipeline.RawBatch(values, None))
     assert batch.x.dtype == jnp.float32
     assert batch.x[0, 0] == -1
     assert batch.x[-1, 0] == 1
     assert batch.cond is None
-    np.testing.assert_array_equal(pipeline.to_uint8(batch.x), values)
+    np.testing.assert_array_equal(to_uint8(batch.x), values)
 
 
 def test_other_levels_fill_the_same_range():
     raw = pipeline.RawBatch(np.array([[0], [8], [16]], np.uint8), np.array([2, 1, 0], np.int32))
-    batch = pipeline.prepare(17)(jax.random.key(0), raw)
+    batch = pipeline.prepare(kinds.images((1,), 17))(jax.random.key(0), raw)
     np.testing.assert_array_equal(batch.x, [[-1], [0], [1]])
     np.testing.assert_array_equal(batch.cond, [2, 1, 0])
-    np.testing.assert_array_equal(pipeline.to_uint8(batch.x), [[0], [128], [255]])
+    np.testing.assert_array_equal(to_uint8(batch.x), [[0], [128], [255]])
 
 
 def test_continuous_data_passes():
     x = np.array([[3.5, -7.25]], np.float32)
-    np.testing.assert_array_equal(pipeline.prepare(None)(jax.random.key(0), pipeline.RawBatch(x, None)).x, x)
+    np.testing.assert_array_equal(pipeline.prepare(kinds.points(2))(jax.random.key(0), pipeline.RawBatch(x, None)).x, x)
 
 
 def test_to_uint8_clips_rounds_and_ignores_the_input_precision():
     x = jnp.array([-3.0, -1.0, -0.004, 0.0, 1.0, 1.01, 7.0])
-    np.testing.assert_array_equal(pipeline.to_uint8(x), [0, 0, 127, 128, 255, 255, 255])
+    np.testing.assert_array_equal(to_uint8(x), [0, 0, 127, 128, 255, 255, 255])
     half = jnp.linspace(-1, 1, 256).astype(jnp.bfloat16)
-    np.testing.assert_array_equal(pipeline.to_uint8(half), pipeline.to_uint8(half.astype(jnp.float32)))
+    np.testing.assert_array_equal(to_uint8(half), to_uint8(half.astype(jnp.float32)))
 
 
 def test_flip_mirrors_columns_of_about_half_of_the_images():
     x = np.random.default_rng(0).integers(0, 256, (400, 3, 4, 2), np.uint8)
-    flipped = np.asarray(pipeline.random_flip(jax.random.key(0), jnp.asarray(x)))
+    flipped = np.asarray(augment.flip()(jax.random.key(0), jnp.asarray(x)))
     kept = (flipped == x).all((1, 2, 3))
     np.testing.assert_array_equal(flipped[~kept], x[~kept][:, :, ::-1])
     assert 160 < kept.sum() < 240
-    batch = pipeline.prepare(256, flip=True)(jax.random.key(0), pipeline.RawBatch(x, None))
-    np.testing.assert_array_equal(pipeline.to_uint8(batch.x), flipped)
+    kind = kinds.images((3, 4, 2))._replace(augment=augment.flip())
+    batch = pipeline.prepare(kind)(jax.random.key(0), pipeline.RawBatch(x, None))
+    np.testing.assert_array_equal(to_uint8(batch.x), flipped)
+
+
+def test_all_frames_of_a_video_are_mirrored_or_none():
+    x = np.random.default_rng(0).normal(size=(60, 5, 2, 3, 1)).astype(np.float32)
+    flipped = np.asarray(augment.flip()(jax.random.key(0), x))
+    kept = (flipped == x).all((2, 3, 4))
+    assert {tuple(row) for row in kept} == {(True,) * 5, (False,) * 5}
+    np.testing.assert_array_equal(flipped[~kept[:, 0]], x[~kept[:, 0]][:, :, :, ::-1])
 
 
 def test_flip_of_points_is_refused():
-    raw = pipeline.RawBatch(np.zeros((4, 2), np.float32), None)
-    with pytest.raises(DataError, match=r'flip needs images \[b, h, w, c\], this data has shape \(4, 2\)'):
-        pipeline.prepare(None, flip=True)(jax.random.key(0), raw)
+    with pytest.raises(ValueError, match=r'flip needs images \[b, h, w, c\], this data has shape \(4, 2\)'):
+        augment.flip()(jax.random.key(0), jnp.zeros((4, 2)))
 
 
-def test_labels_are_dropped_with_the_probability_asked_for():
-    """Independently of each other and of flips; what is not dropped keeps its label and its image."""
-    images = np.arange(400 * 4, dtype=np.uint8).reshape(400, 2, 2, 1)
-    raw = pipeline.RawBatch(images, np.arange(400, dtype=np.int32) % 7)
-    apply = jax.jit(pipeline.drop_label(pipeline.prepare(256), 0.3, 7))
+def test_roll_moves_every_sample_around_its_end():
+    x = jnp.tile(jnp.arange(5.0)[None, :, None], (200, 1, 1))
+    rolled = np.asarray(augment.roll()(jax.random.key(0), x))[..., 0]
+    np.testing.assert_array_equal((np.diff(rolled, axis=1) % 5), 1)
+    assert np.bincount(rolled[:, 0].astype(int)).min() > 20
+
+
+PARTS = {
+    'a class': conditions.of_classes(7),
+    'two classes': conditions.of_several({'a': conditions.of_classes(3), 'b': conditions.of_classes(5)}),
+    'vectors in a row': conditions.of(conditions.features(6, 4)),
+    'a text and an image': conditions.of({'text': conditions.tokens(5, 9), 'image': conditions.image((2, 2, 1))}),
+}
+
+
+def told(condition, n, seed=0):
+    """Random rows, none of which is null."""
+    rng = np.random.default_rng(seed)
+
+    def rows(part):
+        shape = (n, *part.shape)
+        values = rng.normal(size=shape).astype(np.float32) if part.num is None else rng.integers(0, part.num, shape)
+        if part.num is not None and not part.sequence:
+            return values.astype(np.int32)
+        mask = np.ones((n, *(part.shape[:1] if part.sequence else ())), bool)
+        return Masked(values if part.num is None else values.astype(np.int32), mask)
+
+    return jax.tree.map(rows, condition.parts)
+
+
+@pytest.mark.parametrize('name', PARTS)
+def test_whole_conditions_are_dropped_with_the_probability_asked_for(name):
+    """Rows at a time, independently of each other; what is not dropped keeps its condition and its image."""
+    images, condition = np.arange(400 * 4, dtype=np.uint8).reshape(400, 2, 2, 1), PARTS[name]
+    raw = pipeline.RawBatch(images, told(condition, 400))
+    apply = jax.jit(pipeline.drop_cond(pipeline.prepare(kinds.images((2, 2, 1))), 0.3, condition.null))
     batches = [apply(jax.random.key(seed), raw) for seed in range(20)]
-    dropped = np.array([batch.cond == 7 for batch in batches])
-    assert abs(dropped.mean() - 0.3) < 4 * np.sqrt(0.21 / dropped.size)
+
+    def share(cond, other):
+        """Of the leaves of each row that are another's in every value, [leaves, n]."""
+        pairs = zip(jax.tree.leaves(cond), jax.tree.leaves(other), strict=True)
+        return np.stack([(np.asarray(a) == b).reshape(len(a), -1).all(1) for a, b in pairs])
+
+    dropped = []
+    for batch in batches:
+        null, kept = share(batch.cond, jax.tree.map(lambda a: a[None], condition.null)), share(batch.cond, raw.cond)
+        assert (null.all(0) ^ kept.all(0)).all()
+        dropped.append(null.all(0))
+        np.testing.assert_array_equal(to_uint8(batch.x), images)
+    assert abs(np.mean(dropped) - 0.3) < 4 * np.sqrt(0.21 / np.size(dropped))
     # Over batches every row is dropped about as often as any other: the shares spread as a binomial's do.
-    assert abs(dropped.mean(0).std() / np.sqrt(0.21 / 20) - 1) < 0.15
-    for batch, gone in zip(batches, dropped, strict=True):
-        np.testing.assert_array_equal(np.asarray(batch.cond)[~gone], raw.label[~gone])
-        np.testing.assert_array_equal(pipeline.to_uint8(batch.x), images)
-
-
-def test_labels_that_are_not_there_cannot_be_dropped():
-    raw = pipeline.RawBatch(np.zeros((2, 2), np.float32), None)
-    with pytest.raises(DataError, match='there are no labels to drop'):
-        pipeline.drop_label(pipeline.prepare(None), 0.3, 7)(jax.random.key(0), raw)
+    assert abs(np.mean(dropped, 0).std() / np.sqrt(0.21 / 20) - 1) < 0.15

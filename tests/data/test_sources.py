@@ -13,8 +13,10 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from diffusion_jax.data import mixture, sources
+from diffusion_jax.data import conditions, kinds, mixture, sources
 from diffusion_jax.data.convert import tfrecord_to_array_record
+from diffusion_jax.errors import UserError
+from diffusion_jax.types import Masked
 
 COUNT = 20
 
@@ -93,22 +95,22 @@ def same_rows(source):
     written, index = pictures(), np.arange(COUNT)
     order = [int(np.flatnonzero((written == row).all((1, 2, 3)))[0]) for row in source.x[index]]
     assert sorted(order) == list(range(COUNT))
-    np.testing.assert_array_equal(source.label[index], np.array(order) % 3)
+    np.testing.assert_array_equal(source.cond[index], np.array(order) % 3)
     return order
 
 
 def test_digits_split_is_disjoint_complete_and_stratified():
     from sklearn.datasets import load_digits
 
-    train, test = sources.digits('train'), sources.digits('test')
+    train, test = (sources.digits(split, condition='label') for split in ('train', 'test'))
     assert train.x.shape == (1500, 8, 8, 1)
     assert test.x.shape == (297, 8, 8, 1)
     both = np.concatenate([train.x, test.x]).reshape(1797, 64)
     reference = load_digits().data.astype(np.uint8)
     np.testing.assert_array_equal(both[np.lexsort(both.T)], reference[np.lexsort(reference.T)])
     assert train.x.dtype == np.uint8
-    assert train.x.max() == train.levels - 1 == 16
-    shares = np.bincount(train.label) / 1500 - np.bincount(test.label) / 297
+    assert train.x.max() == train.kind.levels - 1 == 16
+    shares = np.bincount(train.cond) / 1500 - np.bincount(test.cond) / 297
     assert np.abs(shares).max() < 2e-3
     np.testing.assert_array_equal(train.x, sources.digits('train').x)
 
@@ -120,26 +122,123 @@ def test_digits_has_no_other_split():
 
 def test_mixture_is_drawn_by_its_seed():
     components = mixture.ring(4)
-    one, same, other = (sources.mixture(components, 100, seed) for seed in (1, 1, 2))
+    one, same, other = (sources.mixture(components, 100, seed, condition='label') for seed in (1, 1, 2))
     assert one.x.shape == (100, 2)
     assert one.x.dtype == np.float32
-    assert one.levels is None
+    assert one.kind.levels is None
     np.testing.assert_array_equal(one.x, same.x)
     assert not np.array_equal(one.x, other.x)
     nearest = np.linalg.norm(one.x[:, None] - np.asarray(components.means)[None], axis=-1).argmin(1)
-    np.testing.assert_array_equal(nearest, one.label)
+    np.testing.assert_array_equal(nearest, one.cond)
 
 
 @pytest.mark.parametrize('memory_limit', [2**20, 0])
 def test_prepared_set_in_memory_and_from_disk(data_dir, memory_limit):
-    source = sources.tfds('tiny_pictures', str(data_dir), memory_limit=memory_limit)
+    source = sources.tfds('tiny_pictures', str(data_dir), condition='kind', memory_limit=memory_limit)
     order = same_rows(source)
     index = np.array([7, 3, 3, 19])
     np.testing.assert_array_equal(source.x[index], pictures()[np.array(order)[index]])
     assert source.x[index].dtype == np.uint8
-    assert source.label[index].dtype == np.int32
-    assert (source.levels, source.num_classes, source.name) == (256, 3, 'tiny_pictures/1.0.0/train')
-    assert len(source.x) == len(source.label) == COUNT
+    assert source.cond[index].dtype == np.int32
+    assert (source.kind.levels, source.condition.parts, source.name) == (
+        256,
+        conditions.label(3),
+        'tiny_pictures/1.0.0/train',
+    )
+    assert len(source.x) == len(source.cond) == COUNT
+
+
+@pytest.mark.parametrize('memory_limit', [2**20, 0])
+def test_what_a_set_tells(data_dir, memory_limit):
+    """A text as its bytes, several features at once, and what a command line says of them."""
+    of_text = sources.tfds(
+        'tiny_pictures', str(data_dir), condition='caption', text_length=2, memory_limit=memory_limit
+    )
+    index = np.arange(COUNT)
+    rows = sources.rows_of(of_text, index)
+    said = [bytes(v[m].tolist()).decode() for v, m in zip(rows.values.astype(np.uint8), rows.mask, strict=True)]
+    assert sorted(said, key=int) == [str(i) for i in index]
+    both = sources.tfds('tiny_pictures', str(data_dir), condition='kind+caption', memory_limit=memory_limit)
+    rows = sources.rows_of(both, index[:3])
+    assert (rows['kind'].shape, rows['caption'].values.shape) == ((3,), (3, 64))
+    row = both.condition.read('caption=17+kind=2')
+    assert (int(row['kind']), row['caption'].values[:3].tolist(), row['caption'].mask.sum()) == (2, [49, 55, 0], 2)
+    for text, message in (
+        ('kind=2', 'does not say caption'),
+        ('kin=2+caption=a', 'did you mean kind'),
+        ('kind=3+caption=a', 'is no class'),
+    ):
+        with pytest.raises(UserError, match=message):
+            both.condition.read(text)
+    for key, message in (('label', "has no feature 'label'"), ('picture', None)):
+        if message is None:
+            image = sources.tfds('tiny_pictures', str(data_dir), condition=key)
+            np.testing.assert_allclose(sources.rows_of(image, index).values, image.x / 127.5 - 1, atol=1e-6)
+            continue
+        with pytest.raises(sources.DataError, match=message):
+            sources.tfds('tiny_pictures', str(data_dir), condition=key)
+
+
+GOOD = sources.Source(
+    np.zeros((5, 2), np.uint8),
+    np.array([0, 1, 2, 1, 0], np.int32),
+    kinds.images((2,), 17),
+    conditions.of_classes(3),
+    's',
+)
+BAD = {
+    'unlabelled': (
+        {'cond': np.array([0, 1, -1, 1, 0], np.int32)},
+        's: the condition of row 2 holds -1, which is not in 0 .. 2',
+    ),
+    'a class too high': (
+        {'cond': np.array([0, 1, 2, 3, 0], np.int32)},
+        's: the condition of row 3 holds 3, which is not in',
+    ),
+    'a level too high': (
+        {'x': np.array([[0, 1], [2, 17]], np.uint8)},
+        's: row 1 holds values that are not levels in 0 .. 16',
+    ),
+    'another shape': ({'x': np.zeros((5, 3), np.uint8)}, r's: samples of shape \(3,\), declared \(2,\)'),
+    'floats of levels': (
+        {'x': np.zeros((5, 2), np.float32)},
+        's: samples of type float32, which do not go with levels=17',
+    ),
+    'NaN': (
+        {'x': np.array([[0, 1], [np.nan, 0]], np.float32), 'kind': kinds.points(2)},
+        's: row 1 holds values that are not finite',
+    ),
+    'no condition': ({'cond': None}, 's has no condition for each row, and declares a condition'),
+    'none declared': ({'condition': None}, 's has a condition for each row, and declares no condition'),
+    'another form': (
+        {'cond': Masked(np.zeros((5, 2), np.int32), np.ones((5, 2), bool))},
+        's: the conditions have the form',
+    ),
+    'floats of classes': (
+        {'cond': np.zeros(5, np.float32)},
+        r's: the conditions have rows of shape \(\) and type float32',
+    ),
+    'two of a class': (
+        {'cond': np.zeros((5, 2), np.int32)},
+        r's: the conditions have rows of shape \(2,\) and type int32',
+    ),
+}
+
+
+@pytest.mark.parametrize('case', BAD)
+def test_a_source_is_what_it_declares(case):
+    changes, message = BAD[case]
+    assert sources.checked(GOOD) is GOOD
+    with pytest.raises(UserError, match=f'^{message}'):
+        sources.checked(GOOD._replace(**changes))
+
+
+def test_rows_on_disk_are_checked_when_they_are_read(data_dir):
+    source = sources.tfds('tiny_pictures', str(data_dir), condition='kind', memory_limit=0)
+    narrow = sources._Checked(source.cond._rows, conditions.of_classes(2), 's')
+    bad = int(np.flatnonzero(source.cond[np.arange(COUNT)] == 2)[0])
+    with pytest.raises(UserError, match=f'^s: the condition of row {bad} holds 2, which is not in 0 .. 1'):
+        narrow[np.array([bad])]
 
 
 def test_part_of_a_split(data_dir):
@@ -193,7 +292,10 @@ def test_unknown_split(data_dir):
 
 
 def test_no_image_feature(data_dir):
-    with pytest.raises(sources.DataError, match="'tiny_texts' has no image feature; it has text"):
+    with pytest.raises(
+        sources.DataError,
+        match="'tiny_texts' has no feature of fixed-size uint8 images or videos, or of float32 tensors; it has text",
+    ):
         sources.tfds('tiny_texts', str(data_dir))
 
 
@@ -204,7 +306,7 @@ def test_tfrecord_gets_the_command_and_the_command_fixes_it(data_dir, tmp_path):
         sources.tfds('tiny_pictures', str(tmp_path))
     assert str(error.value).endswith(f'run: python -m diffusion_jax.data.convert {folder}')
     assert tfrecord_to_array_record(folder) == COUNT
-    same_rows(sources.tfds('tiny_pictures', str(tmp_path)))
+    same_rows(sources.tfds('tiny_pictures', str(tmp_path), condition='kind'))
 
 
 def test_conversion_refuses_a_cut_shard(data_dir, tmp_path):
@@ -230,6 +332,6 @@ def test_mnist():
     except sources.DataError as error:
         pytest.skip(str(error))
     assert source.x.shape == (100, 28, 28, 1)
-    assert source.num_classes == 10
+    assert source.condition.parts == conditions.label(10)
     assert 0.05 < source.x.mean() / 255 < 0.2  # the mean of MNIST's training images is 0.1307
-    assert jax.numpy.unique(source.label).size == 10
+    assert jax.numpy.unique(source.cond).size == 10

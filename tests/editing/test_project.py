@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from diffusion_jax import editing, samplers, schedules, times
-from diffusion_jax.data.pipeline import to_uint8
+from diffusion_jax.data.quantise import to_uint8
 from tests.oracles import GAUSSIAN
 from tests.samplers.test_ancestral import bind, scales
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from diffusion_jax import builders
+from diffusion_jax.data import kinds
 from diffusion_jax.data.sources import Source, digits
 from diffusion_jax.errors import UserError
 from diffusion_jax.evaluation import classifier, report
@@ -15,7 +16,7 @@ SHAPE = (8, 8, 1)
 @pytest.fixture(scope='module')
 def trained(tmp_path_factory):
     path = tmp_path_factory.mktemp('classifier') / 'x.npz'
-    classifier.save(path, classifier.fit(digits('train'), jax.random.key(0), steps=60, batch_size=64, lr=3e-3))
+    classifier.save(path, classifier.fit(digits('train', 'label'), jax.random.key(0), steps=60, batch_size=64, lr=3e-3))
     return path
 
 
@@ -25,7 +26,7 @@ def features(path):
 
 def test_it_learns_and_its_numbers_carry_its_hash(trained):
     ours = features(trained)
-    assert classifier.accuracy(ours, digits('test')) > 0.9  # chance is 0.1
+    assert classifier.accuracy(ours, digits('test', 'label')) > 0.9  # chance is 0.1
     assert report.frechet_name(ours) == 'Frechet distance (classifier-128)'
     assert report.class_name(ours) == 'class score (classifier-128)'
     rows, spatial, logits = ours.outputs(np.zeros((3, *SHAPE), np.float32))
@@ -49,8 +50,10 @@ def test_wrong_files_and_data_are_one_line(trained, tmp_path):
         (lambda: classifier.classifier((16, 16, 1), str(trained)), r'no classifier of images of shape \(16, 16, 1\)'),
         (lambda: classifier.classifier(SHAPE), r'experiments.classifier --data=NAME --out=FILE.npz'),
         (
-            lambda: classifier.fit(Source(np.zeros((4, 2), np.float32), None, None, None, 'points'), jax.random.key(0)),
-            'a classifier needs labelled pictures, and points has none',
+            lambda: classifier.fit(
+                Source(np.zeros((4, 2), np.float32), None, kinds.points(2), None, 'points'), jax.random.key(0)
+            ),
+            'a classifier needs pictures with one label, and points has none',
         ),
     ]
     for make, message in cases:

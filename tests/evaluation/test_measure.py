@@ -7,13 +7,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from diffusion_jax.data import kinds
+from diffusion_jax.data.quantise import rounded
 from diffusion_jax.data.sources import Source
 from diffusion_jax.evaluation import features, frechet, generalization, inception_score, kid, manifold, measure
 from diffusion_jax.evaluation.features import Features, Outputs
-from diffusion_jax.evaluation.rows import Values, rounded
+from diffusion_jax.evaluation.rows import Values
 
 RNG = np.random.default_rng(0)
-X, HELD_OUT = (Source(RNG.integers(0, 256, (n, 2, 3, 1), np.uint8), None, 256, None, f's/{n}') for n in (80, 30))
+KIND = kinds.images((2, 3, 1))
+X, HELD_OUT = (Source(RNG.integers(0, 256, (n, 2, 3, 1), np.uint8), None, KIND, None, f's/{n}') for n in (80, 30))
 SAMPLES = RNG.uniform(-1, 1, (57, 2, 3, 1)).astype(np.float32)
 
 
@@ -22,6 +25,7 @@ def outputs(x):
     return Outputs(flat[:, :4], flat[:, 3:] ** 2, 4 * flat)
 
 
+NET_2 = Features('net-2', lambda x: Outputs(jnp.asarray(x)), 'ab')
 NET = Features('net-4', outputs, 'ab', 'a kernel')
 REFERENCE = measure.make_reference(X, NET, HELD_OUT)
 
@@ -101,13 +105,13 @@ def test_memory_does_not_grow_with_the_samples(monkeypatch):
     ratio = capped.values[f'{name}, standard error'] / whole.values[f'{name}, standard error']
     assert 0.5 < ratio < 2
     assert (capped.protocol.rows, capped.protocol.kernel_subsets) == (25, '20 of 25')
-    np.testing.assert_array_equal(searched[-1], rounded(SAMPLES[:25]))
+    np.testing.assert_array_equal(searched[-1], rounded(SAMPLES[:25], 256))
 
 
 def test_what_is_not_kept_is_let_go(monkeypatch):
     """A view of no rows would hold the batch that it is of."""
     wide = Features('wide-2', lambda x: Outputs(np.array(x)[:, :2]), '')
-    data = Source(RNG.integers(0, 256, (40, 10_000), np.uint8), None, 256, None, 's')
+    data = Source(RNG.integers(0, 256, (40, 10_000), np.uint8), None, kinds.images((10_000,)), None, 's')
     reference = measure.make_reference(data, wide, data)
     monkeypatch.setattr(measure, '_ROWS', 20)
     tracemalloc.start()
@@ -144,20 +148,34 @@ def test_a_data_set_is_read_a_few_rows_at_a_time(monkeypatch):
     assert got[0] == got[1]
 
 
-def test_values_are_those_of_stored_pictures():
-    """Of 17 levels: 0 is -1, 16 is 1, and 5, which no picture of 256 levels has, the nearest that it has."""
+def test_values_are_on_the_datas_own_levels():
+    """Of 17 levels: 0 is -1, 16 is 1, 5 is -3/8."""
     rows = np.array([[0, 5], [16, 8]], np.uint8)
-    values = Values(Source(rows, None, 17, None, 's'))
+    values = Values(Source(rows, None, kinds.images((2,), 17), None, 's'))
     assert (len(values), values.shape) == (2, (2, 2))
-    np.testing.assert_allclose(values[:], np.array([[0, 80], [255, 128]]) / 127.5 - 1, atol=1e-6)
+    np.testing.assert_array_equal(values[:], [[-1, -0.375], [1, 0]])
     np.testing.assert_array_equal(values[np.array([1, 1])], values[:][[1, 1]])
-    continuous = Values(Source(rows.astype(np.float32), None, None, None, 's'))
+    continuous = Values(Source(rows.astype(np.float32), None, kinds.points(2), None, 's'))
     np.testing.assert_array_equal(continuous[1:], rows[1:])
+
+
+@pytest.mark.parametrize('levels', [2, 17, 256, 2**16])
+def test_samples_are_measured_on_the_datas_own_levels(levels):
+    """What lies within half a level of the data is the data: every distance is 0."""
+    rows = RNG.integers(0, levels, (40, 2)).astype(np.min_scalar_type(levels - 1))
+    source = Source(rows, None, kinds.images((2,), levels), None, 's')
+    reference = measure.make_reference(source, NET_2, source)
+    off = RNG.uniform(-0.45, 0.45, rows.shape) * 2 / (levels - 1)
+    near = np.clip(2.0 * rows / (levels - 1) - 1 + off, -1, 1).astype(np.float32)
+    got = measure.survey([near], 40, reference, (0,))
+    assert got.values['nearest training distance, samples'] == 0
+    assert got.values['Frechet distance (net-2)'] < 1e-12
+    assert got.protocol.rounding == f'{levels} levels'
 
 
 def test_the_protocol_says_all():
     p = survey().protocol
-    assert (p.features, p.features_hash, p.resize, p.rounding) == ('net-4', 'ab', 'a kernel', 'uint8')
+    assert (p.features, p.features_hash, p.resize, p.rounding) == ('net-4', 'ab', 'a kernel', '256 levels')
     assert (p.n, p.reference, p.reference_size, p.seeds, p.levels) == (57, 's/80', 80, (0,), 256)
     assert (p.rows, p.kernel_subsets) == (10_000, '20 of 57')
 

@@ -5,12 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from diffusion_jax.data import kinds
 from diffusion_jax.data.sources import Source
 from diffusion_jax.evaluation import measure, reference_cache
 from diffusion_jax.evaluation.features import Features, Outputs
 
 RNG = np.random.default_rng(0)
-TRAIN, HELD_OUT = (Source(RNG.integers(0, 17, (n, 2, 3, 1), np.uint8), None, 17, None, f's/{n}') for n in (80, 30))
+KIND = kinds.images((2, 3, 1), 17)
+TRAIN, HELD_OUT = (Source(RNG.integers(0, 17, (n, 2, 3, 1), np.uint8), None, KIND, None, f's/{n}') for n in (80, 30))
 SAMPLES = RNG.uniform(-1, 1, (57, 2, 3, 1)).astype(np.float32)
 
 
@@ -61,7 +63,7 @@ def test_what_was_kept_is_the_reference_to_the_last_bit(held_out, spatial):
         {'resize': 'another kernel'},
         {'source': TRAIN._replace(name='t/80')},
         {'source': TRAIN._replace(x=16 - np.asarray(TRAIN.x))},
-        {'source': TRAIN._replace(levels=18)},
+        {'source': TRAIN._replace(kind=kinds.images((2, 3, 1), 18))},
         {'held_out': None},
         {'held_out': HELD_OUT._replace(x=16 - np.asarray(HELD_OUT.x))},
     ],

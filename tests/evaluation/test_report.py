@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from diffusion_jax.data import show
 from diffusion_jax.evaluation import features, report
 
 PROTOCOL = report.Protocol('pixels-64', 'ab12', 1000, 'digits/test', 297, (0, 1), 17)
@@ -69,16 +70,16 @@ def test_empty_table_is_refused():
 @pytest.mark.parametrize('channels', [1, 3, 4])
 def test_grid_layout_and_png(tmp_path, channels):
     images = np.random.default_rng(0).integers(1, 256, (5, 2, 3, channels), np.uint8)
-    grid = report.image_grid(images, columns=3)
+    grid = show.image_grid(images, columns=3)
     assert grid.shape == (4, 9, channels)
     for i, (row, column) in enumerate([(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)]):
         np.testing.assert_array_equal(grid[2 * row : 2 * row + 2, 3 * column : 3 * column + 3], images[i])
     np.testing.assert_array_equal(grid[2:, 6:], 0)
-    report.save_png(tmp_path / 'grid.png', grid)
+    show.save_png(tmp_path / 'grid.png', grid)
     with Image.open(tmp_path / 'grid.png') as picture:
         np.testing.assert_array_equal(np.asarray(picture).reshape(grid.shape), grid)
 
 
 def test_other_channels_are_refused(tmp_path):
     with pytest.raises(ValueError, match='1, 3 or 4 channels, not 2'):
-        report.save_png(tmp_path / 'x.png', np.zeros((2, 2, 2), np.uint8))
+        show.save_png(tmp_path / 'x.png', np.zeros((2, 2, 2), np.uint8))

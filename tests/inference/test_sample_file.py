@@ -10,11 +10,13 @@ import time
 import numpy as np
 import pytest
 
+from diffusion_jax.data import kinds
 from diffusion_jax.errors import Interrupted, UserError
 from diffusion_jax.inference.sample_file import fill
 
 ROWS = np.random.default_rng(0).uniform(-1, 1, (11, 4, 4, 1)).astype(np.float32)
 STORED = np.round(127.5 * ROWS + 127.5).astype(np.uint8)
+STORE = kinds.images((4, 4, 1)).store
 REQUEST = {'seed': 0, 'sample': {'sampler': {'name': 'ddim', 'eta': 0.5}}}
 
 
@@ -39,9 +41,9 @@ def saved(path):
 def test_an_interrupted_file_is_gone_on_with(tmp_path):
     path, seen, done = tmp_path / 'a' / 'b.npz', [], []
     with pytest.raises(Interrupted, match='stopped after 8 of 11 samples'):
-        fill(path, REQUEST, 11, drawn_in_fours(seen, 8))
+        fill(path, REQUEST, 11, drawn_in_fours(seen, 8), STORE)
     assert not path.exists()
-    x = fill(path, REQUEST, 11, drawn_in_fours(seen), done.append)
+    x = fill(path, REQUEST, 11, drawn_in_fours(seen), STORE, done.append)
     assert seen == [0, 4, 8]
     assert done == [8, 11]
     np.testing.assert_array_equal(x, STORED)
@@ -52,12 +54,12 @@ def test_an_interrupted_file_is_gone_on_with(tmp_path):
 @pytest.mark.parametrize('change', [{'seed': 1}, {'sample': {'sampler': {'name': 'ddim', 'eta': 0.6}}}])
 def test_another_request_begins_anew_and_keeps_the_finished_file(tmp_path, change):
     path, seen = tmp_path / 'b.npz', []
-    fill(path, REQUEST, 11, drawn_in_fours(seen))
+    fill(path, REQUEST, 11, drawn_in_fours(seen), STORE)
     with pytest.raises(UserError):
-        fill(path, REQUEST, 11, drawn_in_fours(seen, 4, UserError))
+        fill(path, REQUEST, 11, drawn_in_fours(seen, 4, UserError), STORE)
     np.testing.assert_array_equal(saved(path), STORED)
     seen.clear()
-    fill(path, {**REQUEST, **change}, 11, drawn_in_fours(seen))
+    fill(path, {**REQUEST, **change}, 11, drawn_in_fours(seen), STORE)
     assert seen == [0, 4, 8]
 
 
@@ -65,7 +67,7 @@ def test_another_number_begins_anew(tmp_path):
     path, seen = tmp_path / 'b.npz', []
     with pytest.raises(Interrupted):
         fill(path, REQUEST, 12, drawn_in_fours(seen, 8))
-    x = fill(path, REQUEST, 11, drawn_in_fours(seen))
+    x = fill(path, REQUEST, 11, drawn_in_fours(seen), STORE)
     assert seen == [0, 4, 0, 4, 8]
     assert len(x) == 11
 
@@ -73,10 +75,10 @@ def test_another_number_begins_anew(tmp_path):
 def test_a_kill_between_rows_and_count_repeats_that_batch(tmp_path):
     path, seen = tmp_path / 'b.npz', []
     with pytest.raises(Interrupted):
-        fill(path, REQUEST, 11, drawn_in_fours(seen, 8))
+        fill(path, REQUEST, 11, drawn_in_fours(seen, 8), STORE)
     count = tmp_path / '.b.unfinished.json'
     count.write_text(json.dumps({**json.loads(count.read_text()), 'done': 4}))
-    np.testing.assert_array_equal(fill(path, REQUEST, 11, drawn_in_fours(seen)), STORED)
+    np.testing.assert_array_equal(fill(path, REQUEST, 11, drawn_in_fours(seen), STORE), STORED)
     assert seen == [0, 4, 4, 8]
 
 

@@ -70,7 +70,7 @@ def apart(t, dt):
 
 @pytest.mark.parametrize('name', METHODS)
 def test_distillation_vanishes_at_the_exact_function_and_only_there(name, x64):
-    loss = objectives.consistency(model, VE, *METHODS[name], exact_step)
+    loss = objectives.consistency(model, VE, *METHODS[name], exact_step).loss
     value, grad = value_and_grad(loss)
     assert value < 1e-20
     assert abs(grad) < 1e-10
@@ -86,7 +86,7 @@ def test_distillation_by_a_solver_has_its_local_error(solver, local, x64):
     ns = np.array([8, 16, 32, 64])
     losses = [
         value_and_grad(
-            objectives.consistency(model, VE, apart(1.0, 1 / n), distances.l2(), pair_weights.uniform(), step)
+            objectives.consistency(model, VE, apart(1.0, 1 / n), distances.l2(), pair_weights.uniform(), step).loss
         )[0]
         for n in ns
     ]
@@ -100,7 +100,7 @@ def exact_moments_batch(n=4096):
     def recorder(params, cond, key):
         return lambda x, t: seen.setdefault('eps', x)
 
-    loss = objectives.consistency(recorder, VE, apart(1.0, 0.5), distances.l2(), pair_weights.uniform())
+    loss = objectives.consistency(recorder, VE, apart(1.0, 0.5), distances.l2(), pair_weights.uniform()).loss
     loss(None, Frozen(), KEY, Batch(jnp.zeros((n, 1))), STEP)
     eps = np.asarray(seen['eps'])
     x = np.random.default_rng(0).normal(size=eps.shape)
@@ -116,7 +116,8 @@ def test_training_at_the_exact_function_vanishes_with_the_gap_at_order_2(x64):
     got = np.array(
         [
             value_and_grad(
-                objectives.consistency(model, VE, apart(t, dt), distances.l2(), pair_weights.uniform()), batch=batch
+                objectives.consistency(model, VE, apart(t, dt), distances.l2(), pair_weights.uniform()).loss,
+                batch=batch,
             )
             for dt in gaps
         ]
@@ -135,7 +136,7 @@ def test_training_at_the_exact_function_vanishes_with_the_gap_at_order_2(x64):
 @pytest.mark.parametrize('name', METHODS)
 def test_training_pulls_towards_the_exact_function(name, x64):
     """Against the exact target the gradient points back from both sides."""
-    loss = objectives.consistency(model, VE, *METHODS[name])
+    loss = objectives.consistency(model, VE, *METHODS[name]).loss
     below, above = (value_and_grad(loss, p, Frozen(jnp.array(1.0)), data(4096))[1] for p in (0.5, 1.5))
     assert below < 0 < above
 
@@ -147,7 +148,7 @@ def test_frozen_parameters_get_no_gradient_and_none_is_the_current_ones(name, di
         return lambda x, t: params * exact_denoiser(None)(x, t)
 
     ode_step = objectives.teacher_step(teacher, VE, samplers.euler_step) if distils else None
-    loss = objectives.consistency(model, VE, *METHODS[name], ode_step)
+    loss = objectives.consistency(model, VE, *METHODS[name], ode_step).loss
 
     def of(params, frozen):
         return loss(params, frozen, KEY, data(), STEP)[0]
@@ -172,7 +173,7 @@ def test_the_online_network_sees_the_noisier_point_and_both_one_noise_and_one_dr
 
         return f
 
-    loss = objectives.consistency(recorder, VE, *METHODS['iCT'])
+    loss = objectives.consistency(recorder, VE, *METHODS['iCT']).loss
     batch = Batch(jnp.full((4, 3), 0.5))
     loss(jnp.array(2.0), Frozen(jnp.array(3.0)), KEY, batch, STEP)
     (p_t, key_t, x_t, t), (p_s, key_s, x_s, s) = seen
@@ -191,8 +192,8 @@ def test_ects_first_stage_is_the_denoising_loss():
     def to_zero(key, shape, step):
         return times.log_normal(-1.1, 2.0)(key, shape), jnp.zeros(shape)
 
-    loss = objectives.consistency(consistency, VE, to_zero, distances.l2(), pair_weights.uniform())
-    want = objectives.denoising(consistency, VE, times.log_normal(-1.1, 2.0), weights.uniform())
+    loss = objectives.consistency(consistency, VE, to_zero, distances.l2(), pair_weights.uniform()).loss
+    want = objectives.denoising(consistency, VE, times.log_normal(-1.1, 2.0), weights.uniform()).loss
     got, want = (
         jax.value_and_grad(f, has_aux=True)(jnp.float32(0.3), Frozen(), KEY, data(), STEP) for f in (loss, want)
     )

@@ -13,6 +13,7 @@ import pytest
 from scipy import stats
 
 from diffusion_jax import nets, objectives, precond, schedules, times
+from diffusion_jax.objectives.adaptive import AdaptiveWeight
 from diffusion_jax.objectives.continuous import tangent
 from diffusion_jax.types import Batch, Frozen
 from tests import oracles
@@ -64,8 +65,8 @@ def compiled(loss):
 def make(distils, p_t=P_T, **kwargs):
     kwargs = {'warmup': WARMUP, **kwargs}
     if distils:
-        return objectives.continuous_distillation(model, teacher, TRIG, p_t, **kwargs)
-    return objectives.continuous(model, TRIG, p_t, **kwargs)
+        return objectives.continuous_distillation(model, teacher, TRIG, p_t, **kwargs).loss
+    return objectives.continuous(model, TRIG, p_t, **kwargs).loss
 
 
 def run(loss, params, batch, step=DONE, teacher_params=1.0):
@@ -82,7 +83,7 @@ def noise(shape):
     def recorder(params, cond, key):
         return lambda x, t: seen.setdefault('x', x)
 
-    loss = objectives.continuous_distillation(model, recorder, TRIG, at(1.0))
+    loss = objectives.continuous_distillation(model, recorder, TRIG, at(1.0)).loss
     loss(jnp.array(1.0), Frozen(), KEY, Batch(jnp.zeros(shape)), DONE)
     return np.asarray(seen['x']) / np.sin(1.0)
 
@@ -198,7 +199,7 @@ def test_a_student_that_starts_as_its_teacher_has_no_tangent_at_first(x64):
     def student(params, cond, key):
         return lambda x, t: params * teacher(1.0)(x, t)
 
-    loss = objectives.continuous_distillation(student, teacher, TRIG, P_T)
+    loss = objectives.continuous_distillation(student, teacher, TRIG, P_T).loss
     assert run(loss, 1.0, data(), jnp.array(0))[1]['tangent_norm'] < 1e-10
     assert run(loss, 1.1, data(), jnp.array(0))[1]['tangent_norm'] > 1e-3
     assert run(loss, 1.0, data(), DONE)[1]['tangent_norm'] > 1e-3
@@ -223,7 +224,9 @@ def test_the_adaptive_weight_and_its_optimum(x64):
     def student(params, cond, key):
         return model(params['p'])
 
-    loss = objectives.continuous_distillation(student, teacher, TRIG, P_T, log_weight, warmup=WARMUP)
+    loss = objectives.continuous_distillation(
+        student, teacher, TRIG, P_T, AdaptiveWeight(None, log_weight), warmup=WARMUP
+    ).loss
 
     def weighted(p, a, b):
         params = {'p': jnp.array(p), 'log_weight': {'a': jnp.array(a), 'b': jnp.array(b)}}
@@ -242,7 +245,9 @@ def test_the_adaptive_weight_and_its_optimum(x64):
     def recorded(key, shape):
         return seen.setdefault('t', P_T(key, shape))
 
-    loss = objectives.continuous_distillation(student, teacher, TRIG, recorded, log_weight, warmup=WARMUP)
+    loss = objectives.continuous_distillation(
+        student, teacher, TRIG, recorded, AdaptiveWeight(None, log_weight), warmup=WARMUP
+    ).loss
     params = {'p': jnp.array(0.8), 'log_weight': {'a': jnp.array(0.0), 'b': jnp.array(1.0)}}
     value, _ = loss(params, Frozen(None, jnp.array(1.0)), KEY, batch, DONE)
     t = np.asarray(seen['t'])[:, None]
@@ -296,8 +301,8 @@ def test_the_network_sees_float32(x_dtype):
         return f
 
     for loss in (
-        objectives.continuous(student, TRIG, P_T),
-        objectives.continuous_distillation(student, lambda *_: lambda x, t: x.astype(jnp.bfloat16), TRIG, P_T),
+        objectives.continuous(student, TRIG, P_T).loss,
+        objectives.continuous_distillation(student, lambda *_: lambda x, t: x.astype(jnp.bfloat16), TRIG, P_T).loss,
     ):
         loss(None, Frozen(), KEY, Batch(jnp.ones((2, 3), x_dtype)), jnp.array(1))
     assert seen == [(jnp.float32, jnp.float32)] * 2
@@ -314,7 +319,7 @@ def test_a_tangent_that_is_not_finite_shows_in_its_metric(slope):
 
         return f
 
-    loss = objectives.continuous(student, TRIG, P_T, warmup=0)
+    loss = objectives.continuous(student, TRIG, P_T, warmup=0).loss
     value, metrics = loss(None, Frozen(), KEY, Batch(jnp.ones((8, 3))), jnp.array(1))
     assert not np.isfinite(metrics['tangent_norm'])
     assert np.isfinite(value) == (slope == 1e30)
@@ -329,7 +334,7 @@ def test_dropout_is_the_students_alone_and_one_evaluation_gives_output_and_tange
 
     cond_of_batch = jnp.array([0, 1])
     linear = precond.denoiser(precond.trig(SD), net)
-    loss = objectives.continuous_distillation(linear, linear, TRIG, P_T)
+    loss = objectives.continuous_distillation(linear, linear, TRIG, P_T).loss
     loss(jnp.array(0.5), Frozen(jnp.array(1.0), jnp.array(2.0)), KEY, Batch(jnp.ones((2, 3)), cond_of_batch), DONE)
     assert seen == [(2.0, True, True), (0.5, False, True)]
 
@@ -348,7 +353,7 @@ def test_any_parameterisation_will_do(x64):
         return -net(params, x, jnp.log(SD * jnp.tan(t)) / 4, cond, key)
 
     results = [
-        run(objectives.continuous(f, TRIG, P_T, warmup=WARMUP), 0.7, data(), jnp.array(WARMUP // 3))
+        run(objectives.continuous(f, TRIG, P_T, warmup=WARMUP).loss, 0.7, data(), jnp.array(WARMUP // 3))
         for f in (rescaled, precond.denoiser(precond.trig(SD), negative))
     ]
     np.testing.assert_allclose(*[[value, grad] for value, _, grad in results], rtol=1e-10)
@@ -360,8 +365,10 @@ def test_finite_at_both_ends():
     params = {'p': jnp.array(0.5), 'log_weight': jnp.array(0.1)}
     for t in (1e-4, np.float32(np.pi / 2)):
         for loss in (
-            objectives.continuous(linear, TRIG, at(t), lambda phi, c: phi * c),
-            objectives.continuous_distillation(linear, linear, TRIG, at(t), lambda phi, c: phi * c),
+            objectives.continuous(linear, TRIG, at(t), AdaptiveWeight(None, lambda phi, c: phi * c)).loss,
+            objectives.continuous_distillation(
+                linear, linear, TRIG, at(t), AdaptiveWeight(None, lambda phi, c: phi * c)
+            ).loss,
         ):
             (value, metrics), grad = jax.value_and_grad(loss, has_aux=True)(
                 params, Frozen(None, {'p': jnp.array(0.2)}), KEY, data(4), jnp.array(100)

@@ -17,7 +17,7 @@ TABLE = schedules.DiscreteVP(schedules.linear_betas())
 def test_simple_loss_of_a_network_that_says_nothing_is_the_noise_variance():
     """E ||eps - 0||^2 = 1 whatever the data; and the wrong scale anywhere shows."""
     model = precond.denoiser(precond.eps(TABLE), lambda params, x, c_noise, cond, key: jnp.zeros_like(x))
-    loss = objectives.denoising(model, TABLE, times.discrete_uniform(), weights.snr(TABLE))
+    loss = objectives.denoising(model, TABLE, times.discrete_uniform(), weights.snr(TABLE)).loss
     x = jnp.full((20_000, 2), 0.7)
     value, _ = jax.jit(loss)({}, Frozen(), jax.random.key(0), Batch(x), jnp.array(0))
     assert abs(value - 1) < 4 * np.sqrt(2 / 40_000)
@@ -36,7 +36,7 @@ def test_exact_denoiser_reaches_the_exact_minimum(weighting):
     want = np.mean(variance if weighting == 'uniform' else abar / (1 - abar) * variance)
     n = 50_000
     x = DATA.mean + np.sqrt(DATA.var) * jax.random.normal(jax.random.key(1), (n, 2))
-    loss = jax.jit(objectives.denoising(model, TABLE, times.discrete_uniform(), weight))
+    loss = jax.jit(objectives.denoising(model, TABLE, times.discrete_uniform(), weight).loss)
     args = Frozen(), jax.random.key(0), Batch(x.astype(jnp.float32)), jnp.array(0)
     value = loss(jnp.float32(1.0), *args)[0]
     np.testing.assert_allclose(value, want, rtol=0.02)
@@ -58,7 +58,7 @@ def test_time_noise_and_dropout_have_their_own_keys():
 
     schedule = schedules.RectifiedFlow()
     for p_t in (times.continuous_uniform(0.0), lambda key, shape: jax.random.normal(key, shape) + 2):
-        loss = objectives.denoising(model, schedule, p_t, weights.uniform())
+        loss = objectives.denoising(model, schedule, p_t, weights.uniform()).loss
         loss({}, Frozen(), jax.random.key(0), Batch(jnp.zeros((2000, 1))), jnp.array(0))
         t, eps = np.asarray(seen['t']), np.asarray(seen['x'] / seen['t'][:, None])[:, 0]
         assert abs(np.corrcoef(t, eps)[0, 1]) < 0.1  # a shared key would make it 1

@@ -58,7 +58,7 @@ def noise(shape):
     def record(params, cond):
         return lambda z, t: seen.setdefault('eps', z)
 
-    loss = objectives.mean_flow(lambda *_: lambda x, t, s: x, FLOW, at(1.0, 1.0), velocity=record)
+    loss = objectives.mean_flow(lambda *_: lambda x, t, s: x, FLOW, at(1.0, 1.0), velocity=record).loss
     loss(None, Frozen(), KEY, Batch(jnp.zeros(shape)), STEP)
     return np.asarray(seen['eps'])
 
@@ -67,7 +67,7 @@ def noise(shape):
 def test_the_identity_holds_at_the_exact_average_velocity_and_only_there(p, x64):
     """With the marginal velocity, by distillation, the residual is zero for every sample."""
     teacher = objectives.teacher_velocity(exact_denoiser, FLOW)
-    loss = objectives.mean_flow(model, FLOW, PAIRS, p, velocity=teacher)
+    loss = objectives.mean_flow(model, FLOW, PAIRS, p, velocity=teacher).loss
     value, metrics, grad = run(loss, 1.0, data(), Frozen(teacher=1.0))
     assert value < 1e-20
     assert metrics['squared_error'] < 1e-20
@@ -91,7 +91,9 @@ def matched(n=512):
 def test_training_has_the_exact_function_as_its_fixed_point(t, r, x64):
     """By the data's velocities the residual is noise of variance (v_r / v_t) Var[v | z], of mean (q - 1) v at q u."""
     batch, c = matched()
-    loss = objectives.mean_flow(lambda q, *_: lambda x, t, s: q * average(x, t, s, mean=0.0), FLOW, at(t, r), p=0.0)
+    loss = objectives.mean_flow(
+        lambda q, *_: lambda x, t, s: q * average(x, t, s, mean=0.0), FLOW, at(t, r), p=0.0
+    ).loss
     v_t, v_r = ((1 - s) ** 2 * DATA.var + s**2 for s in (t, r))
     slope_v = (t - (1 - t) * DATA.var) / v_t
     slope_u = slope_v if t == r else (1 - np.sqrt(v_r / v_t)) / (t - r)
@@ -105,7 +107,7 @@ def test_on_another_schedule_the_velocity_is_its_own(x64):
     """On TrigFlow with sigma_data^2 = var every marginal is the data's: v = u = 0, and the residual is the sample's."""
     schedule = schedules.TrigFlow(float(np.sqrt(DATA.var)))
     batch, c = matched()
-    loss = objectives.mean_flow(lambda q, *_: lambda x, t, s: q * x, schedule, at(1.0, 0.4), p=0.0)
+    loss = objectives.mean_flow(lambda q, *_: lambda x, t, s: q * x, schedule, at(1.0, 0.4), p=0.0).loss
     value, _, grad = run(loss, 0.0, batch)
     np.testing.assert_allclose(value, c * DATA.var, rtol=1e-9)
     np.testing.assert_allclose(grad, 0, atol=1e-12)
@@ -122,10 +124,10 @@ def test_where_r_is_t_it_is_flow_matching():
         t = times.logit_normal()(key, shape)
         return t, t
 
-    loss = objectives.mean_flow(precond.average_velocity(net, 1000.0), FLOW, together, p=0.0)
+    loss = objectives.mean_flow(precond.average_velocity(net, 1000.0), FLOW, together, p=0.0).loss
     flow = objectives.denoising(
         precond.denoiser(precond.flow(FLOW), net), FLOW, times.logit_normal(), weights.flow(FLOW)
-    )
+    ).loss
     batch = data(dim=3)
     value, metrics, grad = run(loss, jnp.float32(0.7), batch)
     want, _, want_grad = run(flow, jnp.float32(0.7), batch)
@@ -137,7 +139,7 @@ def test_where_r_is_t_it_is_flow_matching():
 def test_the_adaptive_weight_is_per_sample_and_constant_in_the_gradient(p, c, x64):
     shape = (5, 2, 3)
     eps, x = noise(shape), np.random.default_rng(0).normal(size=shape)
-    loss = objectives.mean_flow(lambda q, *_: lambda x, t, s: q + 0 * x, FLOW, at(0.7, 0.2), p, c)
+    loss = objectives.mean_flow(lambda q, *_: lambda x, t, s: q + 0 * x, FLOW, at(0.7, 0.2), p, c).loss
     value, metrics, grad = run(loss, jnp.array(0.4), Batch(jnp.asarray(x)))
     error = 0.4 - (eps - x)  # du/dt = 0
     square = (error**2).sum((1, 2))
@@ -151,7 +153,7 @@ def test_tangent_norm_is_the_mean_norm_of_the_total_derivative(x64):
     eps, x = noise(shape), np.random.default_rng(0).normal(size=shape)
     loss = objectives.mean_flow(
         lambda q, *_: lambda x, t, s: q * x + (3 * t + 5 * s)[:, None, None], FLOW, at(0.7, 0.7)
-    )
+    ).loss
     _, metrics, _ = run(loss, jnp.array(0.4), Batch(jnp.asarray(x)))
     du_dt = 0.4 * (eps - x) + 3
     np.testing.assert_allclose(metrics['tangent_norm'], np.mean(np.sqrt((du_dt**2).sum((1, 2)))), rtol=1e-10)
@@ -192,8 +194,8 @@ def test_guided_target(omega, kappa, inside, drop, x64):
 
     w = np.array([0.3, -0.4, 0.7])
     loss = objectives.mean_flow(
-        by_class(seen), FLOW, pairs, 0.0, 1e-3, omega, kappa, *inside, drop=drop, num_classes=CLASSES
-    )
+        by_class(seen), FLOW, pairs, 0.0, 1e-3, omega, kappa, *inside, drop=drop, null=NULL
+    ).loss
     args = Frozen(), KEY, Batch(jnp.asarray(x), jnp.asarray(label)), STEP
     (value, _), grad = jax.value_and_grad(loss, has_aux=True)(jnp.asarray(w), *args)
     t, r = (v[:, None] for v in drawn[0])
@@ -221,11 +223,11 @@ def test_guidance_of_scale_one_is_none_and_a_part_of_its_own_velocity_is_no_scal
     """Omega = 1 - kappa has scale 1: the fixed point is that of the unguided loss."""
     x, label = np.random.default_rng(0).normal(size=(64, 1)), jnp.arange(64) % CLASSES
     w, batch = jnp.array([0.3, -0.4, 0.7]), Batch(jnp.asarray(x), label)
-    plain = objectives.mean_flow(by_class([]), FLOW, PAIRS)
-    undropped = objectives.mean_flow(by_class([]), FLOW, PAIRS, drop=0.0, num_classes=CLASSES)
+    plain = objectives.mean_flow(by_class([]), FLOW, PAIRS).loss
+    undropped = objectives.mean_flow(by_class([]), FLOW, PAIRS, drop=0.0, null=NULL).loss
     jax.tree.map(np.testing.assert_array_equal, run(undropped, w, batch), run(plain, w, batch))
     teacher = objectives.teacher_velocity(exact_denoiser, FLOW)
-    scale_one = objectives.mean_flow(model, FLOW, PAIRS, omega=0.5, kappa=0.5, num_classes=CLASSES, velocity=teacher)
+    scale_one = objectives.mean_flow(model, FLOW, PAIRS, omega=0.5, kappa=0.5, null=NULL, velocity=teacher).loss
     assert run(scale_one, 1.0, batch, Frozen(teacher=1.0))[1]['squared_error'] < 1e-20
 
 
@@ -236,7 +238,7 @@ def test_a_teacher_is_asked_with_the_label_that_the_student_sees():
         asked.append(np.asarray(cond))
         return lambda z, t: z
 
-    loss = objectives.mean_flow(by_class(seen), FLOW, PAIRS, drop=0.5, num_classes=CLASSES, velocity=velocity)
+    loss = objectives.mean_flow(by_class(seen), FLOW, PAIRS, drop=0.5, null=NULL, velocity=velocity).loss
     loss(jnp.ones(3), Frozen(), KEY, Batch(jnp.ones((64, 1)), jnp.arange(64) % CLASSES), STEP)
     (call,) = seen
     np.testing.assert_array_equal(asked[0], call['cond'])
@@ -258,7 +260,7 @@ def test_every_draw_has_its_own_key():
     def velocity(params, cond):
         return lambda z, t: seen.setdefault('z', z)
 
-    loss = objectives.mean_flow(bind, FLOW, pairs, drop=0.5, num_classes=CLASSES, velocity=velocity)
+    loss = objectives.mean_flow(bind, FLOW, pairs, drop=0.5, null=NULL, velocity=velocity).loss
     loss({}, Frozen(), KEY, Batch(jnp.zeros((n, 1)), jnp.zeros(n, jnp.int32)), STEP)
     drawn['noise'] = np.asarray(seen['z'])[:, 0] / drawn['times']
     drawn['labels'] = seen['cond'] == NULL
@@ -275,12 +277,12 @@ def test_times_and_tangents_stay_float32_around_a_coarse_network():
         coarse = (params * x).astype(jnp.bfloat16) * jnp.cos(c_noise[:, :1]).astype(jnp.bfloat16)
         return coarse.astype(jnp.float32)
 
-    loss = objectives.mean_flow(precond.average_velocity(net), FLOW, PAIRS)
+    loss = objectives.mean_flow(precond.average_velocity(net), FLOW, PAIRS).loss
     _, metrics, grad = run(loss, jnp.float32(0.5), data())
     assert set(seen) == {(jnp.dtype('float32'), jnp.dtype('float32'))}
     fine = objectives.mean_flow(
         precond.average_velocity(lambda params, x, c, *_: params * x * jnp.cos(c[:, :1])), FLOW, PAIRS
-    )
+    ).loss
     np.testing.assert_allclose(
         metrics['tangent_norm'], run(fine, jnp.float32(0.5), data())[1]['tangent_norm'], rtol=0.02
     )
@@ -288,7 +290,7 @@ def test_times_and_tangents_stay_float32_around_a_coarse_network():
 
 
 def test_an_infinite_derivative_shows_in_its_norm():
-    loss = objectives.mean_flow(lambda q, *_: lambda x, t, s: q * x + jnp.sqrt(t - s)[:, None], FLOW, at(0.5, 0.5))
+    loss = objectives.mean_flow(lambda q, *_: lambda x, t, s: q * x + jnp.sqrt(t - s)[:, None], FLOW, at(0.5, 0.5)).loss
     assert not jnp.isfinite(run(loss, jnp.float32(1.0), data())[1]['tangent_norm'])
 
 
@@ -297,8 +299,8 @@ def test_an_infinite_derivative_shows_in_its_norm():
     [
         ({'omega': 2.0}, 'the model has none'),
         ({'kappa': 0.5}, 'the model has none'),
-        ({'kappa': 1.0, 'num_classes': 2}, r'\[0, 1\)'),
-        ({'kappa': -0.1, 'num_classes': 2}, r'\[0, 1\)'),
+        ({'kappa': 1.0, 'null': 2}, r'\[0, 1\)'),
+        ({'kappa': -0.1, 'null': 2}, r'\[0, 1\)'),
     ],
 )
 def test_impossible_guidance_is_refused(options, message):

@@ -39,7 +39,7 @@ def target_of(teacher, schedule, n, t_max, batch, params=1.0):
 
         return student
 
-    loss = objectives.progressive(recorder, teacher, schedule, steps(n), weights.uniform(), t_max)
+    loss = objectives.progressive(recorder, teacher, schedule, steps(n), weights.uniform(), t_max).loss
     grad = jax.grad(lambda out: loss(out, Frozen(None, jnp.asarray(params)), KEY, batch, STEP)[0])(
         jnp.zeros_like(batch.x)
     )
@@ -104,7 +104,7 @@ def test_loss_vanishes_at_the_student_that_makes_both_steps_and_only_there(name,
     n, (schedule, t_max) = 4, PATHS[name]
     loss = objectives.progressive(
         two_in_one(schedule, n, t_max), exact(MIXTURE, schedule), schedule, steps(n), weight(schedule), t_max
-    )
+    ).loss
     run = jax.jit(jax.value_and_grad(lambda p: loss(p, Frozen(None, 1.0), KEY, data(), STEP)[0]))
     value, grad = run(1.0)
     assert value < 1e-20
@@ -139,7 +139,7 @@ def test_the_student_has_dropout_and_the_weight_and_the_teacher_its_own_paramete
     batch = data()._replace(cond=jnp.arange(32))
 
     def of(weight, params, frozen):
-        return objectives.progressive(named('student'), named('teacher'), COSINE, steps(4), weight)(
+        return objectives.progressive(named('student'), named('teacher'), COSINE, steps(4), weight).loss(
             params, frozen, KEY, batch, STEP
         )[0]
 
@@ -188,7 +188,7 @@ def test_teacher_and_number_of_steps_change_together():
         def recorder(params, cond, key):
             return lambda x, t: seen.append(np.asarray(t)) or x
 
-        loss = objectives.progressive(recorder, exact(DATA, COSINE), COSINE, N, weights.uniform())
+        loss = objectives.progressive(recorder, exact(DATA, COSINE), COSINE, N, weights.uniform()).loss
         loss(None, Frozen(None, 1.0), KEY, data(), jnp.array(step))
         return sorted({*seen[0].tolist()})
 

@@ -16,7 +16,7 @@ FLOW = schedules.RectifiedFlow()
 
 @pytest.mark.parametrize(('t', 's'), [(1.0, 0.0), (0.75, 0.5), (0.25, 0.0)])
 def test_two_exact_halves_are_one_exact_step(t, s, x64):
-    loss = objectives.shortcut(model, FLOW, at(t, s), M=16)
+    loss = objectives.shortcut(model, FLOW, at(t, s), M=16).loss
     value, _, grad = run(loss, 1.0, data(), Frozen(jnp.array(1.0)))
     assert value < 1e-24
     assert abs(grad) < 1e-12
@@ -36,7 +36,7 @@ def test_the_least_step_is_two_of_euler_by_the_velocity(x64):
 
         return u
 
-    loss = objectives.shortcut(recorder, FLOW, at(0.5, 0.375), M=16)
+    loss = objectives.shortcut(recorder, FLOW, at(0.5, 0.375), M=16).loss
     value = loss(None, Frozen(), KEY, data(), jnp.array(0))[0]
     x, h = seen['x'], 1 / 16
     v_t = average(x, np.full(64, 0.5), np.full(64, 0.5))
@@ -55,10 +55,10 @@ def test_where_s_is_t_it_is_flow_matching():
         t = times.logit_normal()(key, shape)
         return t, t
 
-    loss = objectives.shortcut(precond.average_velocity(net, 1000.0), FLOW, together)
+    loss = objectives.shortcut(precond.average_velocity(net, 1000.0), FLOW, together).loss
     flow = objectives.denoising(
         precond.denoiser(precond.flow(FLOW), net), FLOW, times.logit_normal(), weights.flow(FLOW)
-    )
+    ).loss
     batch = data(dim=3)
     got, want = (run(f, jnp.float32(0.7), batch) for f in (loss, flow))
     np.testing.assert_allclose([got[0], got[2]], [want[0], want[2]], rtol=1e-4)
@@ -86,7 +86,7 @@ def test_no_power_of_two_is_refused(M):
 
 
 def test_the_target_is_frozen_and_none_is_the_current_parameters(x64):
-    loss = objectives.shortcut(model, FLOW, times.dyadic_pairs(16, 0.5), M=16)
+    loss = objectives.shortcut(model, FLOW, times.dyadic_pairs(16, 0.5), M=16).loss
     args = KEY, Batch(data().x), jnp.array(0)
 
     def of(q, frozen):

@@ -29,13 +29,13 @@ def data():
 
 PARAMS = {'mean': jnp.float32(0.9), 'logit': jnp.float32(0.3)}
 LOSSES = {
-    'small': (objectives.vlb(model, TABLE, T), lambda p: reverse.fixed(model(p, None, None), TABLE)),
+    'small': (objectives.vlb(model, TABLE, T).loss, lambda p: reverse.fixed(model(p, None, None), TABLE)),
     'large': (
-        objectives.vlb(model, TABLE, T, log_variance=reverse.large),
+        objectives.vlb(model, TABLE, T, log_variance=reverse.large).loss,
         lambda p: reverse.fixed(model(p, None, None), TABLE, reverse.large),
     ),
     'learned': (
-        objectives.vlb_learned(model_with_variance, TABLE, T),
+        objectives.vlb_learned(model_with_variance, TABLE, T).loss,
         lambda p: reverse.learned(model_with_variance(p, None, None), TABLE),
     ),
 }
@@ -55,10 +55,10 @@ def test_loss_is_the_bound_without_its_prior(name):
 
 def test_hybrid_is_simple_plus_a_thousandth_of_the_bound():
     args = PARAMS, Frozen(), jax.random.key(0), Batch(data()), jnp.array(0)
-    value, metrics = jax.jit(objectives.hybrid(model_with_variance, TABLE, weights.snr(TABLE), T))(*args)
+    value, metrics = jax.jit(objectives.hybrid(model_with_variance, TABLE, weights.snr(TABLE), T).loss)(*args)
     np.testing.assert_allclose(value, metrics['simple'] + 0.001 * metrics['vlb'], rtol=1e-6)
     np.testing.assert_allclose(
-        metrics['vlb'], jax.jit(objectives.vlb_learned(model_with_variance, TABLE, T))(*args)[0], rtol=1e-5
+        metrics['vlb'], jax.jit(objectives.vlb_learned(model_with_variance, TABLE, T).loss)(*args)[0], rtol=1e-5
     )
 
 
@@ -66,14 +66,14 @@ def test_hybrids_mean_learns_from_the_simple_loss_alone():
     args = PARAMS, Frozen(), jax.random.key(0), Batch(data()), jnp.array(0)
 
     def gradient(vlb_weight):
-        loss = objectives.hybrid(model_with_variance, TABLE, weights.snr(TABLE), T, vlb_weight=vlb_weight)
+        loss = objectives.hybrid(model_with_variance, TABLE, weights.snr(TABLE), T, vlb_weight=vlb_weight).loss
         return jax.jit(jax.grad(loss, has_aux=True))(*args)[0]
 
     with_bound, without = gradient(1.0), gradient(0.0)
     np.testing.assert_allclose(with_bound['mean'], without['mean'], rtol=1e-6)
     assert without['logit'] == 0
     assert abs(with_bound['logit']) > 1e-4
-    bound = jax.jit(jax.grad(objectives.vlb_learned(model_with_variance, TABLE, T), has_aux=True))(*args)[0]
+    bound = jax.jit(jax.grad(objectives.vlb_learned(model_with_variance, TABLE, T).loss, has_aux=True))(*args)[0]
     np.testing.assert_allclose(with_bound['logit'], bound['logit'], rtol=1e-5)
 
 

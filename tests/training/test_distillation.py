@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from diffusion_jax import builders, samplers
-from diffusion_jax.data import sources
+from diffusion_jax.data import kinds, sources
 from diffusion_jax.errors import UserError
 from diffusion_jax.inference import runs
 from diffusion_jax.inference.generate import generate
@@ -100,7 +100,7 @@ def test_sampled_and_evaluated_without_its_teachers_folder(trained, tmp_path, ca
     run = runs.load(tmp_path / 'run')
     keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(0), jnp.arange(8))
     start = 80 * samplers.noise(samplers.fold_in(keys, 0), jnp.zeros((8, 2)))
-    f = run.experiment.models['consistency_model'](run.params, None, None)
+    f = run.experiment.models.consistency(run.params, None, None)
     np.testing.assert_allclose(x, f(start, jnp.full(8, 80.0)), rtol=1e-4, atol=1e-5)
     assert tiny.call('evaluate', f'--workdir={tmp_path}/run', '--num=40') == 0
     assert 'renoise(), multistep(n=1), step 1, 40 samples' in capsys.readouterr().out
@@ -133,13 +133,13 @@ def test_mean_flow_is_sampled_by_its_map_and_by_its_denoiser(tmp_path):
     run = runs.load(tmp_path)
     # Another network than the trained one, which is close to 0.
     params = jax.tree.map(lambda a: jax.random.normal(jax.random.key(a.size), a.shape) / 3, run.params)
-    u = run.experiment.models['average_velocity'](params, None, None)
+    u = run.experiment.models.average_velocity(params, None, None)
     keys = jax.random.split(jax.random.key(0), 8)
     x, one, zero = samplers.noise(samplers.fold_in(keys, 0), jnp.zeros((8, 2))), jnp.ones(8), jnp.zeros(8)
 
     def drawn(name, n):
-        spec = runs.sample_spec(run.config['sample'], name, n, None)
-        return jax.jit(builders.build_draw(run.experiment, spec))(params, keys)
+        spec = runs.sample_spec(run.config['sample'], runs.Choices(name, n))
+        return jax.jit(builders.build_draw(run.experiment, spec))(params, keys, jnp.arange(len(keys)))
 
     np.testing.assert_allclose(drawn('jump', 1), x - u(x, one, zero), atol=1e-5)
     np.testing.assert_allclose(drawn('ddim', 1), x - u(x, one, one), atol=1e-5)
@@ -216,7 +216,7 @@ def test_a_distillation_needs_a_teacher(method, tmp_path, capsys):
 
 def test_a_teacher_of_data_with_other_levels(tmp_path, monkeypatch, capsys):
     def tfds(name, dir=None, split='train'):
-        return sources.Source(np.zeros((4, 8, 8, 1), np.uint8), None, 256, None, f'{name}/{split}')
+        return sources.Source(np.zeros((4, 8, 8, 1), np.uint8), None, kinds.images((8, 8, 1)), None, f'{name}/{split}')
 
     monkeypatch.setattr(sources, 'tfds', tfds)
     config = [f'--config={ROOT}/configs/digits_cd.py:runlocal', f'--workdir={tmp_path}/run']
@@ -275,7 +275,7 @@ def test_grids_that_are_refused(method, grid, steps, message):
     config = few_step.run(method)
     experiment = builders.build({**config, 'teacher': None})
     with pytest.raises(UserError) as error:
-        builders.build_draw(experiment, runs.sample_spec(config['sample'], None, steps, grid))
+        builders.build_draw(experiment, runs.sample_spec(config['sample'], runs.Choices(steps=steps, times=grid)))
     assert str(error.value).startswith(message), str(error.value)
 
 
@@ -313,8 +313,8 @@ def test_tuning_a_diffusion_model_comes_near_the_exact_map(tmp_path):
 
     def error(folder):
         run = runs.load(folder)
-        draw = jax.jit(builders.build_draw(run.experiment, run.config['sample']))
-        x = generate(draw, run.params, KEY, 512, 512, run.mesh)
+        drawing = runs.sampling(run, run.config['sample']).drawing._replace(batch_size=512)
+        x = generate(drawing, KEY, 512)
         keys = jax.vmap(jax.random.fold_in, (None, 0))(KEY, jnp.arange(512))
         start = 80 * np.asarray(samplers.noise(samplers.fold_in(keys, 0), jnp.zeros((512, 2))), np.float64)
         exact = Gaussian(np.float64(-0.3), np.float64(0.16)).pf_ode(start, (1, 80), (1, 0))

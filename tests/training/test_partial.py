@@ -128,7 +128,7 @@ def test_a_run_of_an_older_version_goes_on(trained, tmp_path):
     config = json.loads((tmp_path / 'run' / 'config.json').read_text())
     for name in ('init_step', 'init_partial'):
         del config[name]
-    for name in ('keep_every', 'keep_best', 'best_by', 'parts'):
+    for name in ('keep_every', 'keep_best', 'best_by', 'accumulate'):
         del config['train'][name]
     (tmp_path / 'run' / 'config.json').write_text(json.dumps(config))
     assert int(train(few_step.run('edm'), tmp_path / 'run').step) == 4

@@ -211,8 +211,8 @@ def test_a_full_disk_while_saving(tmp_path):
 def test_pictures_are_of_the_averaged_parameters(tmp_path, monkeypatch):
     drawn = []
 
-    def generate(draw, params, key, num, *_, **__):
-        drawn.append(jax.device_get(params))
+    def generate(drawing, key, num):
+        drawn.append(jax.device_get(drawing.params))
         return np.zeros((num, 2), np.float32)
 
     monkeypatch.setattr(run, 'generate', generate)

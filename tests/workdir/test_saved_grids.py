@@ -10,7 +10,6 @@ from diffusion_jax import search, times
 from diffusion_jax.errors import UserError
 from diffusion_jax.evaluation import measure
 from diffusion_jax.inference import runs
-from diffusion_jax.inference.generate import generate
 from diffusion_jax.training.run import train
 from diffusion_jax.workdir import saved_grids
 from tests import few_step, tiny
@@ -22,7 +21,7 @@ def test_a_saved_grid_becomes_its_times(tmp_path):
     grid = times.karras(3)
     path = saved_grids.save(tmp_path, 'ddim_3', grid, {'step': 7})
     assert json.loads(path.read_text()) == {'times': grid.tolist(), 'step': 7}
-    spec = runs.sample_spec(SAMPLE, None, None, 'saved:grid=ddim_3')
+    spec = runs.sample_spec(SAMPLE, runs.Choices(times='saved:grid=ddim_3'))
     resolved = saved_grids.resolved(tmp_path, spec)
     assert resolved == {**SAMPLE, 'times': {'name': 'at', 'times': tuple(grid)}}
     assert times.at(resolved['times']['times']).tolist() == grid.tolist()
@@ -32,13 +31,13 @@ def test_a_saved_grid_becomes_its_times(tmp_path):
 def test_the_times_of_the_model_go_with_them(tmp_path):
     grid, told = times.karras(3), np.array([70.0, 2.0, 0.01])
     saved_grids.save(tmp_path, 'retimed', grid, {}, told)
-    resolved = saved_grids.resolved(tmp_path, runs.sample_spec(SAMPLE, None, None, 'saved:grid=retimed'))
+    resolved = saved_grids.resolved(tmp_path, runs.sample_spec(SAMPLE, runs.Choices(times='saved:grid=retimed')))
     assert resolved == {**SAMPLE, 'times': {'name': 'at', 'times': tuple(grid)}, 'model_times': tuple(told)}
 
 
 def test_what_is_not_there_is_told_with_the_nearest(tmp_path):
     def resolve(text, steps=None):
-        return saved_grids.resolved(tmp_path, runs.sample_spec(SAMPLE, None, steps, text))
+        return saved_grids.resolved(tmp_path, runs.sample_spec(SAMPLE, runs.Choices(steps=steps, times=text)))
 
     with pytest.raises(UserError, match=r'experiments\.search_grid'):
         resolve('saved:grid=ddim_3')
@@ -59,9 +58,9 @@ def test_the_error_of_a_searched_grid_is_that_of_what_is_sampled(tmp_path):
     """Guided and clipped, by the sampling command's own functions on the noises that the search did not see."""
     config = few_step.run('edm', steps=40, save_every=40)
     config = {**config, 'optim': {**config['optim'], 'lr': 0.1, 'warmup': 0}}  # a network that says something
-    config = {**config, 'net': {**config['net'], 'num_classes': 8}, 'data': {**config['data'], 'drop_label': 0.25}}
+    config = {**config, 'data': {**config['data'], 'condition': 'label', 'drop_cond': 0.25}}
     guided = {'name': 'classifier_free', 'w': 3.0}
-    config = {**config, 'sample': {**config['sample'], 'clip': True}}
+    config = {**config, 'sample': {**config['sample'], 'clip': True, 'cond': {'name': 'turn'}}}
     train(config, tmp_path)
     command = [f'--workdir={tmp_path}', '--sampler=ddim', '--steps=3', '--num=16', '--iterations=2', '--reference=10']
     assert tiny.call('experiments.search_grid', *command, '--guidance=classifier_free:w=3.0') == 0
@@ -75,7 +74,7 @@ def test_the_error_of_a_searched_grid_is_that_of_what_is_sampled(tmp_path):
     def drawn(sampler, grid, **changes):
         at = {'times': {'name': 'at', 'times': tuple(grid)}, 'guidance': guided}
         spec = {**run.config['sample'], 'sampler': {'name': sampler}, **at, **changes}
-        return runs.sampling(run, spec).draw(run.params, keys, jnp.arange(16) % 8)
+        return runs.sampling(run, spec).drawing.draw(run.params, keys, jnp.arange(16))
 
     def error(**changes):
         x, exact = drawn('ddim', kept['times'], **changes), drawn('heun', fine, **changes)
@@ -122,9 +121,9 @@ def test_searched_times_are_the_best_of_those_tried_and_can_be_sampled(tmp_path,
     assert [grid.count('/') for grid in tried] == [1, 1, 2, 2]
     of_three = {grid: d for grid, d in tried.items() if grid.count('/') == 2}
     assert best == [min(of_three, key=of_three.__getitem__)]
-    run, key = runs.load(tmp_path), jax.random.key(0)
-    draw = runs.sampling(run, runs.sample_spec(run.config['sample'], 'renoise', None, f'at:times={best[0]}')).draw
-    x = generate(draw, run.params, key, 100, 100, run.mesh)
+    run = runs.load(tmp_path)
+    spec = runs.sample_spec(run.config['sample'], runs.Choices('renoise', times=f'at:times={best[0]}'))
+    x = runs.draw(run, spec, 100)
     as_sampled = measure.measure(x, runs.reference(run, None), (0,)).values['Frechet distance (pixels-2)']
     np.testing.assert_allclose(of_three[best[0]], as_sampled, rtol=0.01)  # the times are printed to four digits
     grid = f'--grid=at:times={best[0]}'

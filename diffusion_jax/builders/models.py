@@ -1,0 +1,131 @@
+"""The network of a run, and what it means: the models that an objective trains."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from diffusion_jax import nets, objectives, precond
+from diffusion_jax.axes import repeat_row
+from diffusion_jax.builders.specs import find, make
+from diffusion_jax.data.sources import Source
+from diffusion_jax.errors import UserError, nearest, one_line
+from diffusion_jax.types import Key, Models, Network, Params
+
+_NETS = SimpleNamespace(__all__=['MLP', 'UNet'], MLP=nets.MLP, UNet=nets.UNet)
+_OF_TWO_TIMES = SimpleNamespace(__all__=['average_velocity'], average_velocity=precond.average_velocity)
+
+
+class Context(NamedTuple):
+    """What the run has for the arguments of factories."""
+
+    given: dict[str, Any]  # no spec can set these
+    defaults: dict[str, Any]  # specs may set others
+
+    def make(self, module: Any, spec: Any, where: str) -> Any:
+        """As `specs.make`."""
+        return make(module, spec, self.given, where, self.defaults)
+
+    def having(self, **given: Any) -> 'Context':
+        """The same with more that is given."""
+        return self._replace(given={**self.given, **given})
+
+
+class _Learnt(NamedTuple):
+    """What a network is asked and answers if this is what it learns, and what follows from it."""
+
+    times: int  # noise levels that it is told
+    outputs: int  # arrays like x
+    bind: Callable[[Context, Any, Network], Models]  # (context, spec of the parameterisation, network)
+
+
+def _denoise(context, spec, net):
+    return Models(denoise=precond.denoiser(context.make(precond, spec, 'config.precond'), net))
+
+
+def _consistency(context, spec, net):
+    return Models(consistency=precond.denoiser(context.make(precond, spec, 'config.precond'), net))
+
+
+def _with_variance(context, spec, net):
+    both = precond.denoiser_with_variance(context.make(precond, spec, 'config.precond'), net)
+    return Models(with_variance=both, denoise=precond.without_variance(both))
+
+
+def _average_velocity(context, spec, net):
+    average = context.having(net=net).make(_OF_TWO_TIMES, spec, 'config.precond')
+    denoise = precond.instantaneous(average, context.given['schedule'])
+    return Models(denoise=denoise, average_velocity=average, flow_map=precond.flow_map(average))
+
+
+_LEARNT = {
+    'denoise': _Learnt(1, 1, _denoise),
+    'with_variance': _Learnt(1, 2, _with_variance),
+    'consistency': _Learnt(1, 1, _consistency),
+    'average_velocity': _Learnt(2, 1, _average_velocity),
+}
+
+
+class BoundNetwork(NamedTuple):
+    """A network and the models that it is."""
+
+    init: Callable[[Key], Params]
+    apply: Network
+    models: Models
+
+
+def trained_by(objective: Mapping[str, Any]) -> str:
+    """The field of `Models` that the objective of this spec trains.
+
+    Raises:
+        UserError: for an unknown objective, or one that does not say.
+    """
+    factory = find(objectives, str(objective.get('name')), 'config.objective')
+    if not hasattr(factory, 'trains'):
+        raise UserError(
+            f'config.objective.name={objective["name"]!r} does not say what it trains: @objectives.trains(..)'
+        )
+    return factory.trains
+
+
+def build_network(config: Mapping[str, Any], source: Source, context: Context) -> BoundNetwork:
+    """The network of a config's `net` section for what its objective trains, and the models of its `precond` section.
+
+    Raises:
+        UserError: as `make`; for a network that cannot be for these data.
+    """
+    learnt = _LEARNT[trained_by(config['objective'])]
+    module = _module(config['net'], learnt.outputs, source, config['train']['remat'])
+    init, apply = nets.functional(module)
+    x, c_noise = jnp.zeros((1, *source.kind.shape)), jnp.zeros((1, 2) if learnt.times == 2 else 1)
+    cond = None if source.condition is None else repeat_row(source.condition.null, 1)
+
+    def init_params(key: Key) -> Params:
+        return init(key, x, c_noise, cond)
+
+    try:
+        jax.eval_shape(init_params, jax.random.key(0))
+    except (TypeError, ValueError) as error:
+        raise UserError(f'config.net: {one_line(error)}') from error
+    return BoundNetwork(init_params, apply, learnt.bind(context, config['precond'], apply))
+
+
+def _module(spec, outputs, source, remat):
+    spec = {k: tuple(v) if isinstance(v, list) else v for k, v in spec.items()}
+    channels = source.kind.shape[-1] * outputs
+    # Linen's own two arguments are nobody's to set.
+    given = {'out_channels': channels, 'out_dim': channels, 'remat': remat, 'parent': None, 'name': None}
+    given['condition'] = None if source.condition is None else source.condition.parts
+    parameters = inspect.signature(find(_NETS, str(spec.get('name')), 'config.net')).parameters
+    if remat is not None and 'remat' not in parameters:
+        raise UserError(
+            f'config.train.remat={remat!r}: {spec["name"]} keeps too little to compute it again: leave it out'
+        )
+    if remat is not None and remat not in nets.REMAT:
+        raise UserError(f'config.train.remat={remat!r} is unknown; {nearest(remat, nets.REMAT)}')
+    if given['condition'] is not None and 'condition' not in parameters:
+        raise UserError(f'config.data.condition: {spec["name"]} takes no condition: set it to None')
+    return make(_NETS, spec, given, 'config.net')

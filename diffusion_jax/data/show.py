@@ -1,0 +1,153 @@
+"""Samples as files to look at or listen to: functions of a path without suffix and of samples `[n, ...]` in [-1, 1].
+
+They know nothing of kinds of data; `kinds` says which of them shows what.
+"""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from jaxtyping import Float, Shaped, UInt8
+from matplotlib.figure import Figure
+from PIL import Image
+from scipy.io import wavfile
+
+from diffusion_jax.data.quantise import to_uint8
+from diffusion_jax.workdir.paths import AnyPath
+
+_GAP = 128  # grey level between images
+_SHOWN = 16  # sounds, texts
+_FRAME_MS = 100
+
+
+def images(path: AnyPath, x: Shaped[np.ndarray, 'n h w c']) -> None:
+    """One PNG: a grid of the images. Of other than 1, 3 or 4 channels each becomes a grey image of its own."""
+    save_png(_with(path, 'png'), framed_grid(x, columns=int(np.ceil(np.sqrt(len(x))))))
+
+
+def points(path: AnyPath, x: Float[np.ndarray, 'n ...']) -> None:
+    """One PNG: points by their first two coordinates, a histogram where there is one only."""
+    flat = x.reshape(len(x), -1)
+    figure = Figure(figsize=(4, 4))
+    axes = figure.add_subplot()
+    if flat.shape[1] == 1:
+        axes.hist(flat[:, 0], bins=50)
+        axes.set_xlabel('x')
+    else:
+        axes.scatter(flat[:, 0], flat[:, 1], s=3)
+        axes.set_aspect('equal')
+    _save(figure, path)
+
+
+def curves(path: AnyPath, x: Float[np.ndarray, 'n l c']) -> None:
+    """One PNG: the first samples below each other, a line for each channel."""
+    x = x[:_SHOWN]
+    figure = Figure(figsize=(8, 0.8 * len(x) + 0.4))
+    for i, sample in enumerate(x):
+        axes = figure.add_subplot(len(x), 1, i + 1)
+        axes.plot(sample, linewidth=0.6)
+        axes.set_ylim(-1.05, 1.05)
+        axes.set_xlim(0, len(sample) - 1)
+        axes.tick_params(labelbottom=i == len(x) - 1, labelsize=6)
+    _save(figure, path)
+
+
+def sounds(rate: int) -> Callable[[AnyPath, np.ndarray], None]:
+    """One WAV file of the first samples, a tenth of a second between them, and their curves; `rate` in Hz."""
+
+    def show(path: AnyPath, x: Float[np.ndarray, 'n l c']) -> None:
+        curves(path, x)
+        parts = np.pad(x[:_SHOWN], ((0, 0), (0, rate // 10), (0, 0))).reshape(-1, x.shape[-1])
+        with _with(path, 'wav').open('wb') as file:
+            wavfile.write(file, rate, np.round(np.clip(parts, -1, 1) * 32767).astype(np.int16))
+
+    return show
+
+
+def videos(path: AnyPath, x: Shaped[np.ndarray, 'n t h w c']) -> None:
+    """One GIF: a grid of the videos, all played together."""
+    columns = int(np.ceil(np.sqrt(len(x))))
+    frames = [framed_grid(x[:, t], columns) for t in range(x.shape[1])]
+    pictures = [Image.fromarray(frame[..., 0] if frame.shape[-1] == 1 else frame) for frame in frames]
+    with _with(path, 'gif').open('wb') as file:
+        pictures[0].save(file, 'GIF', save_all=True, append_images=pictures[1:], duration=_FRAME_MS, loop=0)
+
+
+def fields(path: AnyPath, x: Float[np.ndarray, 'n h w c']) -> None:
+    """One PNG: a row for each of the first samples, a colour map with its scale for each channel."""
+    x = x[:8]
+    rows, channels = len(x), x.shape[-1]
+    figure = Figure(figsize=(2.4 * channels, 2 * rows), layout='constrained')
+    for i in range(rows):
+        for c in range(channels):
+            axes = figure.add_subplot(rows, channels, i * channels + c + 1)
+            drawn = axes.imshow(x[i, ..., c], cmap='RdBu_r')
+            axes.set_axis_off()
+            figure.colorbar(drawn, ax=axes)
+    _save(figure, path)
+
+
+def texts(decode: Callable[[np.ndarray], str]) -> Callable[[AnyPath, np.ndarray], None]:
+    """One text file, a sample a line, by `decode` of the values of one sample."""
+
+    def show(path: AnyPath, x: np.ndarray) -> None:
+        _with(path, 'txt').write_text('\n'.join(decode(sample) for sample in x[:_SHOWN]) + '\n')
+
+    return show
+
+
+def nothing(path: AnyPath, x: np.ndarray) -> None:
+    """Data that nobody can look at."""
+
+
+def framed_grid(x: Shaped[np.ndarray, 'n h w c'], columns: int) -> UInt8[np.ndarray, 'H W C']:
+    """Uint8 images of at least 32 pixels (small ones enlarged by whole factors) on a grid, a grey line around each."""
+    if x.shape[-1] not in (1, 3, 4):
+        columns *= x.shape[-1]
+        x = np.moveaxis(x, -1, 1).reshape(-1, *x.shape[1:3], 1)
+    scale = max(1, -(-32 // x.shape[1]))
+    enlarged = (x if x.dtype == np.uint8 else to_uint8(x)).repeat(scale, 1).repeat(scale, 2)
+    return image_grid(np.pad(enlarged, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=_GAP), columns)
+
+
+def named_rows(path: AnyPath, rows: Mapping[str, Shaped[np.ndarray, 'n h w c']]) -> None:
+    """One PNG: named rows of images below each other, with their names."""
+    grids = {name: framed_grid(x, columns=len(x)) for name, x in rows.items()}
+    height, width = next(iter(grids.values())).shape[:2]
+    left = max(1.2, 0.08 * max(map(len, rows)))  # inches for the names
+    figure = Figure(figsize=(8 + left, 8 * len(rows) * height / width))
+    for i, (name, grid) in enumerate(grids.items()):
+        axes = figure.add_axes((left / (8 + left), 1 - (i + 1) / len(rows), 8 / (8 + left), 1 / len(rows)))
+        axes.imshow(grid, cmap='gray', vmin=0, vmax=255, interpolation='nearest', aspect='auto')
+        axes.set_axis_off()
+        axes.text(-0.01, 0.5, name, transform=axes.transAxes, ha='right', va='center', fontsize=9)
+    _save(figure, path)
+
+
+def image_grid(images: UInt8[np.ndarray, 'n h w c'], columns: int) -> UInt8[np.ndarray, 'H W c']:
+    """Images side by side, row by row from the top left; an unfinished last row ends in zeros."""
+    n, h, w, c = images.shape
+    rows = -(-n // columns)
+    cells = np.zeros((rows * columns, h, w, c), np.uint8)
+    cells[:n] = images
+    return cells.reshape(rows, columns, h, w, c).swapaxes(1, 2).reshape(rows * h, columns * w, c)
+
+
+def save_png(path: AnyPath, image: UInt8[np.ndarray, 'h w c']) -> None:
+    """Writes a picture with 1 (grey), 3 (RGB) or 4 (RGBA) channels.
+
+    Raises:
+        ValueError: for any other number of channels.
+    """
+    if image.shape[-1] not in (1, 3, 4):
+        raise ValueError(f'a PNG has 1, 3 or 4 channels, not {image.shape[-1]}')
+    with path.open('wb') as file:
+        Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(file, format='PNG')
+
+
+def _save(figure, path):
+    with _with(path, 'png').open('wb') as file:
+        figure.savefig(file, dpi=100)
+
+
+def _with(path, suffix):
+    return path.with_name(f'{path.name}.{suffix}')
