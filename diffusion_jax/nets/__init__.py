@@ -10,11 +10,12 @@ from jaxtyping import Array
 from diffusion_jax.nets.log_weight import LogWeight
 from diffusion_jax.nets.mlp import MLP
 from diffusion_jax.nets.unet import REMAT, UNet
+from diffusion_jax.types import Cond
 
 __all__ = ['MLP', 'REMAT', 'LogWeight', 'UNet', 'functional']
 
-Init = Callable[..., Any]  # (key, x [B, ...], c_noise [B] or [B, 2], cond [B] or None = None) -> params
-Apply = Callable[[Any, Array, Array, Array | None, jax.Array | None], Array]  # types.Network
+Init = Callable[..., Any]  # (key, x [B, ...], c_noise [B] or [B, 2], cond = None) -> params
+Apply = Callable[[Any, Array, Array, Cond, jax.Array | None], Array]  # types.Network
 
 
 def functional(module: nn.Module) -> tuple[Init, Apply]:
@@ -25,10 +26,10 @@ def functional(module: nn.Module) -> tuple[Init, Apply]:
         `apply(params, x, c_noise, cond, key) -> F`: `key` drives dropout, and None switches dropout off.
     """
 
-    def init(key: jax.Array, x: Array, c_noise: Array, cond: Array | None = None) -> Any:
+    def init(key: jax.Array, x: Array, c_noise: Array, cond: Cond = None) -> Any:
         return module.init(key, x, c_noise, cond)['params']
 
-    def apply(params: Any, x: Array, c_noise: Array, cond: Array | None, key: jax.Array | None) -> Array:
+    def apply(params: Any, x: Array, c_noise: Array, cond: Cond, key: jax.Array | None) -> Array:
         rngs = None if key is None else {'dropout': key}
         return module.apply({'params': params}, x, c_noise, cond, deterministic=key is None, rngs=rngs)  # pyright: ignore
 

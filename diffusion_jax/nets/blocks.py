@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 unit_init = nn.initializers.variance_scaling(1.0, 'fan_avg', 'uniform')
 # Ho et al. start every residual branch at (almost) zero: 1e-10 rather than 0 keeps the gradient alive behind it.
@@ -64,43 +64,6 @@ def conv(features: int, name: str, dtype: Any, stride: int = 1, init: Callable[.
 def dense(features: int, name: str, dtype: Any, init: Callable[..., Array] = unit_init) -> nn.Dense:
     """A dense layer over the last axis; over an image it is the 1x1 convolution ("nin") of DDPM."""
     return nn.Dense(features, dtype=dtype, kernel_init=init, name=name)
-
-
-class Embedding(nn.Module):
-    """Noise level (and class) -> `[B, features]`: sinusoid, dense, SiLU, dense, plus a learned vector per class.
-
-    Two noise levels, as a flow map has, have dense layers of their own and are summed. Class `num_classes` is the null
-    class: what a missing `cond` means, for classifier-free guidance.
-    """
-
-    dim: int
-    features: int
-    num_classes: int = 0
-
-    def _level(self, c: Array, prefix: str) -> Array:
-        emb = dense(self.features, f'{prefix}dense_1', None)(sinusoid(c, self.dim))
-        return dense(self.features, f'{prefix}dense_2', None)(nn.silu(emb))
-
-    @nn.compact
-    def __call__(self, c_noise: Float[Array, 'b ...'], cond: Int[Array, ' b'] | None) -> Float[Array, 'b e']:
-        """Embed `c_noise` (`[B]` or `[B, 2]`) and `cond` (0 .. num_classes, or None).
-
-        Raises:
-            ValueError: when classes come to a net without any, or `c_noise` has neither shape.
-        """
-        if c_noise.shape[1:] not in ((), (2,)):
-            raise ValueError(f'c_noise must be [B] or [B, 2]; got {c_noise.shape}')
-        if c_noise.ndim == 1:
-            emb = self._level(c_noise, '')
-        else:
-            emb = self._level(c_noise[:, 0], '') + self._level(c_noise[:, 1], 'second_')
-        if self.num_classes:
-            labels = jnp.full(c_noise.shape[:1], self.num_classes) if cond is None else cond
-            init = nn.initializers.normal(1.0)  # as in ADM
-            emb = emb + nn.Embed(self.num_classes + 1, self.features, embedding_init=init, name='classes')(labels)
-        elif cond is not None:
-            raise ValueError('the network got class labels, but it was built with num_classes=0')
-        return emb
 
 
 class GroupNorm(nn.Module):

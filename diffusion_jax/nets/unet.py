@@ -6,9 +6,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
-from diffusion_jax.nets.blocks import Attention, Embedding, GroupNorm, ResBlock, conv, double, halve, small_init
+from diffusion_jax.nets.blocks import Attention, GroupNorm, ResBlock, conv, double, halve, small_init
+from diffusion_jax.nets.condition import Embedding, beside
+from diffusion_jax.types import Cond
 
 # What `UNet.remat` can be: 'full' keeps nothing; the others are policies of `jax.checkpoint_policies`.
 REMAT = ('full', 'dots_saveable', 'dots_with_no_batch_dims_saveable')
@@ -25,7 +27,7 @@ class UNet(nn.Module):
         dropout: rate inside the residual blocks.
         heads: attention heads; `head_channels`, when given, sets the channels of a head instead.
         out_channels: channels of the result; twice the image's for a learned variance.
-        num_classes: class conditioning, with an extra null class for `cond=None`; 0 for none.
+        condition: a pytree of `Part`; None for an unconditional network.
         scale_shift: the embedding scales and shifts the second norm of a block instead of being added (iDDPM, ADM).
         resample_in_block: resample inside residual blocks (BigGAN, ADM) instead of by a convolution.
         remat: what the backward pass keeps of a residual or attention block and what it computes again: None keeps all,
@@ -42,7 +44,7 @@ class UNet(nn.Module):
     heads: int = 1
     head_channels: int | None = None
     out_channels: int = 3
-    num_classes: int = 0
+    condition: Any = None
     scale_shift: bool = False
     resample_in_block: bool = False
     remat: str | None = None
@@ -74,7 +76,7 @@ class UNet(nn.Module):
         self,
         x: Float[Array, 'b h w c'],
         c_noise: Float[Array, 'b ...'],
-        cond: Int[Array, ' b'] | None = None,
+        cond: Cond = None,
         deterministic: bool = True,
     ) -> Float[Array, 'b h w d']:
         """Run the network.
@@ -82,20 +84,21 @@ class UNet(nn.Module):
         Args:
             x: images `[B, H, W, C]`; H and W must be divisible by 2 ** (len(multipliers) - 1).
             c_noise: noise level `[B]`, any real values; two of them `[B, 2]` for a flow map.
-            cond: classes `[B]` in 0 .. num_classes, the last being the null class; None means the null class.
+            cond: rows of the condition's parts; None tells nothing of any.
             deterministic: False turns dropout on and needs a 'dropout' key.
 
         Returns:
             `[B, H, W, out_channels]`, float32 (float64 when x is).
 
         Raises:
-            ValueError: a size that cannot be halved often enough, heads that do not divide the channels, classes
-                given to a network without any, or a `c_noise` of another shape.
+            ValueError: a size that cannot be halved often enough, heads that do not divide the channels, a condition
+                that is not the network's, or a `c_noise` of another shape.
         """
         _check_size(x.shape[1], x.shape[2], halvings=len(self.multipliers) - 1)
         out_dtype = jnp.promote_types(x.dtype, jnp.float32)
-        emb = Embedding(self.channels, 4 * self.channels, self.num_classes, name='embedding')(c_noise, cond)
-        h = conv(self.channels, 'conv_in', self.dtype)(x)
+        embedding = Embedding(self.channels, 4 * self.channels, self.condition, name='embedding')
+        emb, _, image = embedding(c_noise, cond, x.shape[1:-1])
+        h = conv(self.channels, 'conv_in', self.dtype)(beside(x, image))
         skips = [h]
         last = len(self.multipliers) - 1
         for level in range(last + 1):

@@ -3,8 +3,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from diffusion_jax.nets import MLP, UNet, functional
+from diffusion_jax.types import Part
 
-NET = UNet(16, (1,), 1, (), dropout=0.5, num_classes=2)
+NET = UNet(16, (1,), 1, (), dropout=0.5, condition=Part((), 2))
 X, C, COND = jnp.ones((2, 4, 4, 1)), jnp.ones(2), jnp.array([0, 1])
 
 

@@ -5,6 +5,7 @@ import pytest
 
 from diffusion_jax.nets import MLP, functional
 from diffusion_jax.nets.blocks import sinusoid
+from diffusion_jax.types import Part
 from tests.nets.cases import built
 
 
@@ -30,10 +31,10 @@ def test_against_numpy():
 
 
 def test_two_noise_levels_have_layers_of_their_own_and_are_summed():
-    apply, params, x, c = built(MLP(out_dim=3, width=16, depth=2, num_classes=2), (5, 2), levels=2)
+    apply, params, x, c = built(MLP(out_dim=3, width=16, depth=2, condition=Part((), 2)), (5, 2), levels=2)
     emb = params['embedding']
     assert sorted(emb) == ['classes', 'dense_1', 'dense_2', 'second_dense_1', 'second_dense_2']
-    one, one_params, _, _ = built(MLP(out_dim=3, width=16, depth=2, num_classes=2), (5, 2))
+    one, one_params, _, _ = built(MLP(out_dim=3, width=16, depth=2, condition=Part((), 2)), (5, 2))
     assert set(one_params['embedding']) == {'classes', 'dense_1', 'dense_2'}  # as before there were two
     # Without its second level it is the network of the first; and the other way round.
     for prefix, other, column in (('', 'second_', 0), ('second_', '', 1)):
@@ -52,14 +53,14 @@ def test_other_shapes_of_the_noise_level_are_refused(shape):
 
 
 def test_classes_and_the_null_class():
-    apply, params, x, c = built(MLP(width=16, num_classes=2), (4, 2))
+    apply, params, x, c = built(MLP(width=16, condition=Part((), 2)), (4, 2))
     outs = [apply(params, x, c, jnp.full(4, k), None) for k in range(3)]
     assert min(jnp.abs(outs[i] - outs[j]).mean() for i in range(3) for j in range(i)) > 0.01
     np.testing.assert_array_equal(apply(params, x, c, None, None), outs[2])
 
 
 def test_gradient_reaches_every_parameter():
-    apply, params, x, c = built(MLP(width=16, num_classes=3), (4, 2))
+    apply, params, x, c = built(MLP(width=16, condition=Part((), 3)), (4, 2))
     grads = jax.grad(lambda p: jnp.mean(apply(p, x, c, jnp.arange(4), None) ** 2))(params)
     for path, g in jax.tree_util.tree_leaves_with_path(grads):
         assert jnp.abs(g).max() > 1e-5, jax.tree_util.keystr(path)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from diffusion_jax.nets import UNet, functional
+from diffusion_jax.types import Part
 from tests import processes
 from tests.nets.cases import built, randomised
 from tests.nets.from_diffusers import convert
@@ -95,7 +96,7 @@ def test_no_dropout_rate_no_noise():
 
 
 def test_classes_change_the_output_and_none_is_the_null_class():
-    apply, params, x, c = built(UNet(**TINY, num_classes=3), (2, 8, 8, 3))
+    apply, params, x, c = built(UNet(**TINY, condition=Part((), 3)), (2, 8, 8, 3))
     by_class = [apply(params, x, c, jnp.full(2, k), None) for k in range(4)]
     for i in range(4):
         for j in range(i):
@@ -108,7 +109,7 @@ def test_classes_change_the_output_and_none_is_the_null_class():
 
 def test_classes_for_a_net_without_any_are_refused():
     apply, params, x, c = built(UNet(**TINY), (1, 8, 8, 3))
-    with pytest.raises(ValueError, match='num_classes=0'):
+    with pytest.raises(ValueError, match='condition=None'):
         apply(params, x, c, jnp.zeros(1, jnp.int32), None)
 
 
@@ -144,7 +145,7 @@ def test_float64_in_float64_out():
 
 @pytest.mark.parametrize('options', [{}, {'scale_shift': True, 'resample_in_block': True, 'head_channels': 8}])
 def test_gradient_reaches_every_parameter(options):
-    apply, params, x, c = built(UNet(**TINY, num_classes=1, **options), (2, 8, 8, 3))
+    apply, params, x, c = built(UNet(**TINY, condition=Part((), 1), **options), (2, 8, 8, 3))
     cond = jnp.arange(2)
     grads = jax.jit(jax.grad(lambda p: jnp.mean(apply(p, x, c, cond, None) ** 3)))(params)
     for path, g in jax.tree_util.tree_leaves_with_path(grads):
@@ -182,7 +183,7 @@ def test_what_each_option_costs_in_parameters():
     plain = parameters()
     emb = 4 * 16
     widths = [16, 32, 32, 32, 32, 32, 16, 16]  # down 2, middle 2, up 2 + 2
-    assert parameters(num_classes=10) - plain == 11 * emb
+    assert parameters(condition=Part((), 10)) - plain == 11 * emb
     assert parameters(scale_shift=True) - plain == sum(w * (emb + 1) for w in widths)
     assert parameters(out_channels=6) - plain == 3 * (9 * 16 + 1)
     assert parameters(heads=4) == plain

@@ -67,7 +67,7 @@ MUTANTS = tuple(Mutant(*row) for row in [
      'per_sample(sigma, x) * u(x, t, jnp.zeros_like(t))', FLOW_MAP + 'test_the_denoiser_of_the_exact_map'),
     ('average velocity of unit rates', 'precond.py', 'per_sample(d_sigma, x) * x -', 'x -',
      FLOW_MAP + 'test_the_denoiser_inside'),
-    ('second time shares the first\'s layers', 'nets/blocks.py', "self._level(c_noise[:, 1], 'second_')",
+    ('second time shares the first\'s layers', 'nets/condition.py', "self._level(c_noise[:, 1], 'second_')",
      "self._level(c_noise[:, 0], 'second_')",
      MLP + 'test_two_noise_levels_have_layers_of_their_own_and_are_summed'),
     ('shortcut second half from x_t', 'objectives/shortcut.py', 'u(x_m, m,', 'u(x_t, m,',
