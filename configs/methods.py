@@ -102,7 +102,8 @@ def _on_angles(config: Any) -> Any:
 def sct(config: Any, warmup: int) -> Any:
     """Continuous-time consistency training from an EDM model (arXiv 2410.11081)."""
     p_t = {'name': 'arctan_log_normal', 'P_mean': -1.0, 'P_std': 1.4}
-    _on_angles(config).objective = {'name': 'continuous', 'p_t': p_t, 'warmup': warmup}
+    weight = {'name': 'log_weight'}
+    _on_angles(config).objective = {'name': 'continuous', 'p_t': p_t, 'warmup': warmup, 'adaptive_weight': weight}
     _one_step(config).sample.times = {'name': 'at', 'times': (_T_MAX,)}
     return config
 

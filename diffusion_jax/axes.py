@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Shaped
 
 
-def per_sample(coefficient: Shaped[Array, '*b'], x: Float[Array, '...']) -> Shaped[Array, '...']:
+def per_sample(coefficient: Shaped[Array, '*b'], x: Shaped[Array, '...']) -> Shaped[Array, '...']:
     """A coefficient `[]` or `[B]` with trailing axes of size one, to multiply `x [B, ...]`."""
     return (
         coefficient.reshape(coefficient.shape + (1,) * (x.ndim - coefficient.ndim)) if coefficient.ndim else coefficient

@@ -10,8 +10,8 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / 'diffusion_jax'
 ENTRY_POINTS = {'train', 'sample', 'evaluate', 'quickstart'}
 TIERS = [
-    {'types', 'errors'},
-    {'axes', 'schedules'},
+    {'types', 'errors', 'axes'},
+    {'schedules'},
     {'precond', 'drift', 'ode', 'times', 'reverse', 'optim'},
     {'samplers', 'guidance', 'objectives', 'likelihood', 'editing', 'search'},
     {'evaluation'},

@@ -1,10 +1,10 @@
 """Values in [-1, 1] and their grids: equally spaced levels, from -1 for level 0 to 1 for the last."""
 
 import numpy as np
-from jaxtyping import Float, Shaped, UInt8
+from jaxtyping import Array, Float, Shaped, UInt8
 
 
-def to_levels(x: Shaped[np.ndarray, '*shape'], levels: int) -> Shaped[np.ndarray, '*shape']:
+def to_levels(x: Shaped[np.ndarray | Array, '*shape'], levels: int) -> Shaped[np.ndarray, '*shape']:
     """The nearest level of each value, 0 .. levels - 1, in the smallest unsigned type; what lies outside is clipped."""
     half = (levels - 1) / 2
     # In float64 where float32 could not tell levels apart.
@@ -23,6 +23,6 @@ def rounded(x: Shaped[np.ndarray, '*shape'], levels: int | None) -> Shaped[np.nd
     return x if levels is None else from_levels(to_levels(x, levels), levels)
 
 
-def to_uint8(x: Shaped[np.ndarray, '*shape']) -> UInt8[np.ndarray, '*shape']:
+def to_uint8(x: Shaped[np.ndarray | Array, '*shape']) -> UInt8[np.ndarray, '*shape']:
     """The 0..255 of pictures: clip(round(127.5 x + 127.5)), whatever the data's own levels are."""
     return to_levels(x, 256)

@@ -4,6 +4,7 @@ They know nothing of kinds of data; `kinds` says which of them shows what.
 """
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Shaped, UInt8
@@ -12,19 +13,18 @@ from PIL import Image
 from scipy.io import wavfile
 
 from diffusion_jax.data.quantise import to_uint8
-from diffusion_jax.workdir.paths import AnyPath
 
 _GAP = 128  # grey level between images
 _SHOWN = 16  # sounds, texts
 _FRAME_MS = 100
 
 
-def images(path: AnyPath, x: Shaped[np.ndarray, 'n h w c']) -> None:
+def images(path: Any, x: Shaped[np.ndarray, 'n h w c']) -> None:
     """One PNG: a grid of the images. Of other than 1, 3 or 4 channels each becomes a grey image of its own."""
     save_png(_with(path, 'png'), framed_grid(x, columns=int(np.ceil(np.sqrt(len(x))))))
 
 
-def points(path: AnyPath, x: Float[np.ndarray, 'n ...']) -> None:
+def points(path: Any, x: Float[np.ndarray, 'n ...']) -> None:
     """One PNG: points by their first two coordinates, a histogram where there is one only."""
     flat = x.reshape(len(x), -1)
     figure = Figure(figsize=(4, 4))
@@ -38,7 +38,7 @@ def points(path: AnyPath, x: Float[np.ndarray, 'n ...']) -> None:
     _save(figure, path)
 
 
-def curves(path: AnyPath, x: Float[np.ndarray, 'n l c']) -> None:
+def curves(path: Any, x: Float[np.ndarray, 'n l c']) -> None:
     """One PNG: the first samples below each other, a line for each channel."""
     x = x[:_SHOWN]
     figure = Figure(figsize=(8, 0.8 * len(x) + 0.4))
@@ -51,10 +51,10 @@ def curves(path: AnyPath, x: Float[np.ndarray, 'n l c']) -> None:
     _save(figure, path)
 
 
-def sounds(rate: int) -> Callable[[AnyPath, np.ndarray], None]:
+def sounds(rate: int) -> Callable[[Any, np.ndarray], None]:
     """One WAV file of the first samples, a tenth of a second between them, and their curves; `rate` in Hz."""
 
-    def show(path: AnyPath, x: Float[np.ndarray, 'n l c']) -> None:
+    def show(path: Any, x: Float[np.ndarray, 'n l c']) -> None:
         curves(path, x)
         parts = np.pad(x[:_SHOWN], ((0, 0), (0, rate // 10), (0, 0))).reshape(-1, x.shape[-1])
         with _with(path, 'wav').open('wb') as file:
@@ -63,7 +63,7 @@ def sounds(rate: int) -> Callable[[AnyPath, np.ndarray], None]:
     return show
 
 
-def videos(path: AnyPath, x: Shaped[np.ndarray, 'n t h w c']) -> None:
+def videos(path: Any, x: Shaped[np.ndarray, 'n t h w c']) -> None:
     """One GIF: a grid of the videos, all played together."""
     columns = int(np.ceil(np.sqrt(len(x))))
     frames = [framed_grid(x[:, t], columns) for t in range(x.shape[1])]
@@ -72,7 +72,7 @@ def videos(path: AnyPath, x: Shaped[np.ndarray, 'n t h w c']) -> None:
         pictures[0].save(file, 'GIF', save_all=True, append_images=pictures[1:], duration=_FRAME_MS, loop=0)
 
 
-def fields(path: AnyPath, x: Float[np.ndarray, 'n h w c']) -> None:
+def fields(path: Any, x: Float[np.ndarray, 'n h w c']) -> None:
     """One PNG: a row for each of the first samples, a colour map with its scale for each channel."""
     x = x[:8]
     rows, channels = len(x), x.shape[-1]
@@ -86,16 +86,16 @@ def fields(path: AnyPath, x: Float[np.ndarray, 'n h w c']) -> None:
     _save(figure, path)
 
 
-def texts(decode: Callable[[np.ndarray], str]) -> Callable[[AnyPath, np.ndarray], None]:
+def texts(decode: Callable[[np.ndarray], str]) -> Callable[[Any, np.ndarray], None]:
     """One text file, a sample a line, by `decode` of the values of one sample."""
 
-    def show(path: AnyPath, x: np.ndarray) -> None:
+    def show(path: Any, x: np.ndarray) -> None:
         _with(path, 'txt').write_text('\n'.join(decode(sample) for sample in x[:_SHOWN]) + '\n')
 
     return show
 
 
-def nothing(path: AnyPath, x: np.ndarray) -> None:
+def nothing(path: Any, x: np.ndarray) -> None:
     """Data that nobody can look at."""
 
 
@@ -109,7 +109,7 @@ def framed_grid(x: Shaped[np.ndarray, 'n h w c'], columns: int) -> UInt8[np.ndar
     return image_grid(np.pad(enlarged, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=_GAP), columns)
 
 
-def named_rows(path: AnyPath, rows: Mapping[str, Shaped[np.ndarray, 'n h w c']]) -> None:
+def named_rows(path: Any, rows: Mapping[str, Shaped[np.ndarray, 'n h w c']]) -> None:
     """One PNG: named rows of images below each other, with their names."""
     grids = {name: framed_grid(x, columns=len(x)) for name, x in rows.items()}
     height, width = next(iter(grids.values())).shape[:2]
@@ -132,7 +132,7 @@ def image_grid(images: UInt8[np.ndarray, 'n h w c'], columns: int) -> UInt8[np.n
     return cells.reshape(rows, columns, h, w, c).swapaxes(1, 2).reshape(rows * h, columns * w, c)
 
 
-def save_png(path: AnyPath, image: UInt8[np.ndarray, 'h w c']) -> None:
+def save_png(path: Any, image: UInt8[np.ndarray, 'h w c']) -> None:
     """Writes a picture with 1 (grey), 3 (RGB) or 4 (RGBA) channels.
 
     Raises:

@@ -162,9 +162,11 @@ def tfds(
     root = tensorflow_datasets.core.Path(dir or os.environ.get('TFDS_DATA_DIR') or '~/tensorflow_datasets')
     folder = _find_folder(root.expanduser(), name)
     builder = tensorflow_datasets.builder_from_directory(str(folder))
-    found: Any = builder.info.features
+    found = dict(builder.info.features.items())
     x_name, kind = features.sample(name, found, sample)
     names = [] if condition is None else condition.split('+')
+    if x_name in names:
+        raise DataError(f"'{name}': {x_name!r} is the sample itself, and cannot be told beside it")
     told = {key: features.told(name, found, key, text_length) for key in names}
     full_name = f'{builder.info.full_name}/{split}'
     dtype = np.float32 if kind.levels is None else np.uint8

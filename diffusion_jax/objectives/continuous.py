@@ -5,13 +5,12 @@ import jax.numpy as jnp
 
 from diffusion_jax.axes import mean_square, per_sample
 from diffusion_jax.drift import velocity
-from diffusion_jax.objectives.adaptive import AdaptiveWeight, log_weight
+from diffusion_jax.objectives.adaptive import AdaptiveWeight
 from diffusion_jax.objectives.trains import trains
 from diffusion_jax.schedules import TrigFlow
 from diffusion_jax.times import TimeDistribution
 from diffusion_jax.types import Array, Denoiser, Model, Objective, Schedule
 
-_LEARNED = log_weight()
 _PHI = 'log_weight'  # where the weight's parameters lie beside the network's
 
 
@@ -20,7 +19,7 @@ def continuous(
     consistency_model: Model,
     schedule: Schedule,
     p_t: TimeDistribution,
-    adaptive_weight: AdaptiveWeight | None = _LEARNED,
+    adaptive_weight: AdaptiveWeight | None = None,
     warmup: int = 10_000,
     c: float = 0.1,
 ) -> Objective:
@@ -33,7 +32,7 @@ def continuous(
         consistency_model: the consistency function f, the identity at t = 0, in any parameterisation.
         schedule: TrigFlow, whose sigma_data is the standard deviation of the data.
         p_t: distribution of the angles, in (0, pi/2); see `times.arctan_log_normal`.
-        adaptive_weight: w_phi of log tan t, learned with the model; None for 0.
+        adaptive_weight: w_phi of log tan t, learned with the model; see `adaptive.log_weight`. None for 0.
         warmup: H, the number of steps in which r, the share of dF/dt in the tangent, grows from 0 to 1.
         c: constant of the tangent's normalisation g / (||g|| + c), ||.|| the norm over a whole sample, not its root
             mean square.
@@ -55,7 +54,7 @@ def continuous_distillation(
     teacher: Model,
     schedule: Schedule,
     p_t: TimeDistribution,
-    adaptive_weight: AdaptiveWeight | None = _LEARNED,
+    adaptive_weight: AdaptiveWeight | None = None,
     warmup: int = 10_000,
     c: float = 0.1,
 ) -> Objective:

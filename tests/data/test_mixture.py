@@ -17,6 +17,8 @@ class Path(NamedTuple):
     a: float
     s: float
 
+    t_max = 1.0
+
     def alpha(self, t):
         return jnp.full_like(t, self.a)
 

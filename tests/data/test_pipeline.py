@@ -162,7 +162,7 @@ def test_flip_mirrors_columns_of_about_half_of_the_images():
 
 def test_all_frames_of_a_video_are_mirrored_or_none():
     x = np.random.default_rng(0).normal(size=(60, 5, 2, 3, 1)).astype(np.float32)
-    flipped = np.asarray(augment.flip()(jax.random.key(0), x))
+    flipped = np.asarray(augment.flip()(jax.random.key(0), jnp.asarray(x)))
     kept = (flipped == x).all((2, 3, 4))
     assert {tuple(row) for row in kept} == {(True,) * 5, (False,) * 5}
     np.testing.assert_array_equal(flipped[~kept[:, 0]], x[~kept[:, 0]][:, :, :, ::-1])

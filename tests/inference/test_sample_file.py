@@ -66,7 +66,7 @@ def test_another_request_begins_anew_and_keeps_the_finished_file(tmp_path, chang
 def test_another_number_begins_anew(tmp_path):
     path, seen = tmp_path / 'b.npz', []
     with pytest.raises(Interrupted):
-        fill(path, REQUEST, 12, drawn_in_fours(seen, 8))
+        fill(path, REQUEST, 12, drawn_in_fours(seen, 8), STORE)
     x = fill(path, REQUEST, 11, drawn_in_fours(seen), STORE)
     assert seen == [0, 4, 0, 4, 8]
     assert len(x) == 11
@@ -84,7 +84,7 @@ def test_a_kill_between_rows_and_count_repeats_that_batch(tmp_path):
 
 def test_points_stay_as_they_are(tmp_path):
     points = ROWS[:, :2, 0, 0]
-    np.testing.assert_array_equal(fill(tmp_path / 'p.npz', {}, 11, lambda first: iter([points])), points)
+    np.testing.assert_array_equal(fill(tmp_path / 'p.npz', {}, 11, lambda first: iter([points]), np.asarray), points)
     assert saved(tmp_path / 'p.npz').dtype == np.float32
 
 
