@@ -24,10 +24,10 @@ class Protocol:
     seeds: tuple[int, ...]
     levels: int | None  # quantisation levels of the reference; None for continuous data
     rounding: str = '256 levels'  # what samples are rounded to first; 'none' for continuous data
-    conditions: str = 'none'  # what was asked for, of a conditional model
     resize: str = 'none'  # how images came to the size of the feature network
     rows: int | None = None  # samples, and reference rows, that kernel and neighbour metrics compare; None: no limit
     kernel_subsets: str = 'none'  # number and size
+    conditions: str = 'none'  # what was asked for, of a conditional model
 
 
 @dataclasses.dataclass(frozen=True)
