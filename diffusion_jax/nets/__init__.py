@@ -9,7 +9,8 @@ from jaxtyping import Array
 
 from diffusion_jax.nets.log_weight import LogWeight
 from diffusion_jax.nets.mlp import MLP
-from diffusion_jax.nets.unet import REMAT, UNet
+from diffusion_jax.nets.remat import REMAT
+from diffusion_jax.nets.unet import UNet
 from diffusion_jax.types import Cond
 
 __all__ = ['MLP', 'REMAT', 'LogWeight', 'UNet', 'functional']

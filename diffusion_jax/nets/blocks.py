@@ -1,15 +1,19 @@
-"""What the networks are made of. Images are `[B, H, W, C]`, embeddings `[B, E]`.
+"""What the networks are made of. x is `[B, ..., C]` with one spatial axis or more, embeddings are `[B, E]`.
 
 `dtype` is the compute type of a module: None follows the inputs and the parameters, which are always float32.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
+
+from diffusion_jax.types import Masked
 
 unit_init = nn.initializers.variance_scaling(1.0, 'fan_avg', 'uniform')
 # Ho et al. start every residual branch at (almost) zero: 1e-10 rather than 0 keeps the gradient alive behind it.
@@ -39,26 +43,62 @@ def sinusoid(c_noise: Float[Array, ' b'], dim: int, max_period: float = 10_000.0
     return jnp.concatenate([jnp.sin(phase), jnp.cos(phase)], axis=-1)
 
 
-def identity(x: Float[Array, 'b h w c']) -> Float[Array, 'b h w c']:
-    """Keep the resolution."""
-    return x
+def over(coefficient: Shaped[Array, 'b d'], x: Float[Array, 'b ... c']) -> Shaped[Array, 'b ... d']:
+    """A number per sample and channel (or one for all), with axes of size one for x's spatial ones."""
+    b, c = coefficient.shape
+    return coefficient.reshape(b, *(1,) * (x.ndim - 2), c)
 
 
-def double(x: Float[Array, 'b h w c']) -> Float[Array, 'b h2 w2 c']:
-    """Nearest-neighbour upsampling, `[B, H, W, C] -> [B, 2H, 2W, C]`."""
-    b, h, w, c = x.shape
-    return jnp.broadcast_to(x[:, :, None, :, None, :], (b, h, 2, w, 2, c)).reshape(b, 2 * h, 2 * w, c)
+def upsample(x: Float[Array, 'b ... c'], strides: Sequence[int]) -> Float[Array, 'b ... c']:
+    """Nearest neighbours: every spatial axis longer by its stride."""
+    b, *space, c = x.shape
+    pairs = list(zip(space, strides, strict=True))
+    x = x.reshape(b, *(n for size in space for n in (size, 1)), c)
+    x = jnp.broadcast_to(x, (b, *(n for pair in pairs for n in pair), c))
+    return x.reshape(b, *(size * stride for size, stride in pairs), c)
 
 
-def halve(x: Float[Array, 'b h w c']) -> Float[Array, 'b h2 w2 c']:
-    """Mean over 2x2 pixels, `[B, H, W, C] -> [B, H/2, W/2, C]`; H and W are even."""
-    b, h, w, c = x.shape
-    return x.reshape(b, h // 2, 2, w // 2, 2, c).mean((2, 4))
+def downsample(x: Float[Array, 'b ... c'], strides: Sequence[int]) -> Float[Array, 'b ... c']:
+    """Means over cells: every spatial axis shorter by its stride, which divides it."""
+    b, *space, c = x.shape
+    cells = [(size // stride, stride) for size, stride in zip(space, strides, strict=True)]
+    return x.reshape(b, *(n for cell in cells for n in cell), c).mean(tuple(range(2, 2 * len(space) + 1, 2)))
 
 
-def conv(features: int, name: str, dtype: Any, stride: int = 1, init: Callable[..., Array] = unit_init) -> nn.Conv:
-    """A 3x3 convolution with SAME padding."""
-    return nn.Conv(features, (3, 3), (stride, stride), dtype=dtype, kernel_init=init, name=name)
+@dataclass(frozen=True)
+class Conv3:
+    """Convolutions that are 3 wide along every spatial axis, as layers of the module that calls them.
+
+    Attributes:
+        padding: 'zero', or 'circular' where every axis is periodic.
+        dtype: compute type.
+    """
+
+    padding: str = 'zero'
+    dtype: Any = None
+
+    def __call__(
+        self,
+        x: Float[Array, 'b ... c'],
+        features: int,
+        name: str,
+        strides: Sequence[int] | None = None,
+        init: Callable[..., Array] = unit_init,
+    ) -> Float[Array, 'b ... d']:
+        """Every spatial axis divided by its stride; the sum is padded as XLA's SAME is, whatever the padding holds.
+
+        Raises:
+            ValueError: a padding other than these.
+        """
+        if self.padding not in ('zero', 'circular'):
+            raise ValueError(f"padding={self.padding!r} must be 'zero' or 'circular'")
+        window = (3,) * (x.ndim - 2)
+        strides = tuple(strides or (1,) * len(window))
+        how = 'SAME'
+        if self.padding == 'circular':
+            pads = jax.lax.padtype_to_pads(x.shape[1:-1], window, strides, how)
+            x, how = jnp.pad(x, [(0, 0), *pads, (0, 0)], mode='wrap'), 'VALID'
+        return nn.Conv(features, window, strides, how, dtype=self.dtype, kernel_init=init, name=name)(x)
 
 
 def dense(features: int, name: str, dtype: Any, init: Callable[..., Array] = unit_init) -> nn.Dense:
@@ -79,27 +119,28 @@ class GroupNorm(nn.Module):
     @nn.compact
     def __call__(
         self,
-        x: Float[Array, 'b h w c'],
+        x: Float[Array, 'b ... c'],
         scale: Float[Array, 'b c'] | None = None,
         shift: Float[Array, 'b c'] | None = None,
-    ) -> Float[Array, 'b h w c']:
+    ) -> Float[Array, 'b ... c']:
         """Normalise; with `scale` and `shift` the result is norm(x) * (1 + scale) + shift (FiLM)."""
         b, c = x.shape[0], x.shape[-1]
         groups = max(g for g in range(1, min(32, max(1, c // 4)) + 1) if c % g == 0)
         gain = self.param('scale', nn.initializers.ones, (c,))[None, :]
         bias = self.param('bias', nn.initializers.zeros, (c,))[None, :]
         y = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+        space = tuple(range(1, x.ndim - 1))
 
         def over_group(per_channel: Array) -> Array:
             mean = per_channel.reshape(b, groups, c // groups).mean(-1, keepdims=True)
             return jnp.broadcast_to(mean, (b, groups, c // groups)).reshape(b, c)
 
-        mean = over_group(y.mean((1, 2)))
-        variance = over_group(jnp.square(y - mean[:, None, None, :]).mean((1, 2)))
+        mean = over_group(y.mean(space))
+        variance = over_group(jnp.square(y - over(mean, y)).mean(space))
         if scale is not None and shift is not None:
             gain, bias = gain * (1 + scale), bias * (1 + scale) + shift
         gain = gain * jax.lax.rsqrt(variance + 1e-6)
-        y = y * gain[:, None, None, :] + (bias - mean * gain)[:, None, None, :]
+        y = y * over(gain, y) + over(bias - mean * gain, y)
         return y.astype(self.dtype or x.dtype)
 
 
@@ -107,50 +148,85 @@ class ResBlock(nn.Module):
     """Residual block of DDPM, with the options of iDDPM and ADM (arXiv 2102.09672, 2105.05233).
 
     `scale_shift`: the embedding modulates the second normalisation instead of being added before it. `resample`
-    (`identity`, `halve` or `double`) changes the resolution inside the block, on both branches.
+    (such as `upsample` by some strides) changes the resolution inside the block, on both branches.
     """
 
     channels: int
     dropout: float = 0.0
     scale_shift: bool = False
-    resample: Callable[[Array], Array] = identity
+    resample: Callable[[Array], Array] | None = None
+    padding: str = 'zero'
     dtype: Any = None
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, 'b h w c'], emb: Float[Array, 'b e'], deterministic: bool
-    ) -> Float[Array, 'b h2 w2 d']:
-        """`[B, H, W, C] -> [B, H', W', channels]`."""
+        self, x: Float[Array, 'b ... c'], emb: Float[Array, 'b e'], deterministic: bool
+    ) -> Float[Array, 'b ... d']:
+        """`[B, ..., C] -> [B, ..., channels]`."""
+        conv = Conv3(self.padding, self.dtype)
         h = nn.silu(GroupNorm(self.dtype, name='norm_1')(x))
-        h = conv(self.channels, 'conv_1', self.dtype)(self.resample(h))
-        x = self.resample(x)
+        if self.resample is not None:
+            x, h = self.resample(x), self.resample(h)
+        h = conv(h, self.channels, 'conv_1')
         emb = dense(self.channels * (1 + self.scale_shift), 'emb', self.dtype)(nn.silu(emb))
         if self.scale_shift:
             h = GroupNorm(self.dtype, name='norm_2')(h, *jnp.split(emb, 2, axis=-1))
         else:
-            h = GroupNorm(self.dtype, name='norm_2')(h + emb[:, None, None, :])
+            h = GroupNorm(self.dtype, name='norm_2')(h + over(emb, h))
         h = nn.Dropout(self.dropout, deterministic=deterministic)(nn.silu(h))
-        h = conv(self.channels, 'conv_2', self.dtype, init=small_init)(h)
+        h = conv(h, self.channels, 'conv_2', init=small_init)
         if x.shape[-1] != self.channels:
             x = dense(self.channels, 'shortcut', self.dtype)(x)
         return x + h
 
 
 class Attention(nn.Module):
-    """Residual self-attention over all pixels, with `heads` heads."""
+    """Residual self-attention with `heads` heads, over all pixels or only over those along some spatial axes.
+
+    `axes` are the axes over which it goes, 0 for the first spatial one: (1, 2) of a video stays within each frame,
+    (0,) relates the frames of each pixel. None means all.
+    """
+
+    heads: int = 1
+    dtype: Any = None
+    axes: Sequence[int] | None = None
+
+    @nn.compact
+    def __call__(self, x: Float[Array, 'b ... c']) -> Float[Array, 'b ... c']:
+        """`[B, ..., C] -> [B, ..., C]`; ValueError when the heads do not divide the channels, or for another axis."""
+        c, space = x.shape[-1], x.ndim - 2
+        axes = range(space) if self.axes is None else self.axes
+        if set(axes) - set(range(space)):
+            raise ValueError(f'attention over the axes {(*axes,)}, but the spatial axes of x are 0 .. {space - 1}')
+        last = range(space - len(axes) + 1, space + 1)
+        y = jnp.moveaxis(GroupNorm(self.dtype, name='norm')(x), [a + 1 for a in axes], last)
+        rows = y.reshape(-1, math.prod(y.shape[i] for i in last), c)
+        q, k, v = (_heads(dense(c, name, self.dtype)(rows), self.heads) for name in ('q', 'k', 'v'))
+        y = jax.nn.dot_product_attention(q, k, v).reshape(y.shape)
+        return x + dense(c, 'out', self.dtype, init=small_init)(jnp.moveaxis(y, last, [a + 1 for a in axes]))
+
+
+class CrossAttention(nn.Module):
+    """Residual attention of all pixels to the tokens that are there; where none is, x stays as it is."""
 
     heads: int = 1
     dtype: Any = None
 
     @nn.compact
-    def __call__(self, x: Float[Array, 'b h w c']) -> Float[Array, 'b h w c']:
-        """`[B, H, W, C] -> [B, H, W, C]`; ValueError when the heads do not divide the channels."""
-        b, h, w, c = x.shape
-        if c % self.heads:
-            raise ValueError(f'{self.heads} attention heads do not divide {c} channels')
-        y = GroupNorm(self.dtype, name='norm')(x).reshape(b, h * w, c)
-        q, k, v = (
-            dense(c, name, self.dtype)(y).reshape(b, h * w, self.heads, c // self.heads) for name in ('q', 'k', 'v')
-        )
-        y = jax.nn.dot_product_attention(q, k, v).reshape(b, h, w, c)
-        return x + dense(c, 'out', self.dtype, init=small_init)(y)
+    def __call__(self, x: Float[Array, 'b ... c'], tokens: Masked) -> Float[Array, 'b ... c']:
+        """`x [B, ..., C]`, tokens `[B, L, F]` -> `[B, ..., C]`; ValueError if the heads do not divide the channels."""
+        b, c = x.shape[0], x.shape[-1]
+        y = GroupNorm(self.dtype, name='norm')(x).reshape(b, -1, c)
+        q = _heads(dense(c, 'q', self.dtype)(y), self.heads)
+        k, v = (_heads(dense(c, name, self.dtype)(tokens.values.astype(y.dtype)), self.heads) for name in ('k', 'v'))
+        y = jax.nn.dot_product_attention(q, k, v, mask=tokens.mask[:, None, None, :]).reshape(x.shape)
+        y = dense(c, 'out', self.dtype, init=small_init)(y)
+        return x + jnp.where(over(jnp.any(tokens.mask, axis=1, keepdims=True), y), y, 0)
+
+
+def _heads(x: Array, heads: int) -> Array:
+    """`[B, N, C] -> [B, N, heads, C / heads]`."""
+    b, n, c = x.shape
+    if c % heads:
+        raise ValueError(f'{heads} attention heads do not divide {c} channels')
+    return x.reshape(b, n, heads, c // heads)

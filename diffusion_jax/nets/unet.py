@@ -1,35 +1,50 @@
-"""The U-Net of DDPM (arXiv 2006.11239) and, by its options, of iDDPM and ADM."""
+"""The U-Net of DDPM (arXiv 2006.11239) and, by its options, of iDDPM and ADM, over one, two or three spatial axes."""
 
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from diffusion_jax.nets.blocks import Attention, GroupNorm, ResBlock, conv, double, halve, small_init
+from diffusion_jax.nets.blocks import (
+    Attention,
+    Conv3,
+    CrossAttention,
+    GroupNorm,
+    ResBlock,
+    downsample,
+    small_init,
+    upsample,
+)
 from diffusion_jax.nets.condition import Embedding, beside
-from diffusion_jax.types import Cond
-
-# What `UNet.remat` can be: 'full' keeps nothing; the others are policies of `jax.checkpoint_policies`.
-REMAT = ('full', 'dots_saveable', 'dots_with_no_batch_dims_saveable')
+from diffusion_jax.nets.remat import computed_again
+from diffusion_jax.types import Cond, Masked
 
 
 class UNet(nn.Module):
     """Image-to-image network; the defaults are Ho et al.'s CIFAR-10 model (35,746,307 parameters at 32x32x3).
 
+    The same for signals `[B, L, C]` and videos `[B, T, H, W, C]`. Where there is attention and the condition has
+    sequences, attention to their tokens follows.
+
     Attributes:
         channels: width of the first level.
-        multipliers: width of each level in units of `channels`; the resolution halves from one to the next.
+        multipliers: width of each level in units of `channels`; the resolution falls from one to the next.
         blocks: residual blocks per level on the way down (one more on the way up).
-        attention: image heights at which every block is followed by self-attention; the middle always has one.
+        attention: heights of an image or of a video's frames, or lengths of a signal, at which every block is followed
+            by self-attention; the middle always has one.
         dropout: rate inside the residual blocks.
         heads: attention heads; `head_channels`, when given, sets the channels of a head instead.
         out_channels: channels of the result; twice the image's for a learned variance.
         condition: a pytree of `Part`; None for an unconditional network.
         scale_shift: the embedding scales and shifts the second norm of a block instead of being added (iDDPM, ADM).
         resample_in_block: resample inside residual blocks (BigGAN, ADM) instead of by a convolution.
+        strides: by what each spatial axis shrinks from a level to the next, None: all by 2; (1, 2, 2) keeps all frames.
+        padding: of all convolutions 3 wide: 'zero', or 'circular' for data that are periodic along every axis.
+        attention_axes: None for attention over all pixels at once; otherwise groups of spatial axes, which follow one
+            another: ((1, 2), (0,)) of a video is attention within frames and then of each pixel across frames.
         remat: what the backward pass keeps of a residual or attention block and what it computes again: None keeps all,
             the others, see `REMAT`, the block's input and no more than their name says. The values are the same.
         dtype: compute type, such as 'bfloat16'; None follows the input. Parameters, normalisation statistics, the
@@ -47,95 +62,106 @@ class UNet(nn.Module):
     condition: Any = None
     scale_shift: bool = False
     resample_in_block: bool = False
+    strides: Sequence[int] | None = None
+    padding: str = 'zero'
+    attention_axes: Sequence[Sequence[int]] | None = None
     remat: str | None = None
     dtype: Any = None
 
-    def _res(self, level: int, name: str) -> ResBlock:
-        width = self.channels * self.multipliers[level]
-        return self._again(ResBlock)(width, self.dropout, self.scale_shift, dtype=self.dtype, name=name)
+    def _res(self, width: int, name: str, resample: Callable[[Array], Array] | None = None) -> ResBlock:
+        block = computed_again(ResBlock, self.remat, static_argnums=(3,))
+        return block(width, self.dropout, self.scale_shift, resample, self.padding, self.dtype, name=name)
 
-    def _again(self, block: Any) -> Any:
-        if self.remat is None:
-            return block
-        return nn.remat(block, policy=_policy(self.remat), static_argnums=(3,) if block is ResBlock else ())
-
-    def _attend(self, x: Array, name: str) -> Array:
+    def _attend(self, x: Array, tokens: Masked | None, name: str) -> Array:
         heads = x.shape[-1] // self.head_channels if self.head_channels else self.heads
-        return self._again(Attention)(heads, self.dtype, name=name)(x)
+        for axes in self.attention_axes or (None,):
+            along = '' if axes is None else f'_along_{"".join(map(str, axes))}'
+            x = computed_again(Attention, self.remat)(heads, self.dtype, axes, name=name + along)(x)
+        if tokens is not None:
+            x = computed_again(CrossAttention, self.remat)(heads, self.dtype, name=f'{name}_to_tokens')(x, tokens)
+        return x
 
-    def _resample(self, x: Array, emb: Array, deterministic: bool, by: Callable[[Array], Array], name: str) -> Array:
+    def _resample(self, x: Array, emb: Array, deterministic: bool, by: Callable[..., Array], name: str) -> Array:
+        width, strides = x.shape[-1], self.strides or (2,) * (x.ndim - 2)
         if self.resample_in_block:
-            block = self._again(ResBlock)
-            return block(x.shape[-1], self.dropout, self.scale_shift, by, self.dtype, name=name)(x, emb, deterministic)
-        if by is double:
-            return conv(x.shape[-1], name, self.dtype)(double(x))
-        return conv(x.shape[-1], name, self.dtype, stride=2)(x)
+            return self._res(width, name, functools.partial(by, strides=strides))(x, emb, deterministic)
+        conv = Conv3(self.padding, self.dtype)
+        return conv(by(x, strides), width, name) if by is upsample else conv(x, width, name, strides)
 
     @nn.compact
     def __call__(
         self,
-        x: Float[Array, 'b h w c'],
+        x: Float[Array, 'b ... c'],
         c_noise: Float[Array, 'b ...'],
         cond: Cond = None,
         deterministic: bool = True,
-    ) -> Float[Array, 'b h w d']:
+    ) -> Float[Array, 'b ... d']:
         """Run the network.
 
         Args:
-            x: images `[B, H, W, C]`; H and W must be divisible by 2 ** (len(multipliers) - 1).
+            x: `[B, L, C]`, `[B, H, W, C]` or `[B, T, H, W, C]`; every axis must be divisible by its stride as often as
+                there are levels but one.
             c_noise: noise level `[B]`, any real values; two of them `[B, 2]` for a flow map.
             cond: rows of the condition's parts; None tells nothing of any.
             deterministic: False turns dropout on and needs a 'dropout' key.
 
         Returns:
-            `[B, H, W, out_channels]`, float32 (float64 when x is).
+            Of x's shape but for `out_channels`, float32 (float64 when x is).
 
         Raises:
-            ValueError: a size that cannot be halved often enough, heads that do not divide the channels, a condition
-                that is not the network's, or a `c_noise` of another shape.
+            ValueError: a size that cannot be halved often enough, strides or attention along axes that x does not
+                have, heads that do not divide the channels, a condition that is not the network's, or a `c_noise` of
+                another shape.
         """
-        _check_size(x.shape[1], x.shape[2], halvings=len(self.multipliers) - 1)
-        out_dtype = jnp.promote_types(x.dtype, jnp.float32)
+        _check_size(x.shape[1:-1], self.strides, len(self.multipliers))
         embedding = Embedding(self.channels, 4 * self.channels, self.condition, name='embedding')
-        emb, _, image = embedding(c_noise, cond, x.shape[1:-1])
-        h = conv(self.channels, 'conv_in', self.dtype)(beside(x, image))
+        emb, tokens, image = embedding(c_noise, cond, x.shape[1:-1])
+        conv, widths = Conv3(self.padding, self.dtype), [self.channels * m for m in self.multipliers]
+        last = len(widths) - 1
+
+        def block(h: Array, level: int, of: str, i: int) -> Array:
+            h = self._res(widths[level], f'{of}_block_{i}')(h, emb, deterministic)
+            height = h.shape[2] if h.ndim == 5 else h.shape[1]
+            return self._attend(h, tokens, f'{of}_attention_{i}') if height in self.attention else h
+
+        h = conv(beside(x, image), self.channels, 'conv_in')
         skips = [h]
-        last = len(self.multipliers) - 1
         for level in range(last + 1):
-            for block in range(self.blocks):
-                h = self._res(level, f'down_{level}_block_{block}')(h, emb, deterministic)
-                if h.shape[1] in self.attention:
-                    h = self._attend(h, f'down_{level}_attention_{block}')
+            for i in range(self.blocks):
+                h = block(h, level, f'down_{level}', i)
                 skips.append(h)
             if level < last:
-                h = self._resample(h, emb, deterministic, halve, f'down_{level}_resample')
+                h = self._resample(h, emb, deterministic, downsample, f'down_{level}_resample')
                 skips.append(h)
 
-        h = self._res(last, 'middle_block_0')(h, emb, deterministic)
-        h = self._attend(h, 'middle_attention')
-        h = self._res(last, 'middle_block_1')(h, emb, deterministic)
+        h = self._res(widths[last], 'middle_block_0')(h, emb, deterministic)
+        h = self._attend(h, tokens, 'middle_attention')
+        h = self._res(widths[last], 'middle_block_1')(h, emb, deterministic)
 
         for level in reversed(range(last + 1)):
-            for block in range(self.blocks + 1):
-                h = jnp.concatenate([h, skips.pop()], axis=-1)
-                h = self._res(level, f'up_{level}_block_{block}')(h, emb, deterministic)
-                if h.shape[1] in self.attention:
-                    h = self._attend(h, f'up_{level}_attention_{block}')
+            for i in range(self.blocks + 1):
+                h = block(jnp.concatenate([h, skips.pop()], axis=-1), level, f'up_{level}', i)
             if level > 0:
-                h = self._resample(h, emb, deterministic, double, f'up_{level}_resample')
+                h = self._resample(h, emb, deterministic, upsample, f'up_{level}_resample')
         h = nn.silu(GroupNorm(self.dtype, name='norm_out')(h))
-        return conv(self.out_channels, 'conv_out', self.dtype, init=small_init)(h).astype(out_dtype)
+        out = conv(h, self.out_channels, 'conv_out', init=small_init)
+        return out.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
-def _policy(name: str) -> Callable[..., bool]:
-    if name not in REMAT:
-        raise ValueError(f'remat={name!r} is unknown; it is one of {", ".join(REMAT)}')
-    return getattr(jax.checkpoint_policies, 'nothing_saveable' if name == 'full' else name)
-
-
-def _check_size(height: int, width: int, halvings: int) -> None:
-    if height % 2**halvings or width % 2**halvings:
+def _check_size(space: tuple[int, ...], strides: Sequence[int] | None, levels: int) -> None:
+    if not 1 <= len(space) <= 3:
+        raise ValueError(f'a U-Net takes x with one to three spatial axes and channels, not {len(space)} spatial axes')
+    by = (2,) * len(space) if strides is None else tuple(strides)
+    if len(by) != len(space):
+        raise ValueError(f'strides={by} must be one for each of the {len(space)} spatial axes of x')
+    if any(size % stride ** (levels - 1) for size, stride in zip(space, by, strict=True)):
+        kind = ('a signal', 'an image', 'a video')[len(space) - 1]
+        divided = 'halved' if strides is None else f'divided by {_times(by)}'
         raise ValueError(
-            f'an image of {height}x{width} cannot be halved evenly {halvings} times, as a U-Net of {halvings + 1} '
-            f'levels does: pad it to multiples of {2**halvings} or use fewer multipliers'
+            f'{kind} of {_times(space)} cannot be {divided} evenly {levels - 1} times, as a U-Net of {levels} levels '
+            f'does: pad it to multiples of {_times(stride ** (levels - 1) for stride in by)} or use fewer multipliers'
         )
+
+
+def _times(numbers: Iterable[int]) -> str:
+    return 'x'.join(map(str, numbers))

@@ -1,10 +1,23 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
+from scipy import ndimage
 
-from diffusion_jax.nets.blocks import Attention, GroupNorm, ResBlock, double, halve, sinusoid
+from diffusion_jax.nets.blocks import (
+    Attention,
+    Conv3,
+    CrossAttention,
+    GroupNorm,
+    ResBlock,
+    downsample,
+    sinusoid,
+    upsample,
+)
+from diffusion_jax.types import Masked
 from tests.nets.cases import randomised
 
 
@@ -29,18 +42,58 @@ def test_sinusoid_refuses_sizes_that_it_cannot_split(dim):
         sinusoid(jnp.zeros(1), dim)
 
 
-def test_double_repeats_and_halve_averages():
-    x = jax.random.normal(jax.random.key(0), (2, 3, 5, 4))
-    np.testing.assert_array_equal(double(x), np.repeat(np.repeat(x, 2, axis=1), 2, axis=2))
-    np.testing.assert_allclose(halve(double(x)), x, rtol=1e-6)
+@pytest.mark.parametrize(('shape', 'strides'), [((6,), (2,)), ((3, 5), (2, 2)), ((2, 3, 2), (1, 2, 3))])
+def test_upsampling_repeats_and_downsampling_averages(shape, strides):
+    x = np.random.default_rng(0).standard_normal((2, *shape, 4)).astype('float32')
+    wide = x
+    for axis, stride in enumerate(strides, 1):
+        wide = np.repeat(wide, stride, axis=axis)
+    np.testing.assert_array_equal(upsample(jnp.asarray(x), strides), wide)
+    np.testing.assert_allclose(downsample(jnp.asarray(wide), strides), x, rtol=1e-6)
+
+
+def test_downsampling_by_hand():
     y = jnp.arange(16.0).reshape(1, 4, 4, 1)
-    np.testing.assert_array_equal(halve(y)[0, :, :, 0], [[2.5, 4.5], [10.5, 12.5]])
+    np.testing.assert_array_equal(downsample(y, (2, 2))[0, :, :, 0], [[2.5, 4.5], [10.5, 12.5]])
+    np.testing.assert_array_equal(downsample(y, (1, 4))[0, :, :, 0], [[1.5], [5.5], [9.5], [13.5]])
+
+
+class OneConv(nn.Module):
+    padding: str
+    strides: tuple[int, ...]
+
+    @nn.compact
+    def __call__(self, x):
+        return Conv3(self.padding)(x, 5, 'conv', self.strides)
+
+
+@pytest.mark.parametrize(('padding', 'mode'), [('zero', 'constant'), ('circular', 'wrap')])
+@pytest.mark.parametrize(('shape', 'strides'), [((6,), (1,)), ((4, 6), (1, 2)), ((2, 4, 6), (1, 2, 2)), ((8,), (4,))])
+def test_convolution_against_scipy(shape, strides, padding, mode):
+    """And the same cells whatever the padding: with a stride XLA's SAME begins at the second of two pixels."""
+    x = jnp.asarray(np.random.default_rng(0).standard_normal((2, *shape, 3)), jnp.float32)
+    net = OneConv(padding, strides)
+    params = randomised(net.init(jax.random.key(0), x))
+    kernel, bias = (np.asarray(params['params']['conv'][k]) for k in ('kernel', 'bias'))
+    assert kernel.shape == (*(3,) * len(shape), 3, 5)
+    full = np.zeros((2, *shape, 5))
+    for b, c, d in np.ndindex(2, 3, 5):
+        full[b, ..., d] += ndimage.correlate(np.asarray(x)[b, ..., c], kernel[..., c, d], mode=mode)
+    first = [{1: 0, 2: 1, 4: 1}[s] for s in strides]  # the centre of SAME's first window
+    cells = (slice(None), *(slice(f, None, s) for f, s in zip(first, strides, strict=True)))
+    np.testing.assert_allclose(net.apply(params, x), full[cells] + bias, atol=1e-5)
+
+
+def test_a_padding_that_there_is_not():
+    with pytest.raises(ValueError, match="padding='reflect' must be 'zero' or 'circular'"):
+        OneConv('reflect', (1,)).init(jax.random.key(0), jnp.zeros((1, 4, 1)))
 
 
 @pytest.mark.parametrize(('channels', 'groups'), [(3, 1), (20, 5), (128, 32), (192, 32)])
 @pytest.mark.parametrize('offset', [0.0, 300.0])  # a large mean makes E[x^2] - E[x]^2 cancel
-def test_group_norm_against_flax(channels, groups, offset):
-    x = offset + jax.random.normal(jax.random.key(0), (2, 4, 6, channels))
+@pytest.mark.parametrize('space', [(9,), (4, 6), (2, 3, 4)])
+def test_group_norm_against_flax(channels, groups, offset, space):
+    x = offset + jax.random.normal(jax.random.key(0), (2, *space, channels))
     params = randomised(GroupNorm().init(jax.random.key(0), x))
     reference = nn.GroupNorm(groups, epsilon=1e-6, use_fast_variance=False)
     np.testing.assert_allclose(GroupNorm().apply(params, x), reference.apply(params, x), atol=3e-4 if offset else 1e-5)
@@ -99,11 +152,59 @@ def test_residual_branches_start_at_zero():
     np.testing.assert_allclose(Attention().apply(Attention().init(jax.random.key(0), x), x), x, atol=1e-3)
 
 
-@pytest.mark.parametrize(('by', 'size'), [(halve, 2), (double, 8)])
-def test_a_resampling_block_resamples_both_branches(by, size):
-    x = jax.random.normal(jax.random.key(0), (2, 4, 4, 8))
-    emb = jnp.zeros((2, 16))
-    block = ResBlock(8, resample=by)
+@pytest.mark.parametrize(('by', 'shape'), [(downsample, (2, 1)), (upsample, (8, 12))])
+def test_a_resampling_block_resamples_both_branches(by, shape):
+    x = jax.random.normal(jax.random.key(0), (2, 4, 4, 8)) if by is upsample else jnp.ones((2, 4, 4, 8))
+    x, emb = x[:, :, :3] if by is upsample else x, jnp.zeros((2, 16))
+    strides = (2, 4)
+    block = ResBlock(8, resample=functools.partial(by, strides=strides))
     params = block.init(jax.random.key(0), x, emb, True)
-    np.testing.assert_allclose(block.apply(params, x, emb, True), by(x), atol=1e-3)  # the residual branch is silent
-    assert block.apply(randomised(params), x, emb, True).shape == (2, size, size, 8)
+    np.testing.assert_allclose(block.apply(params, x, emb, True), by(x, strides), atol=1e-3)  # the residual is silent
+    assert block.apply(randomised(params), x, emb, True).shape == (2, *shape, 8)
+
+
+def by_softmax(p, y, tokens, heads, mask=None):
+    """Attention of `y [N, C]` to `tokens [L, F]` in float64, a token at a time; without the residual."""
+    q = y @ p['q']['kernel'] + p['q']['bias']
+    k, v = (tokens @ p[n]['kernel'] + p[n]['bias'] for n in 'kv')
+    out, size = np.zeros(q.shape), q.shape[1] // heads
+    there = range(len(tokens)) if mask is None else np.flatnonzero(mask)
+    for n, head in np.ndindex(len(q), heads):
+        c = slice(head * size, (head + 1) * size)
+        w = np.exp([q[n, c] @ k[i, c] / np.sqrt(size) for i in there])
+        out[n, c] = sum(wi * v[i, c] for wi, i in zip(w / w.sum(), there, strict=True))
+    return out @ p['out']['kernel'] + p['out']['bias']
+
+
+def test_cross_attention_against_explicit_softmax():
+    rng = np.random.default_rng(0)
+    x, values = (jnp.asarray(rng.standard_normal(s), jnp.float32) for s in ((3, 2, 3, 8), (3, 4, 5)))
+    mask = jnp.array([[True, False, True, True], [False, False, False, True], [False] * 4])
+    net = CrossAttention(2)
+    params = randomised(net.init(jax.random.key(0), x, Masked(values, mask)))['params']
+    y = np.asarray(GroupNorm().apply({'params': params['norm']}, x)).reshape(3, 6, 8)
+    p, tokens, expected = jax.tree.map(np.asarray, params), np.asarray(values), np.array(x)
+    for b in range(2):  # to the last nothing is told
+        expected[b] += by_softmax(p, y[b], tokens[b], 2, mask[b]).reshape(2, 3, 8)
+    np.testing.assert_allclose(net.apply({'params': params}, x, Masked(values, mask)), expected, atol=2e-5)
+
+
+def test_attention_along_some_axes_is_attention_of_each_slice():
+    x = jax.random.normal(jax.random.key(0), (2, 3, 2, 4, 8))
+    params = randomised(Attention(2).init(jax.random.key(0), x))['params']
+    y = np.asarray(GroupNorm().apply({'params': params['norm']}, x))
+    p = jax.tree.map(np.asarray, params)
+    frames, pixels = np.array(x), np.array(x)
+    for b, t in np.ndindex(2, 3):
+        frames[b, t] += by_softmax(p, y[b, t].reshape(8, 8), y[b, t].reshape(8, 8), 2).reshape(2, 4, 8)
+    for b, h, w in np.ndindex(2, 2, 4):
+        pixels[b, :, h, w] += by_softmax(p, y[b, :, h, w], y[b, :, h, w], 2)
+    np.testing.assert_allclose(Attention(2, axes=(1, 2)).apply({'params': params}, x), frames, atol=2e-5)
+    np.testing.assert_allclose(Attention(2, axes=(0,)).apply({'params': params}, x), pixels, atol=2e-5)
+    every = Attention(2, axes=(0, 1, 2)).apply({'params': params}, x)
+    np.testing.assert_allclose(every, Attention(2).apply({'params': params}, x), atol=1e-5)
+
+
+def test_attention_along_an_axis_that_there_is_not():
+    with pytest.raises(ValueError, match=r'axes \(1, 2\), but the spatial axes of x are 0 .. 1'):
+        Attention(axes=(1, 2)).init(jax.random.key(0), jnp.zeros((1, 4, 4, 8)))

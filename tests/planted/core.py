@@ -179,11 +179,11 @@ MUTANTS = tuple(Mutant(*row) for row in [
     # networks
     ('cosine before sine', 'nets/blocks.py', '[jnp.sin(phase), jnp.cos(phase)]', '[jnp.cos(phase), jnp.sin(phase)]',
      'tests/nets/test_blocks.py::test_sinusoid_is_the_closed_formula'),
-    ('group norm adds its mean', 'nets/blocks.py', '(bias - mean * gain)', '(bias + mean * gain)',
+    ('group norm adds its mean', 'nets/blocks.py', 'bias - mean * gain', 'bias + mean * gain',
      'tests/nets/test_blocks.py::test_group_norm_against_flax'),
-    ('up-sampling swaps axes', 'nets/blocks.py', '(b, h, 2, w, 2, c)).reshape(b, 2 * h, 2 * w, c)',
-     '(b, h, 2, w, 2, c)).swapaxes(1, 3).reshape(b, 2 * h, 2 * w, c)',
-     'tests/nets/test_blocks.py::test_double_repeats_and_halve_averages'),
+    ('up-sampling swaps axes', 'nets/blocks.py', 'for size in space for n in (size, 1)',
+     'for size in space for n in (1, size)',
+     'tests/nets/test_blocks.py::test_upsampling_repeats_and_downsampling_averages'),
     # second thoughts: bugs that leave most numbers as they were
     ('encoder starts at its prediction', 'samplers/ancestral.py', 'x / jnp.where(clean, schedule.alpha(t), 1), x_0)',
      'x_0, x_0)', ANCESTRAL + 'test_encoding_starts_from_the_data_itself'),

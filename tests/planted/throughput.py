@@ -64,11 +64,11 @@ MUTANTS = tuple(Mutant(*row) for row in [
     ('profile: lost when the run ends', 'training/profile.py', '    finally:\n        if tracing:',
      '    finally:\n        if False:',
      PROFILE + 'test_which_steps'),
-    ('remat: keeps all', 'nets/unet.py', "'nothing_saveable' if name == 'full' else name", "'everything_saveable'",
+    ('remat: keeps all', 'nets/remat.py', "'nothing_saveable' if name == 'full' else name", "'everything_saveable'",
      UNET + 'test_blocks_computed_again_keep_less'),
-    ('remat: attention alone', 'nets/unet.py', 'if self.remat is None:', 'if self.remat is None or block is ResBlock:',
+    ('remat: attention alone', 'nets/unet.py', 'computed_again(ResBlock, self.remat, static_argnums=(3,))', 'ResBlock',
      UNET + 'test_blocks_computed_again_keep_less'),
-    ('remat: every policy is full', 'nets/unet.py', "'nothing_saveable' if name == 'full' else name",
+    ('remat: every policy is full', 'nets/remat.py', "'nothing_saveable' if name == 'full' else name",
      "'nothing_saveable'", UNET + 'test_blocks_computed_again_keep_less'),
 ])
 # fmt: on
