@@ -138,7 +138,7 @@ def _spec_overrides(argv):
         elif _is_spec(config, override[1].split('.')):
             ours.append((override[1], None if override[2] == 'None' else specs.parse_spec(override[2])))
         elif any(override[1].startswith(f'{path}.') for path, _ in ours):
-            ours.append((override[1], specs.literal(override[2])))
+            ours.append((override[1], specs.argument(override[1].rpartition('.')[2], override[2])))
         else:
             rest.append(argument)
     return ours, rest
@@ -159,7 +159,8 @@ def _set(config, path, value):
     for part in above:
         config = config[part]
     with config.unlocked():
-        config.pop(last, None)  # its type would be kept
+        if last in config:
+            del config[last]  # whose type would be kept
         config[last] = value
 
 

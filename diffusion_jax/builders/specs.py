@@ -138,6 +138,11 @@ def parse_spec(text: str) -> dict[str, Any]:
     return spec
 
 
+def argument(name: str, text: str) -> Any:
+    """What a command line says of an argument of a spec: a spec, where the argument is one, else as `literal`."""
+    return parse_spec(text) if name in _NESTED else literal(text)
+
+
 def literal(text: str) -> Any:
     """A number, truth value or None that a command line spells out, else the text itself."""
     constants = {'True': True, 'False': False, 'None': None}

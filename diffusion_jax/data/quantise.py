@@ -15,7 +15,7 @@ def to_levels(x: Shaped[np.ndarray | Array, '*shape'], levels: int) -> Shaped[np
 
 def from_levels(index: Shaped[np.ndarray, '*shape'], levels: int) -> Float[np.ndarray, '*shape']:
     """The values of levels, in float32."""
-    return (np.asarray(index) / np.float32((levels - 1) / 2) - 1).astype(np.float32)
+    return np.asarray(index, np.float32) / np.float32((levels - 1) / 2) - 1
 
 
 def rounded(x: Shaped[np.ndarray, '*shape'], levels: int | None) -> Shaped[np.ndarray, '*shape']:

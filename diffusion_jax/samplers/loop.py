@@ -2,13 +2,13 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
 from diffusion_jax.axes import as_times
 from diffusion_jax.types import Key, Sampler, Schedule
 
 
-def sample(sampler: Sampler, key: Key, x: Float[Array, 'b ...'], times) -> Float[Array, 'b ...']:
+def sample(sampler: Sampler, key: Key, x: Shaped[Array, 'b ...'], times) -> Shaped[Array, 'b ...']:
     """Runs a sampler from x at times[0] to times[-1].
 
     Args:
@@ -20,7 +20,7 @@ def sample(sampler: Sampler, key: Key, x: Float[Array, 'b ...'], times) -> Float
     return _run(sampler, key, x, times, keep=lambda _: None)[0]
 
 
-def trajectory(sampler: Sampler, key: Key, x: Float[Array, 'b ...'], times) -> Float[Array, 's_plus_1 b ...']:
+def trajectory(sampler: Sampler, key: Key, x: Shaped[Array, 'b ...'], times) -> Shaped[Array, 's_plus_1 b ...']:
     """The same run with every state kept: `[S + 1, B, ...]`, the start first."""
     return jnp.concatenate([x[None], _run(sampler, key, x, times, keep=lambda x: x)[1]])
 

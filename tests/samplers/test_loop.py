@@ -1,9 +1,12 @@
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from diffusion_jax import samplers, schedules, times
+from diffusion_jax.types import Sampler
 
 SCHEDULE = schedules.LinearVP()
 GRID = times.uniform(5)
@@ -87,3 +90,38 @@ def test_bfloat16_samples_stay_near_float32(sampler):
     assert network.dtype == jnp.float32
     assert jnp.isfinite(full).all()
     assert jnp.isfinite(network).all()
+
+
+class Summed(NamedTuple):
+    """What the steps add up to."""
+
+    x: jax.Array
+    total: jax.Array
+
+
+@pytest.mark.parametrize('dtype', [jnp.bfloat16, jnp.int32, jnp.float32])
+def test_times_do_not_take_the_type_of_the_samples(dtype):
+    """A sampler that adds up the squares of its steps, 1000 of 1/1000 each; x keeps its type."""
+
+    def step(key, state, t, s):
+        assert t.dtype == s.dtype == jnp.float32
+        total = state.total + (t - s) ** 2
+        return Summed(jnp.full(state.x.shape, 1e5 * total), total)
+
+    x = samplers.sample(
+        Sampler(lambda x: Summed(x, jnp.zeros(())), step),
+        jax.random.key(0),
+        jnp.zeros((2, 3), dtype),
+        times.linspace(1000),
+    )
+    assert x.dtype == dtype
+    np.testing.assert_allclose(np.asarray(x, np.float32), 100, rtol=0.01)
+
+
+@pytest.mark.parametrize('make', [samplers.ddim, samplers.heun, samplers.unipc, samplers.deis, samplers.dpm_solver])
+def test_samples_in_bfloat16_stay_so_and_near(make):
+    x = start()
+    fine = samplers.sample(make(denoise, SCHEDULE), jax.random.key(0), x, times.uniform(20))
+    coarse = samplers.sample(make(denoise, SCHEDULE), jax.random.key(0), x.astype(jnp.bfloat16), times.uniform(20))
+    assert coarse.dtype == jnp.bfloat16
+    np.testing.assert_allclose(coarse.astype(jnp.float32), fine, atol=0.06)

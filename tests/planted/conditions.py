@@ -1,0 +1,71 @@
+"""Bugs in what a sample and a condition are, and in what is asked for."""
+
+from tests.planted.mutant import Mutant
+
+# fmt: off
+PIPELINE, SOURCES = 'tests/data/test_pipeline.py::', 'tests/data/test_sources.py::'
+MEASURE = 'tests/evaluation/test_measure.py::'
+ANY, ASKED, KINDS = 'tests/test_any_data.py::', 'tests/builders/test_asked.py::', 'tests/data/test_kinds.py::'
+DROPPED, DECLARED = PIPELINE + 'test_whole_conditions_are_dropped', SOURCES + 'test_a_source_is_what_it_declares'
+LOOP = 'tests/samplers/test_loop.py::'
+
+MUTANTS = tuple(Mutant(*row) for row in [
+    ('cond: single numbers dropped', 'axes.py', 'jnp.where(per_sample(keep, a), a, b), rows, other)',
+     'jnp.where(jnp.resize(keep, a.shape), a, b), rows, other)', DROPPED + '_with_the_probability_asked_for'),
+    ('cond: null is class 0', 'data/conditions.py', 'np.full(part.shape, part.num, np.int32)',
+     'np.zeros(part.shape, np.int32)', DROPPED + '_with_the_probability_asked_for'),
+    ('cond: nothing is told by a full mask', 'data/conditions.py', 'part.sequence else (), bool))',
+     'part.sequence else (), bool) == 0)', ANY + 'test_what_is_told_reaches_the_network_of_its_own_row'),
+    ('cond: classes from below unchecked', 'data/conditions.py', 'bad = (values < 0) | (values >= part.num)',
+     'bad = values >= part.num', DECLARED + '[unlabelled]'),
+    ('cond: the null class is a class of the data', 'data/conditions.py', '(values >= part.num)', '(values > part.num)',
+     DECLARED),
+    ('cond: what is masked is checked', 'data/conditions.py', 'bad = bad & rows.mask if part.sequence else bad',
+     'bad = bad',
+     ASKED + 'test_places_that_are_not_told_may_hold_anything'),
+    ('cond: any form', 'data/conditions.py', 'if jax.tree.structure(rows) != jax.tree.structure(wanted):', 'if False:',
+     DECLARED + '[another form]'),
+    ('cond: rows on disk unchecked', 'data/sources.py', 'conditions.check(self._condition, rows, self._name, index)',
+     'pass',
+     SOURCES + 'test_rows_on_disk_are_checked_when_they_are_read'),
+    ('cond: the number of the read row', 'data/conditions.py', 'at[0] if numbers is None else numbers[at[0]]', 'at[0]',
+     SOURCES + 'test_rows_on_disk_are_checked_when_they_are_read'),
+    ('source: levels unchecked', 'data/sources.py', '(source.x >= 0) & (source.x < kind.levels)', 'source.x >= 0',
+     DECLARED + '[a level too high]'),
+    ('source: text one byte late', 'data/conditions.py', 'np.arange(length) < len(data)',
+     'np.arange(length) <= len(data)',
+     SOURCES + 'test_what_a_set_tells'),
+    ('asked: the index of the row for its condition', 'builders/asked.py', 'jnp.asarray(a)[index % len(a)], rows)',
+     'jnp.asarray(a)[(index + 1) % len(a)], rows)', ASKED + 'test_what_is_asked_for_by_index'),
+    ('asked: the first rows of the data', 'builders/asked.py', 'np.random.default_rng(n).permutation(n)[:_ROWS]',
+     'np.arange(n)[:_ROWS]', ASKED + 'test_classes_come_by_their_share_of_the_data'),
+    ('asked: in turn, one class too many', 'builders/asked.py', 'np.arange(_only_class(condition),',
+     'np.arange(_only_class(condition) + 1,', ASKED + 'test_what_is_asked_for_by_index'),
+    ('asked: nothing of a model that never saw it', 'builders/asked.py', 'if not drops_cond:', 'if False:',
+     ASKED + 'test_what_cannot_be_asked'),
+    ('asked: attributes that are not said', 'data/conditions.py', 'if missing:', 'if False:',
+     ASKED + 'test_what_cannot_be_asked'),
+    ('kind: 16 bits in 15', 'data/kinds.py', "kind.store(x).astype(np.int32) - 2**15",
+     "kind.store(x).astype(np.int32) - 2**14",
+     KINDS + 'test_files_hold_what_was_drawn[sound in 16 bits]'),
+    ('kind: everything is a picture', 'data/kinds.py', 'if stored is None:', 'if stored == 0:',
+     KINDS + 'test_files_hold_what_was_drawn[latents]'),
+    ('kind: integers of another meaning', 'data/kinds.py', 'x.min() >= 0 and x.max() < levels)', 'x.min() >= 0)',
+     KINDS + 'test_what_fits_no_meaning_is_refused'),
+    ('quantise: float32 for 65,536 levels', 'data/quantise.py', 'np.float32 if levels <= 2**12 else np.float64',
+     'np.float16',
+     KINDS + 'test_levels_come_back'),
+    ('measure: levels of pictures for all', 'evaluation/measure.py', 'batch = rounded(batch, reference.levels)',
+     'batch = rounded(batch, reference.levels and 256)', MEASURE + 'test_samples_are_measured_on_the_datas_own_levels'),
+    ('media: a picture ends a training', 'inference/media.py', '    except Exception as error:',
+     '    except ValueError as error:',
+     KINDS + 'test_what_cannot_be_shown_ends_nothing'),
+    ('loop: times of the type of x', 'axes.py', 'jnp.float64 if x.dtype == jnp.float64 else jnp.float32)', 'x.dtype)',
+     LOOP + 'test_times_do_not_take_the_type_of_the_samples'),
+    ('format: older configs are guessed', 'workdir/files.py', 'if found != FORMAT:', 'if found > FORMAT:',
+     'tests/test_bad_input.py::test_a_workdir_without_a_run'),
+    ('spec: what the run has can be set', 'builders/specs.py', '        if key in given:\n', '        if False:\n',
+     'tests/builders/test_experiment.py::test_what_cannot_be_built'),
+    ('sample: the step is not in the name', 'sample.py', "f'step{run.step}', ", '',
+     'tests/test_sample.py::test_other_settings_go_to_other_files'),
+])
