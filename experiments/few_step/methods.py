@@ -1,15 +1,13 @@
 """What is compared: every method's config and the samplers that it is measured with."""
 
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from configs import methods
 from diffusion_jax.errors import UserError
+from experiments.papers.samplers import T_MAX
 from experiments.running.training import Training, make
-
-T_MAX = math.atan(160)  # the angle of sigma = 80 for sigma_data = 0.5
 
 
 class Sampling(NamedTuple):

@@ -82,7 +82,7 @@ def slurm(
     return _script(
         [
             'set -eu',
-            f'cd {shlex.quote(job.folder)}',
+            f'cd {shlex.quote(job.repository)}',
             f'mkdir -p {shlex.quote(logs)}',
             f"sbatch <<'END_OF_SCRIPT'\n{batch}\nEND_OF_SCRIPT",
         ]
@@ -217,7 +217,7 @@ def _job_set(name, command, container, pod, hosts, restarts) -> dict[str, Any]:
 
 
 def _begin(job):
-    return [f'cd {shlex.quote(job.folder)} || exit', job.setup and f'{job.setup} || exit']
+    return [f'cd {shlex.quote(job.repository)} || exit', job.setup and f'{job.setup} || exit']
 
 
 def _all_of(job, index):

@@ -17,6 +17,7 @@ from absl import flags
 from diffusion_jax import cli
 from diffusion_jax.builders import specs
 from diffusion_jax.errors import UserError, nearest
+from diffusion_jax.workdir import files
 from experiments import papers
 from experiments.papers import report
 from experiments.papers.plan import SCALES, Files, Plan, Settings, needed, training_of
@@ -112,7 +113,7 @@ def finished(given: list[str], plan: Plan) -> dict[str, Path]:
     """The finished runs that the command line names.
 
     Raises:
-        UserError: for another form, or a name that the plan has not.
+        UserError: for another form, a name that the plan has not, or a folder that holds no run.
     """
     found = {}
     for text in given:
@@ -120,6 +121,7 @@ def finished(given: list[str], plan: Plan) -> dict[str, Path]:
         if not equals:
             raise UserError(f'--given={text}: the form is NAME=WORKDIR')
         found[known(name, plan.recipes, '--given: there is no run')] = Path(workdir)
+        files.load_config(Path(workdir))
     return found
 
 

@@ -218,10 +218,12 @@ def draw_curves(path: Path, paper: Table, ours: Cells, ours_of: Callable[[str], 
 
 def draw_losses(path: Path, workdirs: Mapping[tuple[str, int], Path]) -> bool:
     """The training loss of every run of the first seed; whether there was any to draw."""
-    first = {name: workdir for (name, _), workdir in reversed(list(workdirs.items()))}
+    first: dict[str, Path] = {}
+    for (name, _), workdir in workdirs.items():
+        first.setdefault(name, workdir)
     figure = Figure(figsize=(6, 4))
     axes = figure.add_subplot()
-    for name, workdir in reversed(list(first.items())):
+    for name, workdir in first.items():
         points = losses(workdir / 'metrics.jsonl')
         if points:
             axes.plot(*zip(*points, strict=True), label=name)

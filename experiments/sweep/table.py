@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from diffusion_jax.workdir import files
 from diffusion_jax.workdir.paths import AnyPath
 from experiments.running.locks import PATIENCE, taking
+from experiments.running.measuring import Measured
 from experiments.running.tables import label, markdown
 from experiments.running.training import Training, result_of, state_of
 
@@ -46,13 +47,9 @@ def rows(trainings: Iterable[Training]) -> list[Row]:
 
 
 def _row(training):
-    state, found = state_of(training.workdir), result_of(training.workdir)
-    row = Row(training.overrides, training.workdir.name, diverged=state.diverged, error=state.error)
-    return (
-        row
-        if found is None
-        else row._replace(values=found.values, protocol=found.protocol, diverged=state.diverged or found.diverged)
-    )
+    state, found = state_of(training.workdir), result_of(training.workdir) or Measured({}, {})
+    diverged = state.diverged or found.diverged
+    return Row(training.overrides, training.workdir.name, found.values, found.protocol, diverged, state.error)
 
 
 def write(workdir: AnyPath, trainings: Iterable[Training]) -> list[Row]:

@@ -13,6 +13,7 @@ importances.png. On several hosts: --storage=postgresql://..., or grpc://HOST:PO
 
 import hashlib
 import itertools
+import math
 import re
 import sys
 import time
@@ -121,7 +122,7 @@ def run_all(shared: Shared, space: ModuleType, seeds: list[int]) -> None:
     def start(slot, place):
         print(f'process {slot}: started', flush=True)
         command = [sys.executable, '-m', 'experiments.tune', *sys.argv[1:], f'--slot={slot}']
-        return pool.start(command, workdir / f'log_{slot}.txt', pool.devices_of(place, _WORKERS.value), locks[slot])
+        return pool.start(command, workdir / f'log_{slot}.txt', pool.devices_of(place, _WORKERS.value), locks.get(slot))
 
     def ended(slot, code):
         print(f'process {slot}: ended with code {code}', flush=True)
@@ -129,7 +130,8 @@ def run_all(shared: Shared, space: ModuleType, seeds: list[int]) -> None:
             restarts[0] -= 1
             slots.append(slot)
             return
-        locks[slot].close()
+        if slot in locks:
+            locks[slot].close()
         if code and code not in pool.STOPPED:
             failed.append(f'process {slot} ended with code {code}, see {workdir}/log_{slot}.txt')
 
@@ -139,10 +141,9 @@ def run_all(shared: Shared, space: ModuleType, seeds: list[int]) -> None:
         time.sleep(pool.POLL)
     todo, whole = left(shared, _TRIALS.value), not (stopped or failed)
     if _OF.value and whole and not todo and report.ranked(study):
-        locks[_COMPARE] = _wait_for(_slot(workdir, _COMPARE))
-        slots += [] if _is_compared(shared, space, seeds) else [_COMPARE]
-        stopped = pool.run_all(slots, 1, start, ended)
-        locks[_COMPARE].close()
+        with taking(_slot(workdir, _COMPARE), math.inf):  # or the other command does it
+            slots += [] if _is_compared(shared, space, seeds) else [_COMPARE]
+            stopped = pool.run_all(slots, 1, start, ended)
     with taking(workdir / 'report', PATIENCE):
         report.write(study, workdir, _confirmed(workdir))
     if stopped:
@@ -172,12 +173,6 @@ def _others(workdir):
     for lock in filter(None, found):
         lock.close()
     return None in found
-
-
-def _wait_for(workdir):
-    while (lock := claim(workdir)) is None:
-        time.sleep(pool.POLL)
-    return lock
 
 
 def work(shared: Shared, space: ModuleType) -> None:

@@ -131,7 +131,7 @@ def test_here(cluster, tmp_path):
 
 def test_slurm_runs_every_index_and_a_preempted_one_again(cluster, tmp_path):
     (cluster / 'codes').write_text('0\n143\n143\n0\n2\n')
-    job = JOB._replace(folder=str(tmp_path))
+    job = JOB._replace(repository=str(tmp_path))
     assert run(scripts.slurm(job), tmp_path).returncode == 0
     assert calls(cluster) == [f'-m thing --x=a b --index={i}' for i in (0, 1, 1, 1, 2, 5)]
     assert (tmp_path / 'runs' / 'a b').is_dir()  # SLURM itself makes no folder for the log
@@ -142,7 +142,7 @@ def test_slurm_runs_every_index_and_a_preempted_one_again(cluster, tmp_path):
 
 
 def test_a_bucket_holds_no_logs(cluster, tmp_path):
-    job = ALONE._replace(folder=str(tmp_path), workdir='gs://bucket/foo')
+    job = ALONE._replace(repository=str(tmp_path), workdir='gs://bucket/foo')
     assert run(scripts.slurm(job), tmp_path).returncode == 0
     assert (tmp_path / 'logs' / 'foo').is_dir()
     assert not (tmp_path / 'gs:').exists()
@@ -218,7 +218,7 @@ def test_the_settings_of_slurm():
 
 def test_the_batch_script_outlives_the_signal(cluster, tmp_path):
     """The shell of a job that gets the signal as well waits for what its processes end with."""
-    text = scripts.slurm(ALONE._replace(folder=str(tmp_path)))
+    text = scripts.slurm(ALONE._replace(repository=str(tmp_path)))
     batch = re.search(r"<<'END_OF_SCRIPT'\n(.*)\nEND_OF_SCRIPT", text, re.S)[1]
     (tmp_path / 'batch.sh').write_text(batch.replace('srun', 'kill -TERM $$; (exit 143) #'))
     environment = {**os.environ, 'SLURM_JOB_ID': '7'}

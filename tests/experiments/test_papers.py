@@ -182,6 +182,8 @@ def test_cells_are_chosen_by_name(command):
         command.chosen(plan, paper, None, ['1000'])
     with pytest.raises(UserError, match='there is no run'):
         command.finished(['modell=runs/mnist'], plan)
+    with pytest.raises(UserError, match='nowhere holds no run'):
+        command.finished(['model=nowhere'], plan)
     with pytest.raises(UserError, match='NAME=WORKDIR'):
         command.finished(['model'], plan)
 

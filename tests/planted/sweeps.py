@@ -3,7 +3,9 @@
 from tests.planted.mutant import Mutant
 
 # fmt: off
-SWEEP, LAUNCH, TUNE, RUNNING = (f'tests/experiments/test_{name}.py::' for name in ('sweep', 'launch', 'tune', 'running'))
+SWEEP, LAUNCH, TUNE, RUNNING = (
+    f'tests/experiments/test_{name}.py::' for name in ('sweep', 'launch', 'tune', 'running')
+)
 MINE, AWAY, STUDY, CORE = ('../experiments/' + name for name in ('sweep/', 'launch/', 'tune/', 'running/'))
 DRAWS = SWEEP + 'test_random_draws_have_their_distributions_and_a_longer_list_begins_with_the_shorter'
 ROWS, ONCE = (
@@ -12,7 +14,8 @@ ROWS, ONCE = (
 )
 STOP, APART = RUNNING + 'test_a_stop_is_passed_on', RUNNING + 'test_processes_do_not_take_each_other_along'
 AGAIN = RUNNING + 'test_a_run_that_fails_says_why_and_is_tried_again'
-KEPT, FIRST = RUNNING + 'test_a_measurement_is_kept', RUNNING + 'test_teachers_come_first_and_what_another_process_is_at_is_left_to_it'
+KEPT = RUNNING + 'test_a_measurement_is_kept'
+FIRST = RUNNING + 'test_teachers_come_first_and_what_another_process_is_at_is_left_to_it'
 ARRAY, SLICE = (
     LAUNCH + 'test_slurm_runs_every_index_and_a_preempted_one_again', LAUNCH + 'test_a_slice_is_made_and_made_again'
 )
@@ -89,8 +92,8 @@ MUTANTS = tuple(Mutant(*row) for row in [
      SWEEP + 'test_one_process_at_a_time_writes_the_table'),
     ('sweep: a bucket is a folder here', MINE + '__main__.py', 'paths.parse(_WORKDIR.value)',
      "__import__('pathlib').Path(_WORKDIR.value)", BUCKET),
-    ('sweep: a log in a bucket', CORE + 'queue.py', "paths.near(training.workdir / 'log.txt')", "training.workdir / 'log.txt'",
-     BUCKET),
+    ('sweep: a log in a bucket', CORE + 'queue.py', "paths.near(training.workdir / 'log.txt')",
+     "training.workdir / 'log.txt'", BUCKET),
     ('sweep: a rate that is misspelt is no near miss', 'builders/optimiser.py', '    _check_names(spec)\n    tx',
      '    tx',
      SWEEP + 'test_an_unknown_field_is_told_before_anything_runs'),
@@ -145,8 +148,12 @@ MUTANTS = tuple(Mutant(*row) for row in [
     ('tune: done with trials left', STUDY + '__main__.py', '    if todo:', '    if False:', STUDY_ENDS),
     ('tune: a killed comparison is left out', STUDY + '__main__.py', 'pool.run_all(slots, 1, start, ended)',
      'pool.run_all(deque([_COMPARE]), 1, start, ended)', STUDY_ENDS),
-    ('tune: compared again', STUDY + '__main__.py', '[] if _is_compared(shared, space, seeds) else [_COMPARE]', '[_COMPARE]',
-     STUDY_ENDS),
+    ("tune: another command's process taken", STUDY + '__main__.py', 'for slot, lock in taken if lock)',
+     'for slot, lock in taken)', TUNE + 'test_a_second_command_has_processes_of_its_own_and_waits_for_the_first'),
+    ("tune: another command's trials not waited for", STUDY + '__main__.py', ' and _others(workdir):', ' and False:',
+     TUNE + 'test_a_second_command_has_processes_of_its_own_and_waits_for_the_first'),
+    ('tune: compared again', STUDY + '__main__.py', '[] if _is_compared(shared, space, seeds) else [_COMPARE]',
+     '[_COMPARE]', STUDY_ENDS),
     ('tune: importances where all are of one kind alone', STUDY + 'report.py',
      'set.intersection(*(set(t.params) for t in done))', 'len({tuple(t.params) for t in done}) == 1', REPORT),
     ('tune: an evaluation too few', STUDY + 'spaces/sampler.py', '(evaluations + 1) // 2', 'evaluations // 2',
