@@ -13,7 +13,7 @@ from diffusion_jax.inference import runs
 from experiments.papers.plan import Plan, Settings, needed, training_of, workdir_of
 from experiments.papers.table import UNSTABLE
 from experiments.running import queue
-from experiments.running.locks import taking
+from experiments.running.locks import locked
 from experiments.running.measurements import of_samples
 from experiments.running.measuring import Bench, Measured, Measurement, benches, kept, opened
 from experiments.running.training import is_trained, state_of
@@ -113,7 +113,7 @@ def _measured_in(plan, settings, name, seed):
 def once(folder: Path, run: runs.Run, measurement: Measurement, bench: Bench) -> Measured:
     """What is measured of a run, from its file in `folder` if it is there; two commands measure one after the other."""
     path = folder / f'{measurement.label}_{bench.features}_n{bench.num}_step{run.step}.json'
-    with taking(path, math.inf):
+    with locked(path, math.inf):
         return kept(path, lambda: measurement.measure(run, bench))
 
 

@@ -22,7 +22,7 @@ def _lock_of(folder: AnyPath) -> AnyPath:
 
 
 @contextlib.contextmanager
-def taking(folder: AnyPath, patience: float = 0.0):
+def locked(folder: AnyPath, patience: float = 0.0):
     """Keeps a folder, which need not be there, to this process until the block ends; training has a lock of its own.
 
     Raises:

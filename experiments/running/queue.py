@@ -14,9 +14,9 @@ Over = Callable[[Training], bool]
 
 
 class Queue:
-    """The trainings that are not over, by their places in a list.
+    """Trainings, by their places in a list.
 
-    Each is handed out once: after the one that it starts from, and when no other process is at it.
+    Each that is not over is handed out once: after the one that it starts from, and when no other process is at it.
 
     Raises:
         UserError: for a workdir that holds a run of another config.
@@ -26,7 +26,7 @@ class Queue:
         for training in trainings:
             check_workdir(training)
         self.trainings, self._is_over = trainings, is_over
-        self.waiting = deque(i for i, training in enumerate(trainings) if not is_over(training))
+        self.waiting = deque(range(len(trainings)))
         self.failed: list[int] = []
         self.locks = {}
         self._by_workdir = {str(training.workdir): i for i, training in enumerate(trainings)}
@@ -46,7 +46,7 @@ class Queue:
                 if i not in self._told:
                     print(f'{training.name}: another process is at it', flush=True)
                 self._told.add(i)
-            elif self._is_over(training):  # by now
+            elif self._is_over(training):  # before, or by now
                 lock.close()
                 waiting.remove(i)
             else:
@@ -117,7 +117,7 @@ def make_one(training: Training, measure: Measure | None, is_child: bool) -> Non
         pool.ends_with_parent()
         make(training, measure)
         return
-    with locks.taking(training.workdir, locks.PATIENCE):
+    with locks.locked(training.workdir, locks.PATIENCE):
         make(training, measure)
 
 

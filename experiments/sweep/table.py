@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from diffusion_jax.workdir import files
 from diffusion_jax.workdir.paths import AnyPath
-from experiments.running.locks import PATIENCE, taking
+from experiments.running.locks import PATIENCE, locked
 from experiments.running.measuring import Measured
 from experiments.running.tables import label, markdown
 from experiments.running.training import Training, result_of, state_of
@@ -54,7 +54,7 @@ def _row(training):
 
 def write(workdir: AnyPath, trainings: Iterable[Training]) -> list[Row]:
     """Writes the three files, one process at a time, and returns what is in them."""
-    with taking(workdir / 'results', PATIENCE):
+    with locked(workdir / 'results', PATIENCE):
         made = rows(trainings)
         _write(workdir, made)
     return made

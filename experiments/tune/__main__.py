@@ -33,7 +33,7 @@ from diffusion_jax.errors import Interrupted, UserError
 from diffusion_jax.inference import runs
 from diffusion_jax.workdir import files, paths
 from experiments.running import pool
-from experiments.running.locks import PATIENCE, claim, taking
+from experiments.running.locks import PATIENCE, claim, locked
 from experiments.tune import report, worker
 from experiments.tune.study import Shared, left, open_study
 
@@ -73,7 +73,7 @@ def main() -> None:
     jax.config.update('jax_platforms', 'cpu')  # an accelerator is for the processes
     about = checked(workdir, space)
     workdir.mkdir(parents=True, exist_ok=True)
-    with taking(workdir / 'study', PATIENCE):
+    with locked(workdir / 'study', PATIENCE):
         begin(workdir, about)
     run_all(_open(workdir, space, (_SEED.value,)), space, seeds)
 
@@ -141,10 +141,10 @@ def run_all(shared: Shared, space: ModuleType, seeds: list[int]) -> None:
         time.sleep(pool.POLL)
     todo, whole = left(shared, _TRIALS.value), not (stopped or failed)
     if _OF.value and whole and not todo and report.ranked(study):
-        with taking(_slot(workdir, _COMPARE), math.inf):  # or the other command does it
+        with locked(_slot(workdir, _COMPARE), math.inf):  # or the other command does it
             slots += [] if _is_compared(shared, space, seeds) else [_COMPARE]
             stopped = pool.run_all(slots, 1, start, ended)
-    with taking(workdir / 'report', PATIENCE):
+    with locked(workdir / 'report', PATIENCE):
         report.write(study, workdir, _confirmed(workdir))
     if stopped:
         raise Interrupted('stopped. Run the same command again to go on.', 128 + stopped)

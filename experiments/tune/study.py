@@ -12,7 +12,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import Trial, TrialState
 
 from diffusion_jax.errors import UserError, one_line
-from experiments.running.locks import PATIENCE, taking
+from experiments.running.locks import PATIENCE, locked
 
 _STARTS = 3  # of one trial; a process that dies every time will go on dying
 _HOST = socket.gethostname()
@@ -96,7 +96,7 @@ def claim(shared: Shared, trials: int):
     the same moment make one each.
     """
     with contextlib.ExitStack() as stack:
-        with taking(shared.workdir / 'ask', PATIENCE):
+        with locked(shared.workdir / 'ask', PATIENCE):
             trial = _left_behind(shared, stack) or _new(shared, stack, trials)
         yield trial
 
@@ -105,7 +105,7 @@ def _left_behind(shared, stack):
     study, storage, workdir = shared
     for frozen in filter(_is_ours, study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))):
         with contextlib.ExitStack() as mine, contextlib.suppress(UserError):
-            mine.enter_context(taking(workdir_of(workdir, frozen.number)))
+            mine.enter_context(locked(workdir_of(workdir, frozen.number)))
             starts = frozen.user_attrs.get('starts', 0)
             if starts >= _STARTS:
                 study.tell(frozen.number, state=TrialState.FAIL)
@@ -121,7 +121,7 @@ def _new(shared, stack, trials):
     if len(_made(study)) >= trials:
         return None
     trial = study.ask()
-    stack.enter_context(taking(workdir_of(workdir, trial.number), PATIENCE))
+    stack.enter_context(locked(workdir_of(workdir, trial.number), PATIENCE))
     return _mine(trial, 0)
 
 

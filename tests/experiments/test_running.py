@@ -15,7 +15,7 @@ import pytest
 from diffusion_jax import builders
 from diffusion_jax.errors import Diverged, UserError
 from experiments.running import measuring, pool, training
-from experiments.running.locks import claim, taking
+from experiments.running.locks import claim, locked
 from experiments.running.measuring import Measured
 from experiments.running.queue import Queue
 from experiments.running.training import State, Training, is_measured, is_trained, make, note, state_of
@@ -74,17 +74,17 @@ def run(tmp_path, name, start=None):
 
 
 def test_a_locked_folder_stays_with_the_process_that_was_started_for_it(tmp_path):
-    """Whatever becomes of the one that started it; a lock of `taking` is the same lock."""
+    """Whatever becomes of the one that started it; a lock of `locked` is the same lock."""
     lock = claim(tmp_path / 'a')
     child = pool.start(['sh', '-c', 'read line'], tmp_path / 'log.txt', {}, lock)
     lock.close()
     assert claim(tmp_path / 'a') is None
-    with pytest.raises(UserError, match='a is in use by another process'), taking(tmp_path / 'a'):
+    with pytest.raises(UserError, match='a is in use by another process'), locked(tmp_path / 'a'):
         pass
     with claim(tmp_path / 'b'):
         pass
     child.communicate(b'end\n')
-    with taking(tmp_path / 'a'):
+    with locked(tmp_path / 'a'):
         assert claim(tmp_path / 'a') is None
     with claim(tmp_path / 'a'):
         pass
@@ -95,7 +95,7 @@ def test_teachers_come_first_and_what_another_process_is_at_is_left_to_it(tmp_pa
         run(tmp_path, 'student', 'teacher'), run(tmp_path, 'teacher'), run(tmp_path, 'other'), run(tmp_path, 'done')
     ]  # fmt: skip
     note(done, State(done=True))
-    with taking(other.workdir):
+    with locked(other.workdir):
         queue = Queue(trainings, is_trained)
         assert queue.take(queue.waiting) == 1
         assert queue.take(queue.waiting) is None

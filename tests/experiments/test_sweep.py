@@ -18,7 +18,7 @@ from diffusion_jax import builders
 from diffusion_jax.errors import UserError
 from experiments import sweep
 from experiments.running import measuring, pool, training
-from experiments.running.locks import taking
+from experiments.running.locks import locked
 from experiments.sweep import plan, table
 from tests import processes, tiny
 from tests.experiments.test_running import shell
@@ -236,7 +236,7 @@ def test_one_run_is_trained_and_measured_in_this_process(files, tmp_path, capsys
 def test_one_process_at_a_time_writes_the_table(tmp_path, monkeypatch):
     """The runs of an array end when they like."""
     monkeypatch.setattr(table, 'PATIENCE', 0.3)
-    with taking(tmp_path / 'results'), pytest.raises(UserError, match='in use by another process'):
+    with locked(tmp_path / 'results'), pytest.raises(UserError, match='in use by another process'):
         table.write(tmp_path, [])
     assert table.write(tmp_path, []) == []
 

@@ -18,7 +18,7 @@ from diffusion_jax.inference import runs
 from diffusion_jax.training.run import train
 from experiments.running import pool
 from experiments.running.locks import claim as claim_folder
-from experiments.running.locks import taking
+from experiments.running.locks import locked
 from experiments.running.measuring import Measured
 from tests import processes, tiny
 
@@ -71,7 +71,7 @@ def test_two_workers_share_the_trials(tmp_path):
 def test_one_process_at_a_time_asks(tmp_path, monkeypatch):
     monkeypatch.setattr(study, 'PATIENCE', 0.3)
     shared = open_study(tmp_path, None)
-    with taking(tmp_path / 'ask'), pytest.raises(UserError, match='in use by another process'), claim(shared, 3):
+    with locked(tmp_path / 'ask'), pytest.raises(UserError, match='in use by another process'), claim(shared, 3):
         pass
     assert states(shared) == []
 
