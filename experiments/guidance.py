@@ -19,7 +19,8 @@ from diffusion_jax.errors import UserError
 from diffusion_jax.evaluation import coherence, measure, report
 from diffusion_jax.evaluation.rows import Values, rounded
 from diffusion_jax.inference import runs
-from diffusion_jax.inference.generate import generate
+from experiments.running.measurements import drawing
+from experiments.running.tables import markdown
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a trained run of classes.', required=True)
 _GUIDANCE = flags.DEFINE_multi_string('guidance', ['none'], 'As for diffusion_jax.sample, once for every row.')
@@ -56,22 +57,20 @@ def main() -> None:
 
     real = Values(held_out)[:]
     rows = {f'{len(real)} held-out images': figures(real, held_out.label[np.arange(len(real))])}
-    size = settings['batch_size']
     for guidance in _GUIDANCE.value:
         spec = runs.sample_spec(run.config['sample'], None, None, None, guidance)
-        draw, params, trace, _ = runs.sampling(run, spec)
-        generate(draw, params, jax.random.key(1), size, size, run.mesh, classes, trace=trace)  # compiles
+        draw = drawing(run, spec)
+        draw(settings['batch_size'], jax.random.key(1))  # compiles
         start = time.process_time()
-        x = generate(draw, params, jax.random.key(0), _NUM.value, size, run.mesh, classes, trace=trace)
+        x = draw(_NUM.value, jax.random.key(0))
         cost = 1e3 * (time.process_time() - start) / _NUM.value
         rows[guidance] = {**figures(x, np.arange(len(x)) % classes), 'CPU ms a sample': cost}
         print(guidance, rows[guidance], flush=True)
     columns = ['agreement', frechet, 'diversity', 'CPU ms a sample']
-    print('\n| guidance | ' + ' | '.join(columns) + ' |\n' + '| --- ' * 5 + '|')
-    for name, row in rows.items():
-        print(f'| {name} | ' + ' | '.join(f'{row[c]:.4g}' if c in row else '' for c in columns) + ' |')
+    cells = [[name, *(f'{row[c]:.4g}' if c in row else '' for c in columns)] for name, row in rows.items()]
+    print('\n' + markdown(['guidance', *columns], cells))
     settings = f'{runs.name_of(spec["sampler"])}, {runs.name_of(spec["times"])}'
-    print(f'\n{_NUM.value} samples a row, step {run.step}, {settings}.')
+    print(f'{_NUM.value} samples a row, step {run.step}, {settings}.')
 
 
 if __name__ == '__main__':

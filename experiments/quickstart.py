@@ -30,6 +30,7 @@ from diffusion_jax.inference import media, runs
 from diffusion_jax.inference.generate import generate
 from diffusion_jax.training.run import train
 from diffusion_jax.types import Draw
+from experiments.running.tables import markdown
 
 _CONFIG = config_flags.DEFINE_config_file('config', 'configs/quickstart.py', 'Config to train.')
 _DISTIL = config_flags.DEFINE_config_file('distil_config', 'configs/quickstart_cd.py', 'Config to distil it with.')
@@ -77,9 +78,9 @@ class Stopwatch:
         return x
 
 
-def distilled(config: dict[str, Any], teacher: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """The config of the distillation, with what it has from its teacher in `folder`."""
-    return builders.check({**config, **{name: teacher[name] for name in _SHARED}, 'init_from': str(folder)})
+def distilled(config: dict[str, Any], teacher: dict[str, Any], workdir: Path) -> dict[str, Any]:
+    """The config of the distillation, with what it has from its teacher in `workdir`."""
+    return builders.check({**config, **{name: teacher[name] for name in _SHARED}, 'init_from': str(workdir)})
 
 
 def methods(teacher: runs.Run, student: runs.Run, steps: list[int], few: list[int]) -> dict[str, Method]:
@@ -127,20 +128,20 @@ def drift_table(rows: list[Row]) -> str:
     last = {row.method: row for row in rows}  # of each method the one of most steps
     pairs = [(method, last[method]) for method in last] + [('CM', last['DDIM'])]
     columns = sorted({row.steps for row in rows})
-    lines = ['| | ' + ' | '.join(f'{n} steps' for n in columns) + ' |', '| --- ' * (len(columns) + 1) + '|']
+    lines = []
     for method, other in pairs:
         drifts = {
             r.steps: coherence.paired_distance(r.x, other.x) for r in rows if r.method == method and r is not other
         }
         cells = [f'{drifts[n]:.3f}' if n in drifts else '' for n in columns]
-        lines.append(f'| {method}, against {other.method} {other.steps} | ' + ' | '.join(cells) + ' |')
-    return '\n'.join(lines) + '\n'
+        lines.append([f'{method}, against {other.method} {other.steps}', *cells])
+    return markdown(['', *(f'{n} steps' for n in columns)], lines)
 
 
-def draw_pictures(folder: Path, rows: list[Row], reference: measure.Reference, floor: report.Result) -> None:
+def draw_pictures(workdir: Path, rows: list[Row], reference: measure.Reference, floor: report.Result) -> None:
     """Writes samples.png and tradeoff.png."""
     shown = {f'{r.method} {r.steps}': r.x[:_SHOWN] for r in rows}
-    media.save_rows(folder / 'samples.png', {**shown, 'data': reference.x[:_SHOWN]})
+    media.save_rows(workdir / 'samples.png', {**shown, 'data': reference.x[:_SHOWN]})
     figure = Figure(figsize=(6, 4))
     axes = figure.add_subplot()
     name = _frechet(reference)
@@ -151,14 +152,14 @@ def draw_pictures(folder: Path, rows: list[Row], reference: measure.Reference, f
     axes.set_xlabel('network evaluations')
     axes.set_ylabel(name)
     axes.legend()
-    figure.savefig(folder / 'tradeoff.png', dpi=110, bbox_inches='tight')
+    figure.savefig(workdir / 'tradeoff.png', dpi=110, bbox_inches='tight')
 
 
 def write_report(
-    folder: Path, rows: list[Row], bits: Mapping[str, Any] | None, floor: report.Result, minutes: Mapping[str, float]
+    workdir: Path, rows: list[Row], bits: Mapping[str, Any] | None, floor: report.Result, minutes: Mapping[str, float]
 ) -> None:
     """Writes report.md."""
-    provenance = json.loads((folder / 'provenance.json').read_text())
+    provenance = json.loads((workdir / 'provenance.json').read_text())
     devices = ', '.join(provenance['devices'])
     versions = ', '.join(f'{k} {v}' for k, v in provenance['versions'].items())
     text = f"""# DDPM, DDIM, and a consistency model (CM) distilled from them
@@ -183,7 +184,7 @@ over that of samples from different noises: 0 if they are the same, 1 if unrelat
 Machine: {platform.machine()}, {devices}. Versions: {versions}. Git: {provenance['git']}.
 Command: `{' '.join(['python', '-m', 'experiments.quickstart', *provenance['command'][1:]])}`
 """
-    (folder / 'report.md').write_text(text)
+    (workdir / 'report.md').write_text(text)
 
 
 def _bound(bits):
@@ -196,30 +197,30 @@ def _bound(bits):
 
 def main() -> None:
     """The entry point."""
-    folder, student_folder = Path(_WORKDIR.value), Path(_WORKDIR.value) / 'consistency'
+    workdir, student_workdir = Path(_WORKDIR.value), Path(_WORKDIR.value) / 'consistency'
     config = builders.resolve(_CONFIG.value)
-    student_config = distilled(builders.resolve(_DISTIL.value), config, folder)
+    student_config = distilled(builders.resolve(_DISTIL.value), config, workdir)
     watch = [time.perf_counter()]
-    train(config, folder)
+    train(config, workdir)
     watch.append(time.perf_counter())
-    train(student_config, student_folder)
+    train(student_config, student_workdir)
     watch.append(time.perf_counter())
 
-    teacher, settings = runs.load(folder), config['eval']
+    teacher, settings = runs.load(workdir), config['eval']
     source = builders.build_source(config['data'], settings['reference'])
     held_out = builders.build_source(config['data'], settings['held_out'])
     features = builders.build_features(settings['features'], Values(source))
     reference = measure.make_reference(source, features, held_out)
     steps, few = ([int(n) for n in flag.value] for flag in (_STEPS, _FEW))
-    rows = compare(methods(teacher, runs.load(student_folder), steps, few), reference, _NUM.value)
+    rows = compare(methods(teacher, runs.load(student_workdir), steps, few), reference, _NUM.value)
     floor = briefly(Values(held_out)[: _NUM.value], reference, seeds=())
     bits = runs.bits_per_dim(teacher, held_out, settings['bits_num']) if settings['bits_num'] else None
-    draw_pictures(folder, rows, reference, floor)
+    draw_pictures(workdir, rows, reference, floor)
     watch.append(time.perf_counter())
     parts = ('training', 'distilling', 'sampling and measuring')
     minutes = {part: (b - a) / 60 for part, a, b in zip(parts, watch, watch[1:], strict=False)}
-    write_report(folder, rows, bits, floor, minutes)
-    print(f'wrote {folder}/report.md, samples.png and tradeoff.png')
+    write_report(workdir, rows, bits, floor, minutes)
+    print(f'wrote {workdir}/report.md, samples.png and tradeoff.png')
 
 
 if __name__ == '__main__':

@@ -38,11 +38,11 @@ _LEAST = 0.002
 
 def main() -> None:
     """The entry point."""
-    folder = paths.parse(_WORKDIR.value)
-    run = runs.load(folder, _STEP.value)
+    workdir = paths.parse(_WORKDIR.value)
+    run = runs.load(workdir, _STEP.value)
     experiment = run.experiment
     if 'model' not in experiment.models:
-        raise UserError(f'{folder} is no diffusion model')
+        raise UserError(f'{workdir} is no diffusion model')
     spec = runs.sample_spec(run.config['sample'], _SAMPLER.value, None, None, _GUIDANCE.value)
     weak, params, weak_step = runs.with_weak(run, spec)
     configured = specs.make(times, spec['times'], experiment.context, 'config.sample.times')
@@ -77,7 +77,7 @@ def main() -> None:
         'error': error(*chosen),
         'best error by hand': before,
     }
-    path = saved_grids.save(folder, name, found.times, provenance, found.model_times)
+    path = saved_grids.save(workdir, name, found.times, provenance, found.model_times)
     print(f'error {provenance["error"]:.4g}, best of the grids by hand {before:.4g}: {path}')
     guided = f' --guidance={_GUIDANCE.value}' if _GUIDANCE.value else ''
     print(f'use it: --sampler={_SAMPLER.value} --grid=saved:grid={name}{guided}')

@@ -36,24 +36,24 @@ def main() -> None:
 
     @jax.jit
     def draw(given, keys, cond):
-        params, grid = given
+        params, times = given
         shape = (*keys.shape, *experiment.shape)
         x = samplers.prior(samplers.fold_in(keys, 0), experiment.schedule, shape, context['sigma_max'])
-        return samplers.sample(make_sampler(params, keys, cond), samplers.fold_in(keys, 1), x, grid)
+        return samplers.sample(make_sampler(params, keys, cond), samplers.fold_in(keys, 1), x, times)
 
-    def distance(grid: np.ndarray) -> float:
-        given = (run.params, grid.astype(np.float32))
+    def distance(times: np.ndarray) -> float:
+        given = (run.params, times.astype(np.float32))
         x = generate(draw, given, jax.random.key(0), _NUM.value, size, run.mesh, experiment.num_classes)
         name, value = next(iter(measure.measure(x, reference, seeds=(0,)).values.items()))
-        print(f'{_shown(grid)}: {name} {value:.4g}', flush=True)
+        print(f'{_shown(times)}: {name} {value:.4g}', flush=True)
         return value
 
     best = search.greedy_times(distance, _STEPS.value, _EVALUATIONS.value, context['sigma_min'], context['sigma_max'])
     print(f'best: --sampler=renoise --grid=at:times={_shown(best)}')
 
 
-def _shown(grid):
-    return '/'.join(f'{t:.4g}' for t in grid[:-1])
+def _shown(times):
+    return '/'.join(f'{t:.4g}' for t in times[:-1])
 
 
 if __name__ == '__main__':

@@ -77,8 +77,8 @@ _ROWS = {
 
 def main() -> None:
     """The entry point."""
-    folder = Path(_WORKDIR.value)
-    folder.mkdir(parents=True, exist_ok=True)
+    workdir = Path(_WORKDIR.value)
+    workdir.mkdir(parents=True, exist_ok=True)
     opened = {name: runs.load(Path(flag.value)) for name, flag in _RUNS.items()}
     data = opened['ddpm'].config['data']
     train, test = (builders.build_source(data, split) for split in ('train', 'test'))
@@ -102,20 +102,20 @@ def main() -> None:
         lines += [f'| classifier trained on what is known | | {_percent(ceiling, len(x))} | |']
         shown = {'original': x[:_SHOWN], 'known': np.asarray(operator.pinv(operator.A(jnp.asarray(x[:_SHOWN]))))}
         for row in _ROWS[task]:
-            out = _restored(folder, opened[row.run], task, edit, operator, row, x)
+            out = _restored(workdir, opened[row.run], task, edit, operator, row, x)
             lines.append(
                 f'| {row.name} | {row.evaluations} | {_agreement(judge, out, labels)} | {_error(out, x):.3f} |'
             )
             print(task, lines[-1], flush=True)
             shown[row.name] = out[:_SHOWN]
-        media.save_rows(folder / f'{edit.replace(":", "_")}.png', shown)
-    (folder / 'table.md').write_text('\n'.join(lines) + '\n')
+        media.save_rows(workdir / f'{edit.replace(":", "_")}.png', shown)
+    (workdir / 'table.md').write_text('\n'.join(lines) + '\n')
     print('\n'.join(lines))
 
 
-def _restored(folder, run, task, edit, operator, row, x):
+def _restored(workdir, run, task, edit, operator, row, x):
     """The restorations `[n, 28, 28, 1]`, from their file if they are there."""
-    file = folder / f'{task}_{row.name}_{len(x)}.npz'.replace(' ', '_').replace(',', '')
+    file = workdir / f'{task}_{row.name}_{len(x)}.npz'.replace(' ', '_').replace(',', '')
     if not file.exists():
         spec = runs.sample_spec(run.config['sample'], row.sampler, None, row.grid)
         mask = np.where(np.asarray(jnp.broadcast_to(jnp.arange(28)[:, None, None] < 14, (28, 28, 1))), -1.0, 1.0)

@@ -20,8 +20,9 @@ from diffusion_jax import builders, cli
 from diffusion_jax.evaluation import measure, report
 from diffusion_jax.evaluation.rows import Values
 from diffusion_jax.inference import media, runs
-from diffusion_jax.inference.generate import generate
-from experiments.few_step.methods import TEACHER, Sampling, all_methods, timed_train
+from experiments.few_step.methods import TEACHER, Sampling, all_methods, trained
+from experiments.running.measurements import drawing
+from experiments.running.tables import markdown
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the runs and of the table.', required=True)
 _DATA = flags.DEFINE_string('data', 'mnist', 'Prefix of the configs: mnist or digits.')
@@ -43,20 +44,19 @@ def config_of(method: str, teacher: Path | None) -> dict[str, Any]:
 
 
 def rows_of(
-    name: str, folder: Path, samplings: tuple[Sampling, ...], reference: measure.Reference
+    name: str, workdir: Path, samplings: tuple[Sampling, ...], reference: measure.Reference
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Measured cells and the first samples of a finished run, by `name, sampler, evaluations`; each measured once."""
-    path = folder / f'few_step_{_NUM.value}'
+    path = workdir / f'few_step_{_NUM.value}'
     if path.with_suffix('.json').exists():
         return json.loads(path.with_suffix('.json').read_text()), dict(np.load(path.with_suffix('.npz')))
-    run = runs.load(folder)
-    key, size, cells, shown = jax.random.key(0), run.config['eval']['batch_size'], {}, {}
+    run = runs.load(workdir)
+    key, cells, shown = jax.random.key(0), {}, {}
     for sampling in samplings:
-        spec = {**run.config['sample'], 'sampler': sampling.sampler, 'times': sampling.times}
-        draw = jax.jit(builders.build_draw(run.experiment, spec))
-        generate(draw, run.params, key, size, size, run.mesh)  # compiles
+        draw = drawing(run, {'sampler': sampling.sampler, 'times': sampling.times})
+        draw(run.config['eval']['batch_size'], key)  # compiles
         start = time.perf_counter()
-        x = generate(draw, run.params, key, _NUM.value, size, run.mesh)
+        x = draw(_NUM.value, key)
         seconds = (time.perf_counter() - start) / _NUM.value
         result = measure.measure(x, reference, seeds=(0,))
         label = f'{name}, {sampling.sampler["name"]}, {sampling.evaluations}'
@@ -68,28 +68,28 @@ def rows_of(
     return cells, shown
 
 
-def table(cells: dict[str, Any], trained: dict[str, float], floor: report.Result) -> str:
+def table(cells: dict[str, Any], seconds: dict[str, float], floor: report.Result) -> str:
     """All rows as markdown, and the protocol."""
     name = next(iter(floor.values))
     names = [*floor.values, 'ms a sample']
-    header = ' | '.join(['method, sampler, evaluations', *names, 'training, CPU min'])
-    lines = [f'| {header} |', '|---' * (len(names) + 2) + '|']
+    lines = []
     for label, cell in cells.items():
         values = {**cell['values'], 'ms a sample': cell['ms a sample']}
-        minutes = trained[label.split(',')[0]] / 60
-        lines.append(f'| {label} | {" | ".join(f"{values[n]:.4g}" for n in names)} | {minutes:.1f} |')
+        minutes = seconds[label.split(',')[0]] / 60
+        lines.append([label, *(f'{values[n]:.4g}' for n in names), f'{minutes:.1f}'])
     protocol = ', '.join(f'{k} = {v}' for k, v in next(iter(cells.values()))['protocol'].items())
     text = f'Floor: {name} of {floor.protocol.n} held-out samples, {floor.values[name]:.4g}.'
-    return '\n'.join([*lines, '', text, '', f'Protocol: {protocol}.', ''])
+    made = markdown(['method, sampler, evaluations', *names, 'training, CPU min'], lines)
+    return f'{made}\n{text}\n\nProtocol: {protocol}.\n'
 
 
 def main() -> None:
     """The entry point."""
-    folder = Path(_WORKDIR.value)
-    folder.mkdir(parents=True, exist_ok=True)
-    teacher = Path(_TEACHER.value) if _TEACHER.value else folder / 'EDM'
+    workdir = Path(_WORKDIR.value)
+    workdir.mkdir(parents=True, exist_ok=True)
+    teacher = Path(_TEACHER.value) if _TEACHER.value else workdir / 'EDM'
     config = config_of('EDM', None)
-    trained = {'EDM': timed_train(config, teacher) if not _TEACHER.value else float('nan')}
+    seconds = {'EDM': trained(config, teacher) if not _TEACHER.value else float('nan')}
     source = builders.build_source(config['data'], config['eval']['reference'])
     held_out = builders.build_source(config['data'], config['eval']['held_out'])
     features = builders.build_features(config['eval']['features'], Values(source))
@@ -98,15 +98,15 @@ def main() -> None:
     floor = measure.measure(real, reference, seeds=())
     cells, shown = rows_of('EDM', teacher, TEACHER, reference)
     for method in all_methods(config['train']['steps']):
-        mine = folder / method.name
+        mine = workdir / method.name
         if method.name not in _METHODS.value and not (mine / f'few_step_{_NUM.value}.json').exists():
             continue
-        trained[method.name] = timed_train(config_of(method.name, teacher if method.needs_teacher else None), mine)
+        seconds[method.name] = trained(config_of(method.name, teacher if method.needs_teacher else None), mine)
         more = rows_of(method.name, mine, method.samplings, reference)
         cells, shown = {**cells, **more[0]}, {**shown, **more[1]}
-        (folder / 'table.md').write_text(table(cells, trained, floor))
-        media.save_rows(folder / 'samples.png', {**shown, 'data': real[:_SHOWN]})
-    print(table(cells, trained, floor))
+        (workdir / 'table.md').write_text(table(cells, seconds, floor))
+        media.save_rows(workdir / 'samples.png', {**shown, 'data': real[:_SHOWN]})
+    print(table(cells, seconds, floor))
 
 
 if __name__ == '__main__':

@@ -1,20 +1,17 @@
 """What is compared: every method's config and the samplers that it is measured with."""
 
-import json
-import math
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from configs import methods
-from diffusion_jax.training.run import train
-
-T_MAX = math.atan(160)  # the angle of sigma = 80 for sigma_data = 0.5
+from diffusion_jax.errors import UserError
+from experiments.papers.samplers import T_MAX
+from experiments.running.training import Training, make
 
 
 class Sampling(NamedTuple):
-    """A sampler on a grid, and what it costs."""
+    """A sampler on its times, and what it costs."""
 
     steps: int
     evaluations: int
@@ -31,8 +28,8 @@ class Method(NamedTuple):
     samplings: tuple[Sampling, ...]
 
 
-def _renoise(*grids):
-    return tuple(Sampling(len(t), len(t), {'name': 'renoise'}, {'name': 'at', 'times': t}) for t in grids)
+def _renoise(*times):
+    return tuple(Sampling(len(t), len(t), {'name': 'renoise'}, {'name': 'at', 'times': t}) for t in times)
 
 
 # One step, and two with the second from the noise level that ECT's and sCM's authors take.
@@ -66,16 +63,13 @@ def all_methods(steps: int) -> tuple[Method, ...]:
     )
 
 
-def timed_train(config: dict[str, Any], folder: Path) -> float:
-    """Trains unless it is done; CPU seconds of all its starts, compilation included: other jobs do not count."""
-    path = folder / 'seconds.json'
-    saved = json.loads(path.read_text()) if path.exists() else {'seconds': 0.0, 'done': False}
-    if not saved['done']:
-        start = time.process_time()
-        try:
-            train(config, folder)
-            saved['done'] = True
-        finally:
-            if folder.exists():
-                path.write_text(json.dumps({**saved, 'seconds': saved['seconds'] + time.process_time() - start}))
-    return json.loads(path.read_text())['seconds']
+def trained(config: dict[str, Any], workdir: Path) -> float:
+    """Trains a run unless that is done; CPU seconds of all its starts.
+
+    Raises:
+        UserError: if it cannot be trained, or diverges.
+    """
+    state = make(Training(workdir.name, config, workdir))
+    if state.diverged is not None:
+        raise UserError(f'{workdir}: {state.diverged}')
+    return state.seconds

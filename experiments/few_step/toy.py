@@ -22,8 +22,9 @@ from diffusion_jax.builders.specs import make
 from diffusion_jax.data import mixture
 from diffusion_jax.evaluation.sliced_wasserstein import sliced_wasserstein
 from diffusion_jax.inference import runs
-from diffusion_jax.inference.generate import generate
-from experiments.few_step.methods import TEACHER, Sampling, all_methods, timed_train
+from experiments.few_step.methods import TEACHER, Sampling, all_methods, trained
+from experiments.running.measurements import drawing
+from experiments.running.tables import markdown
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the runs and of the table.', required=True)
 _SEEDS = flags.DEFINE_list('seeds', ['0', '1', '2'], 'Seeds of data, initial weights and training.')
@@ -53,22 +54,20 @@ def exact_map(run: runs.Run, ring: mixture.GaussianMixture, key: jax.Array, samp
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(_NUM))
     start = np.asarray(samplers.prior(samplers.fold_in(keys, 0), schedule, (_NUM, 2), t_max))
     name, n = _DENSE[type(schedule).__name__]
-    grid = times.karras(n) if name == 'karras' else times.uniform(n, t_max)
+    dense = times.karras(n) if name == 'karras' else times.uniform(n, t_max)
     with jax.enable_x64(True):
         exact = samplers.heun(mixture.denoiser(jax.tree.map(jnp.float64, ring), schedule), schedule)
-        return np.asarray(jax.jit(lambda x: samplers.sample(exact, key, x, grid))(jnp.asarray(start, jnp.float64)))
+        return np.asarray(jax.jit(lambda x: samplers.sample(exact, key, x, dense))(jnp.asarray(start, jnp.float64)))
 
 
-def measure(folder: Path, samplings: tuple[Sampling, ...], seconds: float) -> dict[str, dict[str, float]]:
+def measure(workdir: Path, samplings: tuple[Sampling, ...], seconds: float) -> dict[str, dict[str, float]]:
     """Both distances for every sampling of a finished run."""
-    run = runs.load(folder)
+    run = runs.load(workdir)
     ring = mixture.ring(**{k: v for k, v in run.config['data']['components'].items() if k != 'name'})
     data = np.asarray(mixture.sample(ring, jax.random.key(1234), _NUM))
     key, cells = jax.random.key(99), {}
     for sampling in samplings:
-        spec = {**run.config['sample'], 'sampler': sampling.sampler, 'times': sampling.times}
-        draw = jax.jit(builders.build_draw(run.experiment, spec))
-        x = generate(draw, run.params, key, _NUM, _NUM, run.mesh)
+        x = drawing(run, {'sampler': sampling.sampler, 'times': sampling.times})(_NUM, key)
         cell = {
             'sliced Wasserstein': sliced_wasserstein(x, data, jax.random.key(5)),
             'seconds': seconds,
@@ -82,15 +81,16 @@ def measure(folder: Path, samplings: tuple[Sampling, ...], seconds: float) -> di
 
 def table(results: dict[str, dict[str, list[dict[str, float]]]]) -> str:
     """Rows of method and sampler, mean and spread over seeds."""
-    lines = ['| method | sampler, evaluations | map error | sliced Wasserstein | training, CPU s |', '|---' * 5 + '|']
+    lines = []
     for method, cells in results.items():
         for sampling, values in cells.items():
             shown = [
                 _mean_and_spread([v[name] for v in values if name in v], digits)
                 for name, digits in (('map error', 4), ('sliced Wasserstein', 4), ('seconds', 0))
             ]
-            lines.append(f'| {method} | {sampling} | {" | ".join(shown)} |')
-    return '\n'.join(lines) + '\n'
+            lines.append([method, sampling, *shown])
+    head = ['method', 'sampler, evaluations', 'map error', 'sliced Wasserstein', 'training, CPU s']
+    return markdown(head, lines)
 
 
 def _mean_and_spread(values, digits):
@@ -99,19 +99,19 @@ def _mean_and_spread(values, digits):
 
 def main() -> None:
     """The entry point."""
-    folder, steps = Path(_WORKDIR.value), _STEPS.value
+    workdir, steps = Path(_WORKDIR.value), _STEPS.value
     results: dict[str, dict[str, list[dict[str, float]]]] = {}
     for seed in (int(s) for s in _SEEDS.value):
-        teacher = folder / f'seed_{seed}' / 'EDM'
+        teacher = workdir / f'seed_{seed}' / 'EDM'
         todo = [('EDM', lambda c: c, False, TEACHER), *all_methods(steps)]
         for name, change, needs_teacher, samplings in todo:
-            mine = folder / f'seed_{seed}' / name
-            seconds = timed_train(config_of(change, seed, steps, teacher if needs_teacher else None), mine)
+            mine = workdir / f'seed_{seed}' / name
+            seconds = trained(config_of(change, seed, steps, teacher if needs_teacher else None), mine)
             for sampling, values in measure(mine, samplings, seconds).items():
                 results.setdefault(name, {}).setdefault(sampling, []).append(values)
                 print(f'seed {seed}, {name}, {sampling}: {values}', flush=True)
-            (folder / 'table.json').write_text(json.dumps(results, indent=2))
-            (folder / 'table.md').write_text(table(results))
+            (workdir / 'table.json').write_text(json.dumps(results, indent=2))
+            (workdir / 'table.md').write_text(table(results))
     print(table(results))
 
 

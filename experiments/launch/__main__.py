@@ -23,8 +23,9 @@ from diffusion_jax import builders, cli
 from diffusion_jax.builders import specs
 from diffusion_jax.errors import UserError
 from experiments.launch import job as jobs
-from experiments.launch import places
-from experiments.sweep import plan, pool
+from experiments.launch import scripts
+from experiments.running import pool
+from experiments.sweep import plan
 
 _CONFIG = config_flags.DEFINE_config_file('config', None, "Config file. Default: the sweep file's CONFIG.")
 _SWEEP = flags.DEFINE_string('sweep', None, 'Python file with sweep(). Default: one run, of the config itself.')
@@ -40,7 +41,7 @@ _DRY = flags.DEFINE_bool('dry_run', False, 'Print what would run, and run nothin
 
 def main() -> None:
     """The entry point."""
-    script = specs.make(places, specs.parse_spec(_ON.value), {'job': job()}, '--on')
+    script = specs.make(scripts, specs.parse_spec(_ON.value), {'job': job()}, '--on')
     if _DRY.value:
         print(script, end='')
         return
@@ -68,7 +69,7 @@ def job() -> jobs.Job:
     indices, whole, module = None, True, 'diffusion_jax.train'
     if _SWEEP.value:
         sweep, module = plan.load_sweep(_SWEEP.value), 'experiments.sweep'
-        config = builders.resolve(_CONFIG.value or plan.load_config(sweep.config, _SWEEP.value))
+        config = builders.resolve(_CONFIG.value or plan.load_config(sweep, _SWEEP.value))
         num = len(plan.configs(config, sweep.overrides))
         indices = jobs.parse_indices(_INDEX.value, num)
         whole = len(indices) == num

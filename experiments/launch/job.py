@@ -15,7 +15,7 @@ class Job(NamedTuple):
 
     name: str  # a few lower-case letters, digits and hyphens, as GKE wants it
     workdir: str
-    folder: str  # of the repository here
+    repository: str  # its folder here
     arguments: tuple[str, ...]  # what follows `python`
     indices: tuple[int, ...] | None  # of a sweep's runs; None for a run by itself
     whole: bool  # those are all runs of the sweep

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from experiments.papers.scale import Training
+from experiments.papers.plan import Recipe
 
 STEPS = 400
 NUM = 1000
@@ -21,7 +21,7 @@ DATA = words(STEPS)
 
 def on_digits(
     config: str, overrides: Mapping[str, Any] | None = None, start: str | None = None, steps: int = STEPS
-) -> Training:
+) -> Recipe:
     """A `configs/digits_*` or the quickstart, of 16 channels and a few hundred steps."""
     small = {'net.channels': 16, 'train.steps': steps, 'train.save_every': steps, 'train.sample_every': steps}
-    return Training(config, {**small, **(overrides or {})}, start)
+    return Recipe(config, {**small, **(overrides or {})}, start)

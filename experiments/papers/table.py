@@ -16,19 +16,24 @@ class Claim(NamedTuple):
     holds: Callable[[Cells], bool]  # raises KeyError where a cell that it compares is missing
 
 
+class Paper(NamedTuple):
+    """Where a table stands, and how its numbers were measured."""
+
+    title: str  # 'DDIM, Table 1'
+    arxiv: str
+    protocol: str  # data, metric, number of samples
+    standard: tuple[str, int, str] | None = None  # metric, n and reference under which our numbers compare with these
+
+
 class Table(NamedTuple):
     """What a paper published. Cells that were not looked up are left out."""
 
-    name: str  # of the experiment
-    title: str  # 'DDIM, Table 1'
-    arxiv: str
-    protocol: str  # the paper's: data, metric, number of samples
+    source: Paper
     rows: tuple[str, ...]
     columns: tuple[str, ...]
     across: str  # what the columns are; '' where each is a metric
     cells: Cells
     claims: tuple[Claim, ...]
-    standard: tuple[str, int, str] | None = None  # metric, n and reference under which our numbers compare with these
 
 
 def block(rows: Sequence[str], columns: Sequence[str], numbers: Sequence[Sequence[float | None]]) -> Cells:

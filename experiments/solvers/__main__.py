@@ -29,10 +29,10 @@ _SEARCH_NOISES = 128  # at most: a search holds the derivatives of all
 def main() -> None:
     """The entry point."""
     jax.config.update('jax_enable_x64', True)
-    folder = Path(_WORKDIR.value)
-    folder.mkdir(parents=True, exist_ok=True)
+    workdir = Path(_WORKDIR.value)
+    workdir.mkdir(parents=True, exist_ok=True)
     for problem in problems():
-        path = folder / f'{problem.name.replace(", ", "_")}.json'
+        path = workdir / f'{problem.name.replace(", ", "_")}.json'
         if _ONLY.value in ('', problem.name) and not path.exists():
             files.write_json(path, measured(problem))
 
@@ -63,7 +63,7 @@ def measured(problem: Problem) -> list[dict]:
         run = ours.runner(problem, solver)
         for n in _SEARCHED:
             by_hand = ours.grids(problem, n)
-            errors = {name: ours.error(run(x, grid), y) for name, grid in by_hand.items()}
+            errors = {name: ours.error(run(x, times), y) for name, times in by_hand.items()}
             best = sorted(by_hand, key=errors.__getitem__)[:2]
             found = ours.searched(problem, solver, x, y, [by_hand[name] for name in best])
             error = ours.error(run(x_test, found.times), y_test)

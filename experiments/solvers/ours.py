@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from diffusion_jax import samplers, search, times
+from diffusion_jax import samplers, search
 from diffusion_jax.data import mixture
 from diffusion_jax.samplers.retime import retimed
-from diffusion_jax.times import Grid, noise_levels
+from diffusion_jax.times import Grid, karras, log_snr, noise_levels, quadratic, uniform
 from diffusion_jax.types import Array, Sampler
 from experiments.solvers.problems import Problem
 
@@ -50,26 +50,26 @@ def grids(problem: Problem, n: int) -> dict[str, Grid]:
     most = float(noise_levels.of(problem.schedule, np.array(problem.t_max)))
     table = problem.t_max == 1
     out = {
-        f'karras rho={rho} sigma_min={least}': times.karras(n, least, most, rho, problem.schedule)
+        f'karras rho={rho} sigma_min={least}': karras(n, least, most, rho, problem.schedule)
         for rho in (3.0, 7.0)
         for least in (0.002, 0.01, 0.03)
     }
     for least in (0.002, 0.01, 0.03):
         t_min = float(noise_levels.times_at(problem.schedule, np.array(least)))
-        out[f'log_snr sigma_min={least}'] = times.log_snr(n, problem.schedule, t_min, problem.t_max)
+        out[f'log_snr sigma_min={least}'] = log_snr(n, problem.schedule, t_min, problem.t_max)
     if table and n > 1:
-        out |= {'uniform': times.uniform(n), 'quadratic': times.quadratic(n, t_max=1.0)}
-    return {name: np.append(problem.t_max, grid[1:]) for name, grid in out.items()}
+        out |= {'uniform': uniform(n), 'quadratic': quadratic(n, t_max=1.0)}
+    return {name: np.append(problem.t_max, times[1:]) for name, times in out.items()}
 
 
 def runner(problem: Problem, name: str) -> Callable[[Array, Grid], Array]:
-    """(x, grid) -> end points; one compilation for grids of every length."""
+    """(x, times) -> end points; one compilation for times of every length."""
     sampler = SOLVERS[name](mixture.denoiser(problem.mixture, problem.schedule), problem.schedule)
     step = jax.jit(sampler.step)
 
-    def run(x, grid):
+    def run(x, times):
         state = sampler.init(x)
-        for t, s in pairwise(grid):
+        for t, s in pairwise(times):
             state = step(KEY, state, jnp.asarray(t), jnp.asarray(s))
         return state.x
 
@@ -80,7 +80,7 @@ def searched(problem: Problem, name: str, x: Array, target: np.ndarray, starts: 
     """The grid, of as many steps as the starts, that the search finds for these noises."""
     sampler = SOLVERS[name](mixture.denoiser(problem.mixture, problem.schedule), problem.schedule)
     return search.fit_grid(
-        lambda grid: samplers.sample(sampler, KEY, x, grid), jnp.asarray(target), problem.schedule, starts
+        lambda times: samplers.sample(sampler, KEY, x, times), jnp.asarray(target), problem.schedule, starts
     )
 
 
@@ -88,9 +88,9 @@ def retimed_runner(problem: Problem, name: str, x: Array) -> Callable[[Array, Ar
     """(times, model times) -> end points."""
     denoise = mixture.denoiser(problem.mixture, problem.schedule)
 
-    def run(grid, model_times):
-        sampler = SOLVERS[name](retimed(denoise, problem.schedule, grid[:-1], model_times), problem.schedule)
-        return samplers.sample(sampler, KEY, x, grid)
+    def run(times, model_times):
+        sampler = SOLVERS[name](retimed(denoise, problem.schedule, times[:-1], model_times), problem.schedule)
+        return samplers.sample(sampler, KEY, x, times)
 
     return run
 

@@ -11,6 +11,7 @@ from absl import flags
 
 from diffusion_jax import cli
 from diffusion_jax.errors import UserError
+from experiments.running.tables import markdown
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the results.', required=True)
 _IMAGE = flags.DEFINE_string('image', None, 'Where the plot goes.', required=True)
@@ -52,26 +53,20 @@ def _best(rows, family, evaluations):
 
 
 def _table(name, rows):
-    lines = [
-        f'### {name}',
-        '',
-        '| evaluations | diffusers | k-diffusion | ours by hand | ours, grid searched | and model times |',
-        '|---|---|---|---|---|---|',
-    ]
-    for n in _EVALUATIONS:
-        cells = [_cell(_best(rows, family, n), n) for family in (*_LABELS, *_SEARCHED)]
-        lines.append(f'| {n} | ' + ' | '.join(cells) + ' |')
-    return '\n'.join([*lines, ''])
+    head = ['evaluations', 'diffusers', 'k-diffusion', 'ours by hand', 'ours, grid searched', 'and model times']
+    families = (*_LABELS, *_SEARCHED)
+    cells = [[str(n), *(_cell(_best(rows, family, n), n) for family in families)] for n in _EVALUATIONS]
+    return f'### {name}\n\n{markdown(head, cells)}'
 
 
 def _by_solver(rows):
     """Each of our solvers on the best of its grids by hand."""
-    lines = ['| ours by hand | ' + ' | '.join(map(str, _EVALUATIONS)) + ' |', '|---' * (1 + len(_EVALUATIONS)) + '|']
+    lines = []
     for solver in dict.fromkeys(row['solver'] for row in rows if row['who'] == 'ours'):
         of_it = [row for row in rows if row['who'] == 'ours' and row['solver'] == solver]
         best = (_best(of_it, 'ours', n) for n in _EVALUATIONS)
-        lines.append(f'| {solver} | ' + ' | '.join('' if b is None else f'{b["error"]:.3g}' for b in best) + ' |')
-    return '\n'.join([*lines, ''])
+        lines.append([solver, *('' if b is None else f'{b["error"]:.3g}' for b in best)])
+    return markdown(['ours by hand', *map(str, _EVALUATIONS)], lines)
 
 
 def _cell(row, n):

@@ -3,12 +3,12 @@ r"""Runs a sweep: trains and measures each of its runs, several at a time, and m
     python -m experiments.sweep --config=configs/toy2d.py --sweep=FILE --workdir=runs/foo --workers=2
 
 writes WORKDIR/results.csv, results.md and results.png; every run has a folder of its own there. Running it again goes
-on: finished runs are left alone, stopped ones resumed, failed ones tried again. --index=I is run I alone, in this
-process, which may be one of several of a job (this is what experiments.launch starts on a cluster).
+on: finished runs are left alone, stopped ones resumed, failed ones tried again; at the same time, it shares the runs.
+--index=I is run I alone, in this process, which may be one of several of a job (this is what experiments.launch starts
+on a cluster).
 """
 
 import sys
-from collections import deque
 
 import jax
 from absl import flags
@@ -17,9 +17,11 @@ from ml_collections import config_flags
 from diffusion_jax import builders, cli
 from diffusion_jax.devices import processes
 from diffusion_jax.errors import Interrupted, UserError
-from diffusion_jax.workdir import files, paths
+from diffusion_jax.workdir import paths
 from diffusion_jax.workdir.paths import AnyPath
-from experiments.sweep import plan, pool, result, table
+from experiments.running import queue
+from experiments.running.training import Training, is_measured
+from experiments.sweep import plan, table
 
 _CONFIG = config_flags.DEFINE_config_file('config', None, "Config file. Default: the sweep file's CONFIG.")
 _SWEEP = flags.DEFINE_string('sweep', None, 'Python file with sweep().', required=True)
@@ -31,68 +33,53 @@ _CHILD = flags.DEFINE_bool('child', False, 'End when standard input does: set fo
 
 def main() -> None:
     """The entry point."""
-    folder, sweep = paths.parse(_WORKDIR.value), plan.load_sweep(_SWEEP.value)
-    config = builders.resolve(_CONFIG.value or plan.load_config(sweep.config, _SWEEP.value))
-    jobs = plan.jobs(config, sweep.overrides, folder)
+    workdir, sweep = paths.parse(_WORKDIR.value), plan.load_sweep(_SWEEP.value)
+    config = builders.resolve(_CONFIG.value or plan.load_config(sweep, _SWEEP.value))
+    trainings = plan.trainings(config, sweep.overrides, workdir)
     if _INDEX.value is None:
-        run_all(folder, jobs)
+        run_all(workdir, trainings)
         return
-    if _INDEX.value >= len(jobs):
-        raise UserError(f'--index={_INDEX.value}: the sweep has the runs 0 to {len(jobs) - 1}')
-    if _CHILD.value:
-        pool.ends_with_parent()
-    result.make(jobs[_INDEX.value], sweep.measure)
+    if _INDEX.value >= len(trainings):
+        raise UserError(f'--index={_INDEX.value}: the sweep has the runs 0 to {len(trainings) - 1}')
+    queue.make_one(trainings[_INDEX.value], sweep.measure, _CHILD.value)
     if processes.is_first() and not _CHILD.value:
-        table.write(folder, jobs)
+        table.write(workdir, trainings)
 
 
-def run_all(folder: AnyPath, jobs: list[plan.Job]) -> None:
-    """Runs all that is not finished, each as a process, and keeps the table up to date.
+def run_all(workdir: AnyPath, trainings: list[Training]) -> None:
+    """Runs all that is not over, each as a process, and keeps the table up to date.
 
     Raises:
         UserError: before anything runs, if a run cannot be built; at the end, if any failed.
         Interrupted: if it was told to stop; its processes have saved.
     """
     jax.config.update('jax_platforms', 'cpu')  # an accelerator is for the processes that train
-    todo = [job for job in jobs if not result.is_done(job)]
-    for job in jobs:
-        plan.check_folder(job)
-    for job in todo:
-        plan.check_build(job)
-    folder.mkdir(parents=True, exist_ok=True)
+    for i, training in enumerate(trainings):
+        if not is_measured(training):
+            plan.check_build(i, training)
+    workdir.mkdir(parents=True, exist_ok=True)
 
-    def start(job, slot):
-        job.folder.mkdir(parents=True, exist_ok=True)
-        print(f'{job.folder.name}: started', flush=True)
-        return pool.start(_command(job.index), _log(job), pool.devices_of(slot, _WORKERS.value))
+    def ended(i):
+        rows = table.write(workdir, trainings)
+        over = sum(row.is_over for row in rows)
+        print(f'{trainings[i].name}: {table.describe(rows[i])} ({over} of {len(rows)})', flush=True)
 
-    def ended(job, code):
-        if code and code not in pool.STOPPED:
-            result.fail(job, f'ended with code {code}, see {_log(job)}')
-        rows = table.write(folder, jobs)
-        shown = table.describe(rows[job.index])
-        print(f'{job.folder.name}: {shown} ({sum(row.state == "done" for row in rows)} of {len(rows)})', flush=True)
-
-    with files.lock(folder):
-        signal = pool.run_all(deque(todo), _WORKERS.value, start, ended)
-        rows = table.write(folder, jobs)
-    left = [row for row in rows if row.state != 'done']
+    started, _, signal = queue.make_all(trainings, is_measured, _WORKERS.value, _command, ended)
+    rows = table.write(workdir, trainings)
+    left = [row for row in rows if not row.is_over]
     if signal:
-        raise Interrupted(
-            f'stopped with {len(left)} of {len(rows)} runs to go. Run the same command again.', 128 + signal
-        )
+        said = f'stopped with {len(left)} of {len(rows)} runs to go. Run the same command again.'
+        raise Interrupted(said, 128 + signal)
     if left:
-        raise UserError(f'{len(left)} of {len(rows)} runs are not done: see {folder}/results.md, and run it again')
-    before = f'{len(rows) - len(todo)} were done before' if todo else f'nothing to do, all {len(rows)} were done before'
-    print(f'{f"{len(todo)} runs done, " if todo else ""}{before}: {folder}/results.md')
+        raise UserError(f'{len(left)} of {len(rows)} runs are not done: see {workdir}/results.md, and run it again')
+    others = (
+        f'{len(rows) - started} were done before' if started else f'nothing to do, all {len(rows)} were done before'
+    )
+    print(f'{f"{started} runs done, " if started else ""}{others}: {workdir}/results.md')
 
 
-def _log(job):
-    return paths.near(job.folder / 'log.txt')  # a process writes to it as it goes
-
-
-def _command(index):
-    return [sys.executable, '-m', 'experiments.sweep', *sys.argv[1:], f'--index={index}', '--child']
+def _command(i):
+    return ['-m', 'experiments.sweep', *sys.argv[1:], f'--index={i}', '--child']
 
 
 if __name__ == '__main__':

@@ -12,8 +12,11 @@ importances.png. On several hosts: --storage=postgresql://..., or grpc://HOST:PO
 """
 
 import hashlib
+import itertools
+import math
 import re
 import sys
+import time
 from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,7 +32,8 @@ from diffusion_jax import builders, cli
 from diffusion_jax.errors import Interrupted, UserError
 from diffusion_jax.inference import runs
 from diffusion_jax.workdir import files, paths
-from experiments.sweep import pool
+from experiments.running import pool
+from experiments.running.locks import PATIENCE, claim, locked
 from experiments.tune import report, worker
 from experiments.tune.study import Shared, left, open_study
 
@@ -51,30 +55,30 @@ _KILLED = (-9, 137)  # exit codes
 
 def main() -> None:
     """The entry point."""
-    folder, space = Path(_WORKDIR.value), worker.load_space(_SPACE.value)
+    workdir, space = Path(_WORKDIR.value), worker.load_space(_SPACE.value)
     if '://' in _WORKDIR.value:
-        raise UserError(f'--workdir={_WORKDIR.value}: the folder of a study must be on this machine')
+        raise UserError(f'--workdir={_WORKDIR.value}: the workdir of a study must be on this machine')
     if (_CONFIG.value is None) == (_OF.value is None):
         raise UserError('set either --config or --of')
     seeds = _seeds()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     if _SLOT.value is not None:
         pool.ends_with_parent()
-        shared = _open(folder, space, (_SEED.value, max(_SLOT.value, 0)))
+        shared = _open(workdir, space, (_SEED.value, max(_SLOT.value, 0)))
         if _SLOT.value == _COMPARE:
             compare(shared, _evaluation(_OF.value, space), space, seeds)
         else:
             work(shared, space)
         return
     jax.config.update('jax_platforms', 'cpu')  # an accelerator is for the processes
-    about = checked(folder, space)
-    folder.mkdir(parents=True, exist_ok=True)
-    with files.lock(folder):
-        begin(folder, about)
-        run_all(_open(folder, space, (_SEED.value,)), space, seeds)
+    about = checked(workdir, space)
+    workdir.mkdir(parents=True, exist_ok=True)
+    with locked(workdir / 'study', PATIENCE):
+        begin(workdir, about)
+    run_all(_open(workdir, space, (_SEED.value,)), space, seeds)
 
 
-def checked(folder: Path, space: ModuleType) -> dict[str, Any]:
+def checked(workdir: Path, space: ModuleType) -> dict[str, Any]:
     """What a study is of, if its trials can be made.
 
     Raises:
@@ -86,20 +90,20 @@ def checked(folder: Path, space: ModuleType) -> dict[str, Any]:
         worker.check_space(space, worker.check_sampling(run), with_defaults=True)
         return {'space': text, 'step': run.step, 'config': run.config}
     config = builders.resolve(_CONFIG.value)
-    worker.check_space(space, worker.check_training(config, folder), with_defaults=False)
-    return {'space': text, 'config': builders.with_teacher(config, folder)}
+    worker.check_space(space, worker.check_training(config, workdir), with_defaults=False)
+    return {'space': text, 'config': builders.with_teacher(config, workdir)}
 
 
-def begin(folder: Path, about: Mapping[str, Any]) -> None:
+def begin(workdir: Path, about: Mapping[str, Any]) -> None:
     """Notes what a study is of, so that values of something else do not come among its own.
 
     Raises:
-        UserError: if the folder holds a study of something else.
+        UserError: if the workdir holds a study of something else.
     """
-    changed = files.differences(files.read_json(folder / 'study.json', about), about)
+    changed = files.differences(files.read_json(workdir / 'study.json', about), about)
     if changed:
-        raise UserError(f'{folder} holds a study of something else ({changed[0]}): use another --workdir')
-    files.write_json(folder / 'study.json', dict(about))
+        raise UserError(f'{workdir} holds a study of something else ({changed[0]}): use another --workdir')
+    files.write_json(workdir / 'study.json', dict(about))
 
 
 def run_all(shared: Shared, space: ModuleType, seeds: list[int]) -> None:
@@ -109,31 +113,39 @@ def run_all(shared: Shared, space: ModuleType, seeds: list[int]) -> None:
         UserError: if one failed for another reason, or trials are left, or none has a value.
         Interrupted: if it was told to stop.
     """
-    study, _, folder = shared
+    study, _, workdir = shared
     restarts, failed = [_TRIALS.value], []
-    slots = deque(range(_WORKERS.value) if left(shared, _TRIALS.value) else ())
-    if not slots:
+    locks = _free_slots(workdir) if left(shared, _TRIALS.value) else {}
+    if not locks:
         print(f'nothing to do: the study has its {_TRIALS.value} trials')
 
-    def start(slot, _):
+    def start(slot, place):
         print(f'process {slot}: started', flush=True)
         command = [sys.executable, '-m', 'experiments.tune', *sys.argv[1:], f'--slot={slot}']
-        return pool.start(command, folder / f'log_{slot}.txt', pool.devices_of(max(slot, 0), _WORKERS.value))
+        return pool.start(command, workdir / f'log_{slot}.txt', pool.devices_of(place, _WORKERS.value), locks.get(slot))
 
     def ended(slot, code):
         print(f'process {slot}: ended with code {code}', flush=True)
         if code in _KILLED and restarts[0]:  # what it was at is another's now
             restarts[0] -= 1
             slots.append(slot)
-        elif code and code not in pool.STOPPED:
-            failed.append(f'process {slot} ended with code {code}, see {folder}/log_{slot}.txt')
+            return
+        if slot in locks:
+            locks[slot].close()
+        if code and code not in pool.STOPPED:
+            failed.append(f'process {slot} ended with code {code}, see {workdir}/log_{slot}.txt')
 
+    slots = deque(locks)
     stopped = pool.run_all(slots, _WORKERS.value, start, ended)
+    while not (stopped or failed) and left(shared, _TRIALS.value) and _others(workdir):
+        time.sleep(pool.POLL)
     todo, whole = left(shared, _TRIALS.value), not (stopped or failed)
-    if _OF.value and whole and not todo and report.ranked(study) and not _is_compared(shared, space, seeds):
-        slots.append(_COMPARE)
-        stopped = pool.run_all(slots, 1, start, ended)
-    report.write(study, folder, _confirmed(folder))
+    if _OF.value and whole and not todo and report.ranked(study):
+        with locked(_slot(workdir, _COMPARE), math.inf):  # or the other command does it
+            slots += [] if _is_compared(shared, space, seeds) else [_COMPARE]
+            stopped = pool.run_all(slots, 1, start, ended)
+    with locked(workdir / 'report', PATIENCE):
+        report.write(study, workdir, _confirmed(workdir))
     if stopped:
         raise Interrupted('stopped. Run the same command again to go on.', 128 + stopped)
     if failed:
@@ -141,8 +153,26 @@ def run_all(shared: Shared, space: ModuleType, seeds: list[int]) -> None:
     if todo:
         raise UserError(f'{todo} of {_TRIALS.value} trials are not done: run the same command again')
     if not report.ranked(study):
-        raise UserError(f'no trial came to its end with a value: see {folder}/report.md')
-    print(f'{len(study.get_trials(deepcopy=False))} trials, see {folder}/report.md')
+        raise UserError(f'no trial came to its end with a value: see {workdir}/report.md')
+    print(f'{len(study.get_trials(deepcopy=False))} trials, see {workdir}/report.md')
+
+
+def _slot(workdir, slot):
+    return workdir / f'process_{slot}'
+
+
+def _free_slots(workdir):
+    """The first numbers that no process of this host has, as many as there are workers, with their locks."""
+    taken = ((slot, claim(_slot(workdir, slot))) for slot in itertools.count())
+    return dict(itertools.islice(((slot, lock) for slot, lock in taken if lock), _WORKERS.value))
+
+
+def _others(workdir):
+    """Whether another command's processes are at the study."""
+    found = [claim(workdir / lock.name) for lock in (workdir / '.locks').glob('process_*')]
+    for lock in filter(None, found):
+        lock.close()
+    return None in found
 
 
 def work(shared: Shared, space: ModuleType) -> None:
@@ -152,13 +182,13 @@ def work(shared: Shared, space: ModuleType) -> None:
         worker.work(shared, _TRIALS.value, space, lambda _, overrides: evaluate(overrides, worker.SEED))
     else:
         config, measure = builders.resolve(_CONFIG.value), worker.measure_of(space)
-        worker.work(shared, _TRIALS.value, space, worker.of_training(config, shared.folder, measure))
+        worker.work(shared, _TRIALS.value, space, worker.of_training(config, shared.workdir, measure))
 
 
 def compare(shared: Shared, evaluate, space: ModuleType, seeds: list[int]) -> None:
     """Measures the best trial and the defaults with other seeds."""
     rows = [(name, o, [evaluate(o, seed) for seed in seeds]) for name, o in _settings(shared, space)]
-    files.write_json(shared.folder / 'confirmed.json', {'seeds': seeds, 'rows': rows})
+    files.write_json(shared.workdir / 'confirmed.json', {'seeds': seeds, 'rows': rows})
 
 
 def _settings(shared, space):
@@ -167,12 +197,12 @@ def _settings(shared, space):
 
 
 def _is_compared(shared, space, seeds):
-    known = _confirmed(shared.folder)
+    known = _confirmed(shared.workdir)
     return known.seeds == seeds and [(row.name, row.overrides) for row in known.rows] == _settings(shared, space)
 
 
-def _confirmed(folder):
-    saved = files.read_json(folder / 'confirmed.json', {'seeds': [], 'rows': []})
+def _confirmed(workdir):
+    saved = files.read_json(workdir / 'confirmed.json', {'seeds': [], 'rows': []})
     return report.Confirmed(saved['seeds'], [report.Setting(*row) for row in saved['rows']])
 
 
@@ -180,8 +210,8 @@ def _evaluation(of, space):
     return worker.of_sampling(runs.load(paths.parse(of)), worker.measure_of(space))
 
 
-def _open(folder, space, seed):
-    return open_study(folder, _STORAGE.value, getattr(space, 'DIRECTION', 'minimize'), seed)
+def _open(workdir, space, seed):
+    return open_study(workdir, _STORAGE.value, getattr(space, 'DIRECTION', 'minimize'), seed)
 
 
 def _seeds():

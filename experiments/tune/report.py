@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 from optuna.visualization import matplotlib as plots
 
 from diffusion_jax.workdir import files
-from experiments.sweep.plan import label
+from experiments.running.tables import label, markdown
 
 _SHOWN = 10  # of the best trials
 
@@ -32,15 +32,15 @@ class Confirmed(NamedTuple):
     rows: list[Setting]
 
 
-def write(study: optuna.Study, folder: Path, confirmed: Confirmed) -> None:
+def write(study: optuna.Study, workdir: Path, confirmed: Confirmed) -> None:
     """Writes the three files; plots that need more trials than there are are left out."""
-    files.write_text(folder / 'report.md', to_markdown(study, confirmed))
+    files.write_text(workdir / 'report.md', to_markdown(study, confirmed))
     done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if done:
-        _save(folder / 'history.png', plots.plot_optimization_history, study)
+        _save(workdir / 'history.png', plots.plot_optimization_history, study)
     # Those that some trials do not have are left out by Optuna.
     if len({t.value for t in done}) > 1 and set.intersection(*(set(t.params) for t in done)):
-        _save(folder / 'importances.png', plots.plot_param_importances, study)
+        _save(workdir / 'importances.png', plots.plot_param_importances, study)
 
 
 def ranked(study: optuna.Study) -> list[FrozenTrial]:
@@ -56,27 +56,29 @@ def to_markdown(study: optuna.Study, confirmed: Confirmed) -> str:
     counts = {s.name.lower(): n for s in TrialState if (n := sum(trial.state == s for trial in trials))}
     best = ranked(study)[:_SHOWN]
     fields = list(dict.fromkeys(field for trial in best for field in trial.user_attrs['overrides']))
-    lines = [
-        f'# Study {study.study_name}',
-        '',
-        f'{len(trials)} trials: {", ".join(f"{n} {s}" for s, n in counts.items())}.',
-    ]
-    lines += ['', _line(['trial', 'value', *fields]), '|---' * (2 + len(fields)) + '|']
+    said = ', '.join(f'{n} {state}' for state, n in counts.items())
+    rows = []
     for trial in best:
         overrides = trial.user_attrs['overrides']
         set_to = [label(overrides.get(field, '')) for field in fields]
-        lines.append(_line([str(trial.number), f'{trial.value:.5g}', *set_to]))
+        rows.append([str(trial.number), f'{trial.value:.5g}', *set_to])
+    parts = [
+        f'# Study {study.study_name}\n\n{len(trials)} trials: {said}.\n',
+        markdown(['trial', 'value', *fields], rows),
+    ]
     if confirmed.rows:
-        lines += ['', f'With seeds that no trial has seen ({", ".join(map(str, confirmed.seeds))}):', '']
-        lines += [_line(['', 'mean', 'standard error', 'each', 'setting']), '|---' * 5 + '|']
-        for name, overrides, values in confirmed.rows:
-            error = np.std(values, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
-            setting = ', '.join(f'{field}={label(value)}' for field, value in overrides.items()) or "the run's own"
-            each = ', '.join(f'{v:.4g}' for v in values)
-            lines.append(_line([name, f'{np.mean(values):.5g}', f'{error:.2g}', each, setting]))
+        parts.append(f'With seeds that no trial has seen ({", ".join(map(str, confirmed.seeds))}):\n')
+        head = ['', 'mean', 'standard error', 'each', 'setting']
+        parts.append(markdown(head, [_confirmed(*row) for row in confirmed.rows]))
     failed = [trial for trial in trials if trial.state == TrialState.FAIL]
-    lines += [''] + [f'Trial {t.number} failed: {t.user_attrs.get("error", "its process died")}' for t in failed]
-    return '\n'.join([*lines, ''])
+    parts += [f'Trial {t.number} failed: {t.user_attrs.get("error", "its process died")}\n' for t in failed]
+    return '\n'.join(parts)
+
+
+def _confirmed(name, overrides, values):
+    error = np.std(values, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
+    setting = ', '.join(f'{field}={label(value)}' for field, value in overrides.items()) or "the run's own"
+    return [name, f'{np.mean(values):.5g}', f'{error:.2g}', ', '.join(f'{v:.4g}' for v in values), setting]
 
 
 def _save(path: Path, plot: Callable[..., Any], study: optuna.Study) -> None:
@@ -85,7 +87,3 @@ def _save(path: Path, plot: Callable[..., Any], study: optuna.Study) -> None:
         figure = plot(study).figure
     figure.savefig(path, dpi=110, bbox_inches='tight')
     plt.close(figure)
-
-
-def _line(cells):
-    return '| ' + ' | '.join(cells) + ' |'

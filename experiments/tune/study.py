@@ -12,29 +12,32 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import Trial, TrialState
 
 from diffusion_jax.errors import UserError, one_line
-from experiments.sweep.taking import PATIENCE, taking
+from experiments.running.locks import PATIENCE, locked
 
 _STARTS = 3  # of one trial; a process that dies every time will go on dying
 _HOST = socket.gethostname()
 
 
 class Shared(NamedTuple):
-    """A study, where it is stored, and the folder of its runs."""
+    """A study, where it is stored, and its workdir."""
 
     study: optuna.Study
     storage: BaseStorage
-    folder: Path
+    workdir: Path
 
 
 def open_study(
-    folder: Path, url: str | None, direction: Literal['minimize', 'maximize'] = 'minimize', seed: tuple[int, ...] = (0,)
+    workdir: Path,
+    url: str | None,
+    direction: Literal['minimize', 'maximize'] = 'minimize',
+    seed: tuple[int, ...] = (0,),
 ) -> Shared:
-    """The study of a folder, made if it is not there: TPE, and pruning of what is worse than the median.
+    """The study of a workdir, made if it is not there: TPE, and pruning of what is worse than the median.
 
     Args:
-        folder: its name is the study's.
+        workdir: its name is the study's.
         url: of a database (`postgresql://...`) or of a proxy of one (`grpc://HOST:PORT`), for processes on several
-            hosts; by default a journal file in `folder`, for one host.
+            hosts; by default a journal file in it, for one host.
         direction: 'minimize' or 'maximize'.
         seed: of the search, each process with its own; the trials that are there change it, so that a process that
             takes another's place does not draw once more what that one drew.
@@ -43,10 +46,10 @@ def open_study(
         UserError: if the storage at `url` cannot be used.
     """
     try:
-        storage = _storage(folder, url)
+        storage = _storage(workdir, url)
         study = optuna.create_study(
             storage=storage,
-            study_name=folder.name,
+            study_name=workdir.name,
             direction=direction,
             load_if_exists=True,
             pruner=optuna.pruners.MedianPruner(n_startup_trials=5),
@@ -57,12 +60,12 @@ def open_study(
         raise UserError(f'--storage={url}: {one_line(error)}') from error
     drawn = np.random.SeedSequence((*seed, len(study.get_trials(deepcopy=False)))).generate_state(1)
     study.sampler = optuna.samplers.TPESampler(seed=int(drawn[0]), constant_liar=True)
-    return Shared(study, storage, folder)
+    return Shared(study, storage, workdir)
 
 
-def _storage(folder, url):
+def _storage(workdir, url):
     if url is None:
-        return optuna.storages.JournalStorage(JournalFileBackend(str(folder / 'journal.log')))
+        return optuna.storages.JournalStorage(JournalFileBackend(str(workdir / 'journal.log')))
     if url.startswith('grpc://'):
         host, _, port = url.removeprefix('grpc://').partition(':')
         return optuna.storages.GrpcStorageProxy(host=host, port=int(port or 13000))
@@ -93,16 +96,16 @@ def claim(shared: Shared, trials: int):
     the same moment make one each.
     """
     with contextlib.ExitStack() as stack:
-        with taking(shared.folder / 'ask', PATIENCE):
+        with locked(shared.workdir / 'ask', PATIENCE):
             trial = _left_behind(shared, stack) or _new(shared, stack, trials)
         yield trial
 
 
 def _left_behind(shared, stack):
-    study, storage, folder = shared
+    study, storage, workdir = shared
     for frozen in filter(_is_ours, study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))):
         with contextlib.ExitStack() as mine, contextlib.suppress(UserError):
-            mine.enter_context(taking(folder_of(folder, frozen.number)))
+            mine.enter_context(locked(workdir_of(workdir, frozen.number)))
             starts = frozen.user_attrs.get('starts', 0)
             if starts >= _STARTS:
                 study.tell(frozen.number, state=TrialState.FAIL)
@@ -114,11 +117,11 @@ def _left_behind(shared, stack):
 
 
 def _new(shared, stack, trials):
-    study, _, folder = shared
+    study, _, workdir = shared
     if len(_made(study)) >= trials:
         return None
     trial = study.ask()
-    stack.enter_context(taking(folder_of(folder, trial.number), PATIENCE))
+    stack.enter_context(locked(workdir_of(workdir, trial.number), PATIENCE))
     return _mine(trial, 0)
 
 
@@ -128,6 +131,6 @@ def _mine(trial, starts):
     return trial
 
 
-def folder_of(folder: Path, number: int) -> Path:
+def workdir_of(workdir: Path, number: int) -> Path:
     """Where a trial's run lies."""
-    return folder / f'trial_{number:04d}'
+    return workdir / f'trial_{number:04d}'

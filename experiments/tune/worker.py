@@ -1,6 +1,5 @@
 """One process of a study: takes trials until there are no more."""
 
-import functools
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,9 +14,11 @@ from diffusion_jax import builders
 from diffusion_jax.errors import Diverged, Interrupted, UserError, one_line
 from diffusion_jax.inference import runs
 from diffusion_jax.training.run import train
-from experiments.sweep.plan import build_all, load_file
-from experiments.tune.objective import Measure, frechet
-from experiments.tune.study import Shared, claim, folder_of
+from experiments.running import user_files
+from experiments.running.measurements import frechet
+from experiments.running.measuring import Measure, Measured, benches
+from experiments.running.training import build_all
+from experiments.tune.study import Shared, claim, workdir_of
 
 Evaluate = Callable[[Trial, dict[str, Any]], float]  # a trial and its overrides -> its value
 SEED = 0  # of the samples of every trial: the same noises
@@ -29,7 +30,7 @@ def load_space(path: str) -> ModuleType:
     Raises:
         UserError: if there is none, or it has no `space`.
     """
-    module = load_file(path)
+    module = user_files.load(path)
     if not hasattr(module, 'space'):
         raise UserError(f'{path} has no function space(trial)')
     return module
@@ -88,18 +89,20 @@ def _finite(value):
     return value
 
 
-def of_training(config: Mapping[str, Any], folder: Path, measure: Measure) -> Evaluate:
+def _value(measured: Measured) -> float:
+    return next(iter(measured.values.values()))
+
+
+def of_training(config: Mapping[str, Any], workdir: Path, measure: Measure) -> Evaluate:
     """Trains a run with the overrides, measured every `train.sample_every` steps; what is worse than others ends."""
+    bench_of = benches()  # of all trials: most have the same reference
 
     def evaluate(trial, overrides):
         changed = changed_by(config, overrides)
         reported = trial.study.get_trials(deepcopy=False)[trial.number].intermediate_values
-        references = []  # one: of one trial all are the same
 
         def value(run):
-            if not references:
-                references.append(runs.reference(run, None))
-            return measure(run, references[0], SEED)
+            return _value(measure(run, bench_of(run, SEED)))
 
         def watch(run):
             if run.step == changed['train']['steps'] or run.step in reported:
@@ -108,8 +111,9 @@ def of_training(config: Mapping[str, Any], folder: Path, measure: Measure) -> Ev
             if trial.should_prune():
                 raise optuna.TrialPruned
 
-        train(changed, folder_of(folder, trial.number), watch=watch)
-        return value(runs.load(folder_of(folder, trial.number)))
+        mine = workdir_of(workdir, trial.number)
+        train(changed, mine, watch=watch)
+        return value(runs.load(mine))
 
     return evaluate
 
@@ -123,9 +127,9 @@ def changed_by(config: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[
     return builders.check(builders.override(config, overrides))
 
 
-def check_training(config: Mapping[str, Any], folder: Path) -> Callable[[Mapping[str, Any]], None]:
+def check_training(config: Mapping[str, Any], workdir: Path) -> Callable[[Mapping[str, Any]], None]:
     """Refuses overrides with which nothing can be built."""
-    return lambda overrides: build_all(changed_by(config, overrides), folder)
+    return lambda overrides: build_all(changed_by(config, overrides), workdir)
 
 
 def check_sampling(run: runs.Run) -> Callable[[Mapping[str, Any]], None]:
@@ -139,10 +143,10 @@ def check_sampling(run: runs.Run) -> Callable[[Mapping[str, Any]], None]:
 
 def of_sampling(run: runs.Run, measure: Measure) -> Callable[[Mapping[str, Any], int], float]:
     """(overrides of `sample`, seed) -> what is measured of a finished run with them."""
-    reference = functools.cache(lambda: runs.reference(run, None))
+    bench_of = benches()
 
     def evaluate(overrides, seed):
-        return measure(sampled(run, overrides), reference(), seed)
+        return _value(measure(sampled(run, overrides), bench_of(run, seed)))
 
     return evaluate
 

@@ -15,7 +15,7 @@ import yaml
 
 from diffusion_jax.errors import UserError
 from experiments.launch import job as jobs
-from experiments.launch import places
+from experiments.launch import scripts
 from tests import processes, tiny
 from tests.experiments.test_sweep import CONFIG, SWEEP, read_csv
 
@@ -90,18 +90,18 @@ def calls(cluster):
     return (cluster / 'calls').read_text().splitlines()
 
 
-def scripts(job):
+def of_every_place(job):
     return {
-        'local': places.local(job),
-        'slurm': places.slurm(job, nodes=2, gpus=4, partition='p', account='a', at_once=2),
-        'tpu': places.tpu(job, 'vm', 'zone', spot=True),
-        'gke': places.gke(job, 'image', spot=True),
+        'local': scripts.local(job),
+        'slurm': scripts.slurm(job, nodes=2, gpus=4, partition='p', account='a', at_once=2),
+        'tpu': scripts.tpu(job, 'vm', 'zone', spot=True),
+        'gke': scripts.gke(job, 'image', spot=True),
     }
 
 
 def test_scripts_are_shell():
     for job in (JOB, ALONE, JOB._replace(whole=True), JOB._replace(setup='')):
-        for name, script in scripts(job).items():
+        for name, script in of_every_place(job).items():
             done = subprocess.run(['bash', '-n'], input=script, capture_output=True, text=True, check=False)
             assert (done.returncode, done.stderr) == (0, ''), (name, done.stderr, script)
             assert script.startswith('#!/usr/bin/env bash\n')
@@ -119,31 +119,31 @@ def test_indices():
 def test_here(cluster, tmp_path):
     """All runs are tried, whatever becomes of one of them; the exit code says that one failed."""
     (cluster / 'codes').write_text('0\n2\n')
-    assert run(places.local(JOB), tmp_path).returncode == 2
+    assert run(scripts.local(JOB), tmp_path).returncode == 2
     assert calls(cluster) == [f'-m thing --x=a b --index={i}' for i in (0, 1, 2, 5)]
     (cluster / 'calls').unlink()
-    assert run(places.local(JOB._replace(whole=True), workers=3), tmp_path).returncode == 0
-    assert run(places.local(ALONE), tmp_path).returncode == 0
+    assert run(scripts.local(JOB._replace(whole=True), workers=3), tmp_path).returncode == 0
+    assert run(scripts.local(ALONE), tmp_path).returncode == 0
     assert calls(cluster) == ['-m thing --x=a b --workers=3', '-m thing --x=a b']
     with pytest.raises(UserError, match='leave --index out'):
-        places.local(JOB, workers=2)
+        scripts.local(JOB, workers=2)
 
 
 def test_slurm_runs_every_index_and_a_preempted_one_again(cluster, tmp_path):
     (cluster / 'codes').write_text('0\n143\n143\n0\n2\n')
-    job = JOB._replace(folder=str(tmp_path))
-    assert run(places.slurm(job), tmp_path).returncode == 0
+    job = JOB._replace(repository=str(tmp_path))
+    assert run(scripts.slurm(job), tmp_path).returncode == 0
     assert calls(cluster) == [f'-m thing --x=a b --index={i}' for i in (0, 1, 1, 1, 2, 5)]
     assert (tmp_path / 'runs' / 'a b').is_dir()  # SLURM itself makes no folder for the log
     assert "#SBATCH '--output=runs/a b/slurm-%A_%a.log'" in (cluster / 'batch.sh').read_text()
     (cluster / 'calls').unlink()
-    assert run(places.slurm(job._replace(setup='false')), tmp_path).returncode == 0
+    assert run(scripts.slurm(job._replace(setup='false')), tmp_path).returncode == 0
     assert not (cluster / 'calls').exists()  # nothing runs without what was to come first
 
 
 def test_a_bucket_holds_no_logs(cluster, tmp_path):
-    job = ALONE._replace(folder=str(tmp_path), workdir='gs://bucket/foo')
-    assert run(places.slurm(job), tmp_path).returncode == 0
+    job = ALONE._replace(repository=str(tmp_path), workdir='gs://bucket/foo')
+    assert run(scripts.slurm(job), tmp_path).returncode == 0
     assert (tmp_path / 'logs' / 'foo').is_dir()
     assert not (tmp_path / 'gs:').exists()
     assert '--output=logs/foo/slurm-%j.log' in (cluster / 'batch.sh').read_text()
@@ -176,7 +176,7 @@ def waits_for(file):
 def test_a_second_process_on_a_host_waits_for_the_first(cluster, tmp_path):
     """What a lost connection has left running has the chips."""
     (cluster / 'states').write_text('')
-    text = places.tpu(ALONE, 'vm', 'zone')
+    text = scripts.tpu(ALONE, 'vm', 'zone')
     with (tmp_path / 'diffusion_jax.lock').open('w') as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         (tmp_path / 'script.sh').write_text(text)
@@ -191,7 +191,7 @@ def test_a_second_process_on_a_host_waits_for_the_first(cluster, tmp_path):
 
 
 def test_the_settings_of_slurm():
-    text = places.slurm(JOB, nodes=2, gpus=4, cpus=6, time='1:00:00', at_once=3, partition='p', grace=120)
+    text = scripts.slurm(JOB, nodes=2, gpus=4, cpus=6, time='1:00:00', at_once=3, partition='p', grace=120)
     options = dict(line.removeprefix('#SBATCH --').partition('=')[::2] for line in re.findall('#SBATCH.*', text))
     assert (
         options.items()
@@ -209,7 +209,7 @@ def test_the_settings_of_slurm():
         }.items()
     )
     assert 'account' not in options
-    on_cpus = places.slurm(ALONE, gpus=0)
+    on_cpus = scripts.slurm(ALONE, gpus=0)
     assert '--ntasks-per-node=1' in on_cpus
     assert 'gpus-per-node' not in on_cpus
     assert '--array' not in on_cpus
@@ -218,7 +218,7 @@ def test_the_settings_of_slurm():
 
 def test_the_batch_script_outlives_the_signal(cluster, tmp_path):
     """The shell of a job that gets the signal as well waits for what its processes end with."""
-    text = places.slurm(ALONE._replace(folder=str(tmp_path)))
+    text = scripts.slurm(ALONE._replace(repository=str(tmp_path)))
     batch = re.search(r"<<'END_OF_SCRIPT'\n(.*)\nEND_OF_SCRIPT", text, re.S)[1]
     (tmp_path / 'batch.sh').write_text(batch.replace('srun', 'kill -TERM $$; (exit 143) #'))
     environment = {**os.environ, 'SLURM_JOB_ID': '7'}
@@ -231,7 +231,7 @@ def test_a_slice_is_made_and_made_again(cluster, tmp_path):
     (cluster / 'states').write_text('NONE\nCREATING\nREADY\nPREEMPTED\nNONE\nREADY\n')
     (cluster / 'codes').write_text('255\n')
     job = JOB._replace(indices=(3, 4))
-    done = run(places.tpu(job, 'vm', 'zone'), tmp_path)
+    done = run(scripts.tpu(job, 'vm', 'zone'), tmp_path)
     assert done.returncode == 0, done.stderr
     assert calls(cluster) == [f'-m thing --x=a b --index={i}' for i in (3, 3, 4)]
     asked = [a for a in (cluster / 'asked').read_text().split() if a != 'describe']
@@ -241,7 +241,7 @@ def test_a_slice_is_made_and_made_again(cluster, tmp_path):
 def test_a_slice_on_which_nothing_works_is_given_up(cluster, tmp_path):
     (cluster / 'states').write_text('')
     (cluster / 'codes').write_text('2\n' * 9)
-    done = run(places.tpu(JOB, 'vm', 'zone'), tmp_path)
+    done = run(scripts.tpu(JOB, 'vm', 'zone'), tmp_path)
     assert done.returncode == 1
     assert len(calls(cluster)) == 3
     assert re.search("given up: flock .* bash -c 'true && exec python -m thing", done.stderr)
@@ -249,7 +249,7 @@ def test_a_slice_on_which_nothing_works_is_given_up(cluster, tmp_path):
 
 @pytest.mark.parametrize(('topology', 'chips', 'hosts'), [('16x16', 4, 64), ('2x4', 8, 1), ('2x2x4', 4, 4)])
 def test_gke(topology, chips, hosts):
-    text = places.gke(JOB, 'image', topology=topology, chips=chips, accelerator='acc')
+    text = scripts.gke(JOB, 'image', topology=topology, chips=chips, accelerator='acc')
     content = re.search(r"kubectl apply -f - <<'END_OF_FILE'\n(.*)\nEND_OF_FILE", text, re.S)[1]
     sets = list(yaml.safe_load_all(content))
     assert [s['metadata']['name'] for s in sets] == ['foo-0', 'foo-1', 'foo-2', 'foo-5']
@@ -269,7 +269,7 @@ def test_gke(topology, chips, hosts):
         assert container['command'][:2] == ['bash', '-c']
         assert container['command'][2] == f"true && exec python -m thing '--x=a b' --index={i}"
     with pytest.raises(UserError, match='are no multiple of chips=3'):
-        places.gke(JOB, 'image', chips=3)
+        scripts.gke(JOB, 'image', chips=3)
 
 
 @pytest.fixture

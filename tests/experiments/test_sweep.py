@@ -2,15 +2,13 @@
 
 import csv
 import json
-import os
 import re
 import shlex
-import signal
 import subprocess
 import sys
 import time
-from collections import deque
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,9 +17,12 @@ from scipy import stats
 from diffusion_jax import builders
 from diffusion_jax.errors import UserError
 from experiments import sweep
-from experiments.sweep import plan, pool, result, table
-from experiments.sweep.taking import taking
-from tests import processes, test_paths, tiny
+from experiments.running import measuring, pool, training
+from experiments.running.locks import locked
+from experiments.sweep import plan, table
+from tests import processes, tiny
+from tests.experiments.test_running import shell
+from tests.workdir import test_paths
 
 MAIN = 'experiments.sweep.__main__'
 store = test_paths.store
@@ -46,7 +47,7 @@ def sweep():
 
 
 MEASURE = """
-def measure(folder):
+def measure(run, bench):
     return Measured({'a': 1.0}, {})
 """
 
@@ -134,13 +135,13 @@ def test_no_config(files, tmp_path, capsys):
 
 def test_a_run_keeps_its_folder_and_is_there_once(tmp_path):
     config, (a, b) = tiny.points(), ({'optim.lr': 0.1}, {'sample.sampler': {'name': 'ddim', 'eta': 0.5}})
-    before = plan.jobs(config, [a, b], tmp_path)
-    assert [job.folder.name.rpartition('-')[0] for job in before] == ['000-lr=0.1', '001-sampler=ddim_eta=0.5_'[:-1]]
-    for job in before:
-        job.folder.mkdir()
-    after = plan.jobs(config, [{'seed': 1}, b, a], tmp_path)
-    assert [job.folder for job in after[1:]] == [before[1].folder, before[0].folder]
-    assert len({job.folder for job in after}) == 3
+    before = plan.trainings(config, [a, b], tmp_path)
+    assert [run.name.rpartition('-')[0] for run in before] == ['000-lr=0.1', '001-sampler=ddim_eta=0.5_'[:-1]]
+    for run in before:
+        run.workdir.mkdir()
+    after = plan.trainings(config, [{'seed': 1}, b, a], tmp_path)
+    assert [run.workdir for run in after[1:]] == [before[1].workdir, before[0].workdir]
+    assert len({run.workdir for run in after}) == 3
 
     (tmp_path / 'sweep.py').write_text(
         'import numpy as np\ndef sweep():\n    return [{"seed": s} for s in [*np.arange(3), 1, 0]]\n'
@@ -148,66 +149,19 @@ def test_a_run_keeps_its_folder_and_is_there_once(tmp_path):
     assert plan.load_sweep(f'{tmp_path}/sweep.py').overrides == [{'seed': s} for s in range(3)]
 
 
-def shell(text):
-    return subprocess.Popen(['sh', '-c', text], stdin=subprocess.PIPE)
-
-
-def test_processes_do_not_take_each_other_along(tmp_path):
-    """Six jobs, two at a time; one fails, one is killed."""
-    texts = ['exit 0', 'exit 3', 'kill -9 $$', 'sleep 0.3', 'sleep 0.3', 'exit 0']
-    at_once, codes, slots = [], {}, set()
-
-    def start(i, slot):
-        assert slot not in slots
-        slots.add(slot)
-        at_once.append(len(slots))
-        processes_by_slot[i] = slot
-        return shell(texts[i])
-
-    def ended(i, code):
-        slots.remove(processes_by_slot[i])
-        assert i not in codes
-        codes[i] = code
-
-    processes_by_slot = {}
-    assert pool.run_all(deque(range(6)), 2, start, ended) == 0
-    assert codes == {0: 0, 1: 3, 2: -9, 3: 0, 4: 0, 5: 0}
-    assert max(at_once) == 2
-
-
-def test_a_stop_is_passed_on():
-    """The first of three jobs stops its parent; the second is told to save, the third never starts."""
-    me, codes = os.getpid(), {}
-    texts = [
-        f'sleep 0.3; kill -TERM {me}; sleep 0.1',
-        "trap 'exit 143' TERM; for i in $(seq 200); do sleep 0.05; done",
-        'exit 0',
-    ]
-    assert pool.run_all(deque(range(3)), 2, lambda i, _: shell(texts[i]), codes.__setitem__) == signal.SIGTERM
-    assert codes.keys() == {0, 1}
-    assert codes[1] == 143
-
-
-def test_devices_are_shared_out(monkeypatch):
-    monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '4,5,6,7')
-    assert [pool.devices_of(slot, 2)['CUDA_VISIBLE_DEVICES'] for slot in range(2)] == ['4,5', '6,7']
-    monkeypatch.delenv('CUDA_VISIBLE_DEVICES')
-    assert pool.devices_of(0, 2) == {}
-
-
 @pytest.fixture
 def started(monkeypatch):
     """Stands in for the processes of a sweep: the indices that were started; `how` says what the next ones do."""
     indices, how = [], {}
 
-    def start(command, log, environment):
+    def start(command, log, environment, lock):
         index = int(next(a for a in command if a.startswith('--index=')).partition('=')[2])
         indices.append(index)
         content = json.dumps({'values': {'distance': index / 2, 'other': 1.0}, 'protocol': {'n': 4}})
         return shell(how.get(index, f'echo {shlex.quote(content)} > {shlex.quote(str(log.parent))}/result.json'))
 
     monkeypatch.setattr(pool, 'start', start)
-    monkeypatch.setattr(plan, 'check_build', lambda job: None)  # seconds
+    monkeypatch.setattr(plan, 'check_build', lambda i, run: None)  # seconds
     return indices, how
 
 
@@ -240,19 +194,8 @@ def read_csv(tmp_path):
     return list(csv.DictReader((tmp_path / 'runs' / 'results.csv').read_text().splitlines()))
 
 
-def test_another_config_in_the_same_folder(files, tmp_path, capsys):
-    config = builders.with_teacher(tiny.points(), tmp_path)
-    (job,) = plan.jobs(config, [{'seed': 1}], tmp_path / 'runs')
-    job.folder.mkdir(parents=True)
-    (job.folder / 'config.json').write_text(json.dumps({**config, 'seed': 1}))
-    plan.check_folder(job)
-    (other,) = plan.jobs({**config, 'optim': {**config['optim'], 'lr': 0.5}}, [{'seed': 1}], tmp_path / 'runs')
-    with pytest.raises(UserError, match=r'holds a run of another config \(optim.lr: 0.001 -> 0.5\)'):
-        plan.check_folder(other)
-
-
 def row(index, overrides, values, protocol, error=None):
-    return table.Row(plan.Job(index, overrides, {}, Path(f'{index:03d}')), values, protocol, error)
+    return table.Row(overrides, f'{index:03d}', values, protocol, error=error)
 
 
 def test_numbers_of_different_protocols_stand_in_different_tables():
@@ -290,28 +233,10 @@ def test_one_run_is_trained_and_measured_in_this_process(files, tmp_path, capsys
     assert 'the runs 0 to 5' in tiny.refusal(capsys, MAIN, *files, '--index=6')
 
 
-def test_a_run_that_fails_says_why_and_is_tried_again(tmp_path, monkeypatch):
-    (job,) = plan.jobs(tiny.points(), [{}], tmp_path)
-    monkeypatch.setattr(result, 'train', lambda config, folder: None)
-
-    def measure(folder):
-        raise ValueError('no such\nthing')
-
-    with pytest.raises(ValueError, match='no such'):
-        result.make(job, measure)
-    assert result.read(job)['error'] == 'ValueError: no such thing'
-    with pytest.raises(FileNotFoundError, match='gone'):
-        result.make(job, lambda folder: (folder / 'gone').read_text())
-    assert result.read(job)['error'].startswith('FileNotFoundError: ')
-    result.make(job, lambda folder: sweep.Measured({'a': 1.0}, {}))
-    assert result.read(job) == {'overrides': {}, 'values': {'a': 1.0}, 'protocol': {}}
-    result.make(job, measure)
-
-
 def test_one_process_at_a_time_writes_the_table(tmp_path, monkeypatch):
     """The runs of an array end when they like."""
     monkeypatch.setattr(table, 'PATIENCE', 0.3)
-    with taking(tmp_path / 'results'), pytest.raises(UserError, match='in use by another process'):
+    with locked(tmp_path / 'results'), pytest.raises(UserError, match='in use by another process'):
         table.write(tmp_path, [])
     assert table.write(tmp_path, []) == []
 
@@ -321,14 +246,15 @@ def test_a_sweep_in_a_bucket(files, tmp_path, store, monkeypatch, capsys):
     (tmp_path / 'sweep.py').write_text(SWEEP.replace('import grid', 'import Measured, grid') + MEASURE)
     monkeypatch.chdir(tmp_path)
     trained = []
-    monkeypatch.setattr(result, 'train', lambda config, folder: trained.append(str(folder)))
+    monkeypatch.setattr(training, 'train', lambda config, workdir: trained.append(str(workdir)))
+    monkeypatch.setattr(measuring, 'opened', lambda workdir: SimpleNamespace(config=tiny.points()))
     for _ in range(2):
         assert tiny.call(MAIN, *files[:2], '--workdir=gs://bucket/runs', '--index=1') == 0
     assert trained == ['gs://bucket/runs/001-lr=0.001,seed=1-' + trained[0][-8:]]
     written = {name.removeprefix('/bucket/runs/') for name in store}
     assert written >= {'results.csv', 'results.md', 'results.png', f'{trained[0][17:]}/result.json'}
-    monkeypatch.setattr(pool, 'start', lambda command, log, environment: shell(f'echo no > "{log}"; exit 1'))
-    monkeypatch.setattr(plan, 'check_build', lambda job: None)
+    monkeypatch.setattr(pool, 'start', lambda command, log, *_: shell(f'echo no > "{log}"; exit 1'))
+    monkeypatch.setattr(plan, 'check_build', lambda i, run: None)
     assert tiny.call(MAIN, *files[:2], '--workdir=gs://bucket/runs') == 2
     assert '5 of 6 runs are not done' in capsys.readouterr().err
     rows = list(csv.DictReader(store['/bucket/runs/results.csv'].getvalue().decode().splitlines()))

@@ -16,8 +16,10 @@ from diffusion_jax import samplers, schedules, times
 from diffusion_jax.errors import Interrupted, UserError
 from diffusion_jax.inference import runs
 from diffusion_jax.training.run import train
-from experiments.sweep import pool
-from experiments.sweep.taking import taking
+from experiments.running import pool
+from experiments.running.locks import claim as claim_folder
+from experiments.running.locks import locked
+from experiments.running.measuring import Measured
 from tests import processes, tiny
 
 optuna = pytest.importorskip('optuna')
@@ -28,6 +30,7 @@ from experiments.tune.study import claim, left, open_study  # noqa: E402
 
 MAIN = 'experiments.tune.__main__'
 FINISHED = ['COMPLETE', 'PRUNED', 'FAIL']
+COMPARED = json.dumps({'seeds': [7], 'rows': [['default', {}, [3.0]], ['best trial', {}, [2.0]]]})
 SPACE = SimpleNamespace(space=lambda trial: {'x': trial.suggest_float('x', -1.0, 1.0)})
 
 
@@ -68,7 +71,7 @@ def test_two_workers_share_the_trials(tmp_path):
 def test_one_process_at_a_time_asks(tmp_path, monkeypatch):
     monkeypatch.setattr(study, 'PATIENCE', 0.3)
     shared = open_study(tmp_path, None)
-    with taking(tmp_path / 'ask'), pytest.raises(UserError, match='in use by another process'), claim(shared, 3):
+    with locked(tmp_path / 'ask'), pytest.raises(UserError, match='in use by another process'), claim(shared, 3):
         pass
     assert states(shared) == []
 
@@ -181,7 +184,7 @@ def test_a_training_is_measured_on_the_way_and_pruned(trained, tmp_path):
     """Values that rise with the step; the pruner is told those of before the end, and stops where it says so."""
     config, _, _ = trained
     shared = open_study(tmp_path, None)
-    evaluate = worker.of_training(config, tmp_path, lambda run, reference, seed: run.step / 2)
+    evaluate = worker.of_training(config, tmp_path, lambda run, bench: Measured({'a': run.step / 2, 'b': 9.0}, {}))
     space = SimpleNamespace(space=lambda trial: {'optim.lr': trial.suggest_float('lr', 0.01, 0.02)})
     worker.work(shared, 1, space, evaluate)
     shared.study.pruner = optuna.pruners.ThresholdPruner(upper=1.5)
@@ -196,7 +199,9 @@ def test_a_training_is_measured_on_the_way_and_pruned(trained, tmp_path):
 
 def test_a_finished_run_is_sampled_in_other_ways(trained):
     run = runs.load(trained[1])
-    evaluate = worker.of_sampling(run, lambda run, reference, seed: (run.config['sample']['times']['n'], seed))
+    evaluate = worker.of_sampling(
+        run, lambda run, bench: Measured({'a': (run.config['sample']['times']['n'], bench.seed)}, {})
+    )
     assert evaluate({'sample.times.n': 7}, 3) == (7, 3)
     assert run.config['sample']['times']['n'] == 3
     with pytest.raises(UserError, match=r'optim.lr is of the training; of a finished run sample.\* can be tuned'):
@@ -266,7 +271,7 @@ def started(monkeypatch):
     """What the processes of a study do, by their slots, in place of them; the last thing is done from then on."""
     slots, does = [], {}
 
-    def start(command, log, environment):
+    def start(command, log, environment, lock):
         slot = int(next(a for a in command if a.startswith('--slot=')).partition('=')[2])
         slots.append(slot)
         now = does[slot].pop(0) if len(does[slot]) > 1 else does[slot][0]
@@ -310,6 +315,30 @@ def test_a_study_ends_when_all_of_it_is_done(trained, started, tmp_path, capsys)
     assert f'{folder} holds a study of something else (space: ' in tiny.refusal(capsys, MAIN, *command, '--trials=4')
 
 
+def test_a_second_command_has_processes_of_its_own_and_waits_for_the_first(trained, started, tmp_path):
+    """Its own find all trials taken; the other's process, here one of `claim`, makes the last of them meanwhile."""
+    slots, does = started
+    (tmp_path / 'space.py').write_text('def space(trial):\n    return {}\n')
+    folder, other = tmp_path / 'study', claim_folder(tmp_path / 'study' / 'process_0')
+
+    def last():
+        time.sleep(0.5)
+        worker.work(open_study(folder, None), 1, SPACE, lambda *_: 1.0)
+        other.close()
+
+    thread = threading.Thread(target=last)
+
+    def compares():
+        (folder / 'confirmed.json').write_text(COMPARED)
+
+    does.update({1: [thread.start], -1: [compares]})
+    command = [f'--of={trained[1]}', f'--space={tmp_path}/space.py', f'--workdir={folder}', '--test_seeds=7']
+    assert tiny.call(MAIN, *command, '--trials=1') == 0
+    thread.join()
+    assert slots == [1, -1]
+    assert states(open_study(folder, None)) == ['COMPLETE']
+
+
 def test_all_samplers_of_the_space_take_as_many_evaluations():
     calls, own = [], {'ddim': {'eta': 0.5}, 'edm_churn': {'S_churn': 1.0}}
 
@@ -333,12 +362,12 @@ def test_all_samplers_of_the_space_take_as_many_evaluations():
 def test_two_processes_one_of_them_killed(trained, tmp_path):
     """Ten trials; a process is killed by SIGKILL, then the whole study; started again it ends with ten, none twice."""
     (tmp_path / 'space.py').write_text(
-        'import time\n\n'
+        'import time\n\nfrom experiments.tune import Measured\n\n'
         'def space(trial):\n'
         "    return {'sample.times.n': trial.suggest_int('n', 2, 9)}\n\n"
-        'def measure(run, reference, seed):\n'
+        'def measure(run, bench):\n'
         '    time.sleep(0.5)\n'
-        "    return run.config['sample']['times']['n'] + seed / 1000\n"
+        "    return Measured({'n': run.config['sample']['times']['n'] + bench.seed / 1000}, {})\n"
     )
     folder = tmp_path / 'study'
     command = [sys.executable, '-m', 'experiments.tune', f'--of={trained[1]}', f'--space={tmp_path}/space.py']

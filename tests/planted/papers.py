@@ -7,7 +7,7 @@ TESTS, PAPERS = 'tests/experiments/test_papers.py::', '../experiments/papers/'
 BESIDE = TESTS + 'test_the_table_has_the_papers_column_beside_ours'
 JUDGED = TESTS + 'test_claims_are_judged_seed_by_seed'
 COMPARED = TESTS + 'test_numbers_are_compared_under_one_protocol_alone'
-OWN, BUILDS = TESTS + 'test_the_paper_satisfies_its_own_claims', TESTS + 'test_every_run_of_every_sweep_builds'
+OWN, BUILDS = TESTS + 'test_the_paper_satisfies_its_own_claims', TESTS + 'test_every_run_of_every_plan_builds'
 
 MUTANTS = tuple(Mutant(*row) for row in [
     ('spread without its correction', PAPERS + 'report.py', 'np.std(values, ddof=1)', 'np.std(values)', BESIDE),
@@ -22,14 +22,18 @@ MUTANTS = tuple(Mutant(*row) for row in [
     ('numbers compared at any n', PAPERS + 'report.py', "e.protocol['n'] == n and ", '', COMPARED),
     ('difference the other way', PAPERS + 'report.py', 'ours[row, column] - paper.cells[row, column]',
      'paper.cells[row, column] - ours[row, column]', COMPARED),
-    ('a number of the paper mistyped', '../experiments/ddim_table1/analyse.py', '[13.36, 6.84', '[31.36, 6.84',
+    ('a number of the paper mistyped', PAPERS + 'ddim_table1/paper.py', '[13.36, 6.84', '[31.36, 6.84',
      OWN + '[ddim_table1]'),
-    ('a claim upside down', '../experiments/ict_ablation/analyse.py', 'c[ICT, n] < c[CT, n] / 2',
+    ('a claim upside down', PAPERS + 'ict_ablation/paper.py', 'c[ICT, n] < c[CT, n] / 2',
      'c[ICT, n] > c[CT, n] / 2', OWN + '[ict_ablation]'),
-    ('every replicate with one seed', PAPERS + 'scale.py', 'config.seed = seed', 'config.seed = 0',
+    ('every replicate with one seed', PAPERS + 'plan.py', 'config.seed = seed', 'config.seed = 0',
      BUILDS + '[ddim_table2-mini]'),
-    ('a student before its teacher', PAPERS + 'trained.py', '[name for name in plan.trainings if name in wanted]',
+    ('a student before its teacher', PAPERS + 'plan.py', '[name for name in plan.recipes if name in wanted]',
      'sorted(wanted)', TESTS + 'test_only_the_runs_of_the_wanted_cells_are_trained'),
-    ('an override of no field', '../experiments/ect_ablation/sweep.py', "'objective.distance': {",
+    ('an override of no field', PAPERS + 'ect_ablation/plan.py', "'objective.distance': {",
      "'objective.distances': {", BUILDS + '[ect_ablation-mini]'),
+    ('any word is a table', PAPERS + '__main__.py', "known(_TABLE.value, papers.NAMES, 'there is no table')",
+     '_TABLE.value', TESTS + 'test_tables_are_named_on_the_command_line'),
+    ('a given folder that is no run', PAPERS + '__main__.py', '        files.load_config(Path(workdir))\n', '',
+     TESTS + 'test_cells_are_chosen_by_name'),
 ])

@@ -20,14 +20,14 @@ def chosen(trial, evaluations):
         sampler['eta'] = trial.suggest_float('eta', 0.0, 1.0)
     if name == 'edm_churn':
         sampler['S_churn'] = trial.suggest_float('S_churn', 0.0, 0.4 * steps(name, evaluations))
-    grid = {
+    times = {
         'name': 'karras',
         'n': steps(name, evaluations),
         'rho': trial.suggest_float('rho', 1.0, 15.0),
         'sigma_min': trial.suggest_float('sigma_min', 1e-3, 0.3, log=True),
         'sigma_max': trial.suggest_float('sigma_max', 5.0, 80.0, log=True),
     }
-    return {'sample.sampler': sampler, 'sample.times': grid}
+    return {'sample.sampler': sampler, 'sample.times': times}
 
 
 # On EDM's own levels.

@@ -1,1 +1,0 @@
-"""Consistency models' Figure 3."""

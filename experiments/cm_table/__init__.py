@@ -1,1 +1,0 @@
-"""Consistency models' Tables 1 and 2."""

@@ -1,1 +1,0 @@
-"""DDPM's Table 2."""

@@ -1,1 +1,0 @@
-"""Easy consistency tuning, ingredient by ingredient."""

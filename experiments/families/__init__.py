@@ -1,1 +1,0 @@
-"""DDPM, DDIM and consistency models."""

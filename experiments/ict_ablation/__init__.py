@@ -1,1 +1,0 @@
-"""Improved consistency training, ingredient by ingredient."""

@@ -1,1 +1,0 @@
-"""Improved DDPM's Tables 1 and 2."""

@@ -1,1 +1,0 @@
-"""MeanFlow's Table 1."""

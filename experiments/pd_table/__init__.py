@@ -1,1 +1,0 @@
-"""Progressive distillation's results."""

@@ -1,0 +1,35 @@
+"""Python files that a user names on the command line."""
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from diffusion_jax.errors import UserError
+
+
+def load(path: str) -> ModuleType:
+    """A Python file as a module.
+
+    Raises:
+        UserError: if there is no such file.
+    """
+    if not Path(path).is_file():
+        raise UserError(f'there is no file {path}')
+    spec = importlib.util.spec_from_file_location(Path(path).stem, path)
+    if spec is None or spec.loader is None:
+        raise UserError(f'{path} is no Python file')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def load_config(named: str) -> Any:
+    """The config of a file's `get_config`, named as `FILE` or `FILE:ARG`.
+
+    Raises:
+        UserError: if there is no such file.
+    """
+    file, colon, argument = named.partition(':')
+    get_config = load(file).get_config
+    return get_config(argument) if colon else get_config()

@@ -1,1 +1,0 @@
-"""Continuous-time consistency models, ingredient by ingredient."""
