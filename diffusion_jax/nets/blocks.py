@@ -201,7 +201,7 @@ class Attention(nn.Module):
         last = range(space - len(axes) + 1, space + 1)
         y = jnp.moveaxis(GroupNorm(self.dtype, name='norm')(x), [a + 1 for a in axes], last)
         rows = y.reshape(-1, math.prod(y.shape[i] for i in last), c)
-        q, k, v = (_heads(dense(c, name, self.dtype)(rows), self.heads) for name in ('q', 'k', 'v'))
+        q, k, v = (split_heads(dense(c, name, self.dtype)(rows), self.heads) for name in ('q', 'k', 'v'))
         y = jax.nn.dot_product_attention(q, k, v).reshape(y.shape)
         return x + dense(c, 'out', self.dtype, init=small_init)(jnp.moveaxis(y, last, [a + 1 for a in axes]))
 
@@ -217,15 +217,17 @@ class CrossAttention(nn.Module):
         """`x [B, ..., C]`, tokens `[B, L, F]` -> `[B, ..., C]`; ValueError if the heads do not divide the channels."""
         b, c = x.shape[0], x.shape[-1]
         y = GroupNorm(self.dtype, name='norm')(x).reshape(b, -1, c)
-        q = _heads(dense(c, 'q', self.dtype)(y), self.heads)
-        k, v = (_heads(dense(c, name, self.dtype)(tokens.values.astype(y.dtype)), self.heads) for name in ('k', 'v'))
+        q = split_heads(dense(c, 'q', self.dtype)(y), self.heads)
+        k, v = (
+            split_heads(dense(c, name, self.dtype)(tokens.values.astype(y.dtype)), self.heads) for name in ('k', 'v')
+        )
         y = jax.nn.dot_product_attention(q, k, v, mask=tokens.mask[:, None, None, :]).reshape(x.shape)
         y = dense(c, 'out', self.dtype, init=small_init)(y)
         return x + jnp.where(over(jnp.any(tokens.mask, axis=1, keepdims=True), y), y, 0)
 
 
-def _heads(x: Array, heads: int) -> Array:
-    """`[B, N, C] -> [B, N, heads, C / heads]`."""
+def split_heads(x: Float[Array, 'b n c'], heads: int) -> Float[Array, 'b n h d']:
+    """`[B, N, C] -> [B, N, heads, C / heads]`; ValueError when the heads do not divide the channels."""
     b, n, c = x.shape
     if c % heads:
         raise ValueError(f'{heads} attention heads do not divide {c} channels')

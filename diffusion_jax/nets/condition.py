@@ -1,5 +1,6 @@
 """What a network is told beside x: the noise level, and a condition of any parts."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -8,10 +9,8 @@ from flax import linen as nn
 from flax.core import unfreeze
 from jaxtyping import Array, Float
 
-from diffusion_jax.nets.blocks import dense, sinusoid
+from diffusion_jax.nets.blocks import dense, sinusoid, unit_init
 from diffusion_jax.types import Cond, Masked, Part
-
-_unit_normal = nn.initializers.normal(1.0)  # of a table's rows, as in ADM
 
 
 class Embedded(NamedTuple):
@@ -34,11 +33,17 @@ class Embedding(nn.Module):
         dim: number of sinusoids; even, at least 4.
         features: of the vector and of the tokens.
         condition: a pytree of `Part`; None for an unconditional network.
+        waves: (c_noise [B], dim) -> the sinusoids [B, dim].
+        init: of the level's dense layers.
+        row_init: of tables, positions and what stands for a missing vector; a unit normal as in ADM.
     """
 
     dim: int
     features: int
     condition: Any = None
+    waves: Callable[[Array, int], Array] = sinusoid
+    init: Callable[..., Array] = unit_init
+    row_init: Callable[..., Array] = nn.initializers.normal(1.0)
 
     @nn.compact
     def __call__(self, c_noise: Float[Array, 'b ...'], cond: Cond, spatial: tuple[int, ...] = ()) -> Embedded:
@@ -72,11 +77,11 @@ class Embedding(nn.Module):
         )
 
     def _level(self, c: Array, prefix: str) -> Array:
-        emb = dense(self.features, f'{prefix}dense_1', None)(sinusoid(c, self.dim))
-        return dense(self.features, f'{prefix}dense_2', None)(nn.silu(emb))
+        emb = dense(self.features, f'{prefix}dense_1', None, self.init)(self.waves(c, self.dim))
+        return dense(self.features, f'{prefix}dense_2', None, self.init)(nn.silu(emb))
 
     def _table(self, rows: int, name: str) -> nn.Embed:
-        return nn.Embed(rows, self.features, embedding_init=_unit_normal, name=name)
+        return nn.Embed(rows, self.features, embedding_init=self.row_init, name=name)
 
     def _classes(self, name: str, part: Part, row: Array) -> Array:
         rows = (part.num or 0) + 1
@@ -87,7 +92,7 @@ class Embedding(nn.Module):
 
     def _vector(self, name: str, row: Masked) -> Array:
         told = dense(self.features, name, None)(_real(row).reshape(len(row.mask), -1))
-        nothing = self.param(f'{name}_nothing', _unit_normal, (self.features,))
+        nothing = self.param(f'{name}_nothing', self.row_init, (self.features,))
         return jnp.where(row.mask[:, None], told, nothing[None, :])
 
     def _tokens(self, name: str, part: Part, row: Masked) -> Masked:
@@ -95,7 +100,7 @@ class Embedding(nn.Module):
             tokens = dense(self.features, name, None)(_real(row))
         else:
             tokens = self._table(part.num, name)(jnp.where(row.mask, row.values, 0))
-            tokens += self.param(f'{name}_positions', _unit_normal, (*part.shape, self.features))[None]
+            tokens += self.param(f'{name}_positions', self.row_init, (*part.shape, self.features))[None]
         return Masked(jnp.where(row.mask[..., None], tokens, 0), row.mask)
 
 
