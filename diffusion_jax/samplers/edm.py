@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from diffusion_jax.axes import expand_time, per_sample
 from diffusion_jax.drift import ddim_step, ddim_step_eps, without_signal
+from diffusion_jax.ranges import whole, within
 from diffusion_jax.samplers.ancestral import Memoryless
 from diffusion_jax.samplers.consistency import jump
 from diffusion_jax.samplers.loop import noise
@@ -50,16 +51,23 @@ def edm_churn(
     Args:
         denoise: the model.
         schedule: `VE`; on others the noisier time t_hat has no closed form.
-        n: the number of steps of the grid it will run on, over which the noise is spread.
-        S_churn: how much noise: gamma = min(S_churn / n, sqrt(2) - 1). With 0 this is `heun`.
-        S_min: no noise is added at t < S_min;
-        S_max: nor at t > S_max.
-        S_noise: standard deviation of the noise. The defaults are the paper's for its VP model on CIFAR-10 (table 5).
+        n: in [1, inf), the number of steps of the grid it will run on, over which the noise is spread.
+        S_churn: in [0, inf), how much noise: gamma = min(S_churn / n, sqrt(2) - 1). With 0 this is `heun`.
+        S_min: in [0, inf); no noise is added at t < S_min;
+        S_max: in [0, inf]; nor at t > S_max, which is not below S_min.
+        S_noise: in [0, inf), standard deviation of the noise. The defaults are the paper's for its VP model on CIFAR-10
+            (table 5).
+
+    Raises:
+        ValueError: for an argument outside of its range, or another schedule.
     """
     if not isinstance(schedule, VE):
         raise ValueError(f'edm_churn is for the VE schedule, t = sigma; got {schedule}')
-    if n < 1 or S_churn < 0:
-        raise ValueError(f'n must be at least 1 and S_churn not negative; got {n} and {S_churn}')
+    whole('[1, inf)', n=n)
+    within('[0, inf)', S_churn=S_churn, S_min=S_min, S_noise=S_noise)
+    within('[0, inf]', S_max=S_max)
+    if S_max < S_min:
+        raise ValueError(f'S_max must not be below S_min; got {S_max} and {S_min}')
     solver = heun(denoise, schedule)
 
     def step(key, state, t, s):

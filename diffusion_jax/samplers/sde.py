@@ -5,6 +5,7 @@ import jax.numpy as jnp
 
 from diffusion_jax.axes import expand_time
 from diffusion_jax.drift import score, sde_coefficients, without_signal
+from diffusion_jax.ranges import whole, within
 from diffusion_jax.samplers.ancestral import Memoryless, ancestral
 from diffusion_jax.samplers.loop import fold_in, noise
 from diffusion_jax.schedules import eps_from_x_0, posterior_mean, posterior_variance, transition
@@ -42,11 +43,14 @@ def predictor_corrector(denoise: Denoiser, schedule: Schedule, snr: float = 0.16
     Args:
         denoise: the model.
         schedule: its schedule.
-        snr: the paper's r; 0.16 is what it uses for CIFAR-10 on VE.
-        corrector_steps: Langevin steps, each an evaluation more.
+        snr: the paper's r, in [0, inf); 0.16 is what it uses for CIFAR-10 on VE.
+        corrector_steps: Langevin steps, a whole number in [0, inf), each an evaluation more.
+
+    Raises:
+        ValueError: for an argument outside of its range.
     """
-    if snr < 0 or corrector_steps < 0:
-        raise ValueError(f'snr and corrector_steps must not be negative; got {snr} and {corrector_steps}')
+    within('[0, inf)', snr=snr)
+    whole('[0, inf)', corrector_steps=corrector_steps)
     predictor, grad_log_p = ancestral(denoise, schedule), score(denoise, schedule)
 
     def step(key, state, t, s):
