@@ -4,6 +4,8 @@ from tests.planted.mutant import Mutant
 
 # fmt: off
 RANGES = 'tests/test_ranges.py::'
+ERRORS = 'tests/evaluation/test_standard_errors.py::'
+KERNEL = ERRORS + 'test_kernel_distance'
 
 MUTANTS = tuple(Mutant(*row) for row in [
     ('ranges: eta of any size', 'samplers/ancestral.py', "within('[0, 1]', eta=eta)", "within('(-inf, inf)', eta=eta)",
@@ -23,4 +25,18 @@ MUTANTS = tuple(Mutant(*row) for row in [
      'free one. t_max is in (0, 2].', RANGES + 'test_docstrings_say_what_is_checked[quadratic-t_max]'),
     ('ranges: doubling down', 'times/curricula.py', 'if s_1 < s_0:', 'if False:',
      RANGES + 'test_values_outside_of_the_range_are_refused_in_one_line[doubling-s_1]'),
+    ('errors: the spread over subsets', 'evaluation/kid.py', 'np.sqrt(draw + samples), np.sqrt(draw + samples + ref',
+     'np.sqrt(draw), np.sqrt(draw + ref', ERRORS + 'test_the_kernel_distances_error_where_every_subset_is_the_set'),
+    ('errors: the reference forgotten', 'evaluation/kid.py', 'np.sqrt(draw + samples + reference)',
+     'np.sqrt(draw + samples)', ERRORS + 'test_the_kernel_distances_error_where_every_subset_is_the_set'),
+    ('errors: first order alone', 'evaluation/kid.py', '4 * a_x / n + 2 * b_x / (n * (n - 1)) + 4 * c / (n * m)',
+     '4 * a_x / n', KERNEL),
+    ('errors: of a subset for that of all', 'evaluation/kid.py', 'samples = 4 * a_x / n',
+     'samples = 4 * a_x / subset_size', KERNEL),
+    ('errors: no product without a row in common', 'evaluation/kid.py', '(total**2 - 4 * rows + 2 * squares)',
+     '(total**2)', ERRORS + 'test_the_parts_of_the_variance_are_those_of_the_kernel'),
+    ('errors: noise of the other set kept', 'evaluation/kid.py', '_Parts(a_x - c / m,', '_Parts(a_x,',
+     ERRORS + 'test_the_parts_of_the_variance_are_those_of_the_kernel'),
+    ('errors: std of the splits', 'evaluation/inception_score.py', 'np.std(scores, ddof=1) / np.sqrt(len(scores))',
+     'np.std(scores, ddof=1)', ERRORS + 'test_class_score'),
 ])  # fmt: skip
