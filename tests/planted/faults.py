@@ -6,6 +6,9 @@ from tests.planted.mutant import Mutant
 RANGES = 'tests/test_ranges.py::'
 ERRORS = 'tests/evaluation/test_standard_errors.py::'
 KERNEL = ERRORS + 'test_kernel_distance'
+COPIES = 'tests/evaluation/test_generalization.py::'
+PLANTED = COPIES + 'test_planted_copies_are_counted_within_the_error'
+SPREAD = COPIES + 'test_the_error_is_the_spread_over_repetitions'
 
 MUTANTS = tuple(Mutant(*row) for row in [
     ('ranges: eta of any size', 'samplers/ancestral.py', "within('[0, 1]', eta=eta)", "within('(-inf, inf)', eta=eta)",
@@ -39,4 +42,16 @@ MUTANTS = tuple(Mutant(*row) for row in [
      ERRORS + 'test_the_parts_of_the_variance_are_those_of_the_kernel'),
     ('errors: std of the splits', 'evaluation/inception_score.py', 'np.std(scores, ddof=1) / np.sqrt(len(scores))',
      'np.std(scores, ddof=1)', ERRORS + 'test_class_score'),
+    ('copies: what honest samples give is counted', 'evaluation/generalization.py', 'float((f - p_0) / (1 - p_0))',
+     'float(f)', PLANTED),
+    ('copies: share of honest samples lost', 'evaluation/generalization.py', 'float((f - p_0) / (1 - p_0))',
+     'float(f - p_0)', COPIES + 'test_the_error_is_the_spread_over_repetitions[0.3]'),
+    ('copies: no error of a share of 1', 'evaluation/generalization.py',
+     ', (count + 2) / (n + 4)', ', count / n', PLANTED),
+    ('copies: calibration without an error', 'evaluation/generalization.py', 'np.sqrt(of_f + of_p_0)', 'np.sqrt(of_f)',
+     SPREAD),
+    ('copies: threshold not reached', 'evaluation/generalization.py', 'samples <= threshold', 'samples < threshold',
+     COPIES + 'test_training_rows_that_are_in_the_held_out_set_are_no_copies'),
+    ('copies: half of the held-out rows', 'evaluation/generalization.py', 'quantile * (m + 1)', '0.5 * (m + 1)',
+     PLANTED),
 ])  # fmt: skip
