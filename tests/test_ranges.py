@@ -160,7 +160,7 @@ ROWS = {
     samplers.jump: {},
     samplers.pndm: {},
     samplers.predictor_corrector: {'snr': FROM_0, 'corrector_steps': ([0, 2], [-1])},
-    samplers.renoise: {},
+    samplers.renoise: {'sigma_min': FROM_0},
     samplers.sde_dpm_solver_pp: {},
     samplers.unipc: {'order': counted(3), 'variant': (['bh1', 'bh2'], ['bh3'])},
     samplers.sample: {

@@ -6,6 +6,7 @@ from tests.planted.mutant import Mutant
 RANGES = 'tests/test_ranges.py::'
 ERRORS = 'tests/evaluation/test_standard_errors.py::'
 KERNEL = ERRORS + 'test_kernel_distance'
+RENOISE = 'tests/samplers/test_consistency.py::'
 COPIES = 'tests/evaluation/test_generalization.py::'
 PLANTED = COPIES + 'test_planted_copies_are_counted_within_the_error'
 SPREAD = COPIES + 'test_the_error_is_the_spread_over_repetitions'
@@ -54,4 +55,10 @@ MUTANTS = tuple(Mutant(*row) for row in [
      COPIES + 'test_training_rows_that_are_in_the_held_out_set_are_no_copies'),
     ('copies: half of the held-out rows', 'evaluation/generalization.py', 'quantile * (m + 1)', '0.5 * (m + 1)',
      PLANTED),
+    ('renoise: noise of std sigma_s', 'samplers/consistency.py', '(sigma - alpha * held) * (sigma + alpha * held)',
+     'sigma**2', RENOISE + 'test_noise_is_algorithm_1s'),
+    ('renoise: sigma_min of no schedule', 'samplers/consistency.py', "getattr(schedule, 'sigma_min', 0.0)", '0.0',
+     RENOISE + 'test_noise_is_algorithm_1s[None]'),
+    ('renoise: noise that f holds not scaled', 'samplers/consistency.py', '(sigma - alpha * held) * (sigma + alpha *',
+     '(sigma - held) * (sigma +', RENOISE + 'test_a_function_to_sigma_min_keeps_the_marginals_of_the_path'),
 ])  # fmt: skip
