@@ -52,7 +52,7 @@ class DiscreteVP:
     """DDPM's table as a schedule: exact at t = k / T for k = 0 .. T, where k = 0 is clean data (abar = 1).
 
     Between the points of the table abar is linear in t, so that alpha^2 + sigma^2 = 1 at every t and a table that ends
-    at abar = 0 stays finite.
+    at abar = 0 stays finite. At a point derivatives are those of the step below it.
 
     Args:
         betas: `[T]`, at least one, the variances of q(x_k | x_{k-1}), each in (0, 1].
@@ -90,8 +90,10 @@ class DiscreteVP:
         # k / T times T can miss k by a rounding, and at the steep end of a table that costs 1e-4 of alpha: snap to k.
         off = jax.lax.stop_gradient(jnp.round(u) - u)
         u = u + jnp.where(jnp.abs(off) <= 2 * jnp.finfo(t.dtype).eps * u, off, 0)
-        k = jnp.clip(jnp.floor(u).astype(jnp.int32), 0, self.T - 1)
-        w = jnp.clip(u - k, 0, 1)
+        # At a point of the table the slope is that of the step from it, as `rates` of a sampler's times want it; `clip`
+        # would halve it there.
+        k = jnp.clip(jnp.ceil(u).astype(jnp.int32) - 1, 0, self.T - 1)
+        w = jnp.where(u < 0, 0, jnp.where(u > self.T, 1, u - k))
         return (1 - w) * table[k] + w * table[k + 1]
 
     def tree_flatten(self):

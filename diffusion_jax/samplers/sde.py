@@ -15,8 +15,9 @@ from diffusion_jax.types import Denoiser, Sampler, Schedule
 def euler_maruyama(denoise: Denoiser, schedule: Schedule) -> Sampler:
     """Euler-Maruyama on the reverse SDE: weak order 1, one evaluation per step.
 
-    The two steps that the SDE does not have are DDPM's, from the same evaluation: where alpha(t) = 0, as there f and g
-    are infinite, and the one to clean data, whose result is x_0.
+    Some steps are DDPM's, from the same evaluation: the two that the SDE does not have, where alpha(t) = 0, as there f
+    and g are infinite, and to clean data, whose result is x_0; and those so long that pure noise would grow in them,
+    |1 - (t - s) (f + g^2 / sigma^2)| > 1, as from the end of a cosine table.
     """
 
     def step(key, state, t, s):
@@ -25,10 +26,11 @@ def euler_maruyama(denoise: Denoiser, schedule: Schedule) -> Sampler:
         start = without_signal(schedule, t)
         inside = jnp.where(start, s, t)  # any time with a signal: what comes of it is not used
         f, g2 = sde_coefficients(schedule, inside)
+        grows = jnp.abs(1 - (t - s) * (f + g2 / schedule.sigma(inside) ** 2)) > 1
         grad_log_p = -eps_from_x_0(schedule, x, x_0, inside) / schedule.sigma(inside)
         x_s = x - (t - s) * (f * x - g2 * grad_log_p) + jnp.sqrt(g2 * (t - s)) * z
         ddpm = posterior_mean(schedule, x, x_0, t, s) + jnp.sqrt(posterior_variance(schedule, t, s)) * z
-        return Memoryless(jnp.where(start | (schedule.sigma(s) == 0), ddpm, x_s))
+        return Memoryless(jnp.where(start | grows | (schedule.sigma(s) == 0), ddpm, x_s))
 
     return Sampler(Memoryless, step)
 

@@ -6,6 +6,9 @@ from tests.planted.mutant import Mutant
 RANGES = 'tests/test_ranges.py::'
 ERRORS = 'tests/evaluation/test_standard_errors.py::'
 KERNEL = ERRORS + 'test_kernel_distance'
+CONTRACT = 'tests/samplers/test_orders.py::test_a_start_of_long_steps_leaves_the_order_that_the_contract_says'
+START_TESTS = 'tests/samplers/test_starts.py::'
+STARTS = START_TESTS + 'test_the_spread_is_the_datas_in_both_precisions'
 RENOISE = 'tests/samplers/test_consistency.py::'
 COPIES = 'tests/evaluation/test_generalization.py::'
 PLANTED = COPIES + 'test_planted_copies_are_counted_within_the_error'
@@ -61,4 +64,26 @@ MUTANTS = tuple(Mutant(*row) for row in [
      RENOISE + 'test_noise_is_algorithm_1s[None]'),
     ('renoise: noise that f holds not scaled', 'samplers/consistency.py', '(sigma - alpha * held) * (sigma + alpha *',
      '(sigma - held) * (sigma +', RENOISE + 'test_a_function_to_sigma_min_keeps_the_marginals_of_the_path'),
+    ('starts: PNDM takes any step', 'samplers/pndm.py', 'is_stiff(schedule, t, s, _STIFF)', '(schedule.alpha(t) < 0)',
+     STARTS + '[pndm-short-cosine-table]'),
+    ('starts: a bound of float32', 'drift.py', '<= bound * (1 + steepest**2))', '<= 1e30 * bound)',
+     STARTS + '[heun-cosine-table]'),
+    ('starts: Heun leaves its range', 'samplers/edm.py', '_STIFF = 100.0', '_STIFF = 1e9',
+     STARTS + '[heun-cosine-table]'),
+    ('starts: Euler-Maruyama grows', 'samplers/sde.py', 'start | grows |', 'start |',
+     STARTS + '[euler_maruyama-short-cosine-table]'),
+    ('starts: ordinary steps are stiff', 'drift.py', 'steepest = jnp.clip(1.0, L_s, jnp.maximum(L_s, L_t))',
+     'steepest = 1.0', START_TESTS + 'test_stiff_steps_are_those_from_the_ends_of_cosine_tables_in_both_precisions'),
+    ('rates halved at the points of a table', 'schedules.py', 'jnp.where(u < 0, 0, jnp.where(u > self.T, 1, u - k))',
+     'jnp.clip(u - k, 0, 1)',
+     'tests/test_schedules.py::test_rates_at_the_points_of_a_table_are_those_of_the_step_from_there'),
+    ('rates of the step above', 'schedules.py', 'jnp.ceil(u).astype(jnp.int32) - 1, 0, self.T - 1)',
+     'jnp.floor(u).astype(jnp.int32), 0, self.T - 1)',
+     'tests/test_schedules.py::test_rates_at_the_points_of_a_table_are_those_of_the_step_from_there'),
+    ('promises: a solver that forgets its third point', 'samplers/adams_bashforth.py', 'no_points(x, order - 1)',
+     'no_points(x, min(order - 1, 2))', CONTRACT + '[deis_4]'),
+    ('promises: corrector of the order of its predictor', 'samplers/unipc.py', 'past.values.at[0].set(x_0)',
+     'past.values', CONTRACT + '[unipc_3_bh2]'),
+    ('promises: leading to T', 'times/grids.py', '1 + np.arange(_steps(n, T)) * (T // n)',
+     '1 + np.arange(0, T, T // n + 0 * _steps(n, T))', 'tests/times/test_grids.py::test_paper_values'),
 ])  # fmt: skip
