@@ -28,7 +28,11 @@ def trailing(n: int, T: int = 1000) -> Grid:
 
 
 def leading(n: int, T: int = 1000) -> Grid:
-    """DDIM's released uniform sub-sequence: k = 1 + i floor(T / n), so that n = 10 starts at k = 901 of 1000."""
+    """The uniform sub-sequence from below, k = 1 + i floor(T / n), i < n (diffusers' `leading`, with its offset of 1).
+
+    For n = 10 it starts at k = 901 of 1000. Where n divides T it is the one that DDIM's code has released; elsewhere
+    that goes on to T and so takes more than n steps: 31 for n = 30, from k = 991, where this starts at 958.
+    """
     return _to_zero(1 + np.arange(_steps(n, T)) * (T // n), T)
 
 
