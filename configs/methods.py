@@ -89,7 +89,8 @@ def ect(config: Any, every: int) -> Any:
         'distance': {'name': 'pseudo_huber'},
         'pair_weight': _INVERSE_GAP,
     }
-    return _one_step(config)
+    _one_step(config).sample.sampler = {'name': 'renoise', 'sigma_min': 0.0}
+    return config
 
 
 def _on_angles(config: Any) -> Any:

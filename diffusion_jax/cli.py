@@ -8,6 +8,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 from absl import app, flags, logging
@@ -144,14 +145,16 @@ def _spec_overrides(argv):
     return ours, rest
 
 
-def _is_spec(config, path):
+def _is_spec(config: Any, path: list[str]) -> bool:
     *above, last = path
     for part in above:
         config = config.get(part, {}) if hasattr(config, 'keys') else {}
     if not hasattr(config, 'keys') or last not in config:
         return False
     value = config[last]
-    return 'name' in value if hasattr(value, 'keys') else value is None and config.get_type(last) is type(None)
+    if hasattr(value, 'keys'):
+        return 'name' in value
+    return value is None and config.get_type(last) is type(None)
 
 
 def _set(config, path, value):
@@ -168,7 +171,7 @@ def _load_config(argv):
     path, arg = _config_given(argv)
     spec = importlib.util.spec_from_file_location('config_of_the_command_line', path)
     if spec is None or spec.loader is None:
-        return {}
+        raise UserError(f'cannot read {path} as a config file')
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.get_config(arg) if arg else module.get_config()

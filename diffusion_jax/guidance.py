@@ -2,6 +2,7 @@
 
 At a fixed (x_t, t) eps, v and score are affine in x_0, so a guided x_0 is the guided eps of the papers: weights w and
 1 - w sum to one. A weight is `[]`, or `[B]`, one per sample; w = 1 is the model itself and w > 1 goes beyond it.
+An argument outside of the range that its docstring gives is a ValueError.
 """
 
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from jaxtyping import Array, Float
 
 from diffusion_jax.axes import per_sample
 from diffusion_jax.drift import without_signal
+from diffusion_jax.ranges import ascending, within
 from diffusion_jax.types import Cond, Denoiser, DenoiserWithVariance, Schedule
 
 __all__ = ['auto', 'classifier', 'classifier_free', 'clip', 'dynamic_threshold', 'interval']
@@ -33,8 +35,8 @@ def classifier_free(
         cond: the conditions, a pytree of rows `[B, ...]`.
         null: what stands for no condition, a pytree like it, each leaf broadcast to the rows: the row that tells
             nothing, or negative conditions.
-        w: the guidance weight; 0 is the unconditional model.
-        rescale: see `auto`.
+        w: the guidance weight, in (-inf, inf); 0 is the unconditional model.
+        rescale: in [0, 1], see `auto`.
     """
     guided = classifier_free_with_variance(lambda cond: with_unused_variance(bind(cond)), cond, null, w, rescale)
     return lambda x, t: guided(x, t)[0]
@@ -47,7 +49,12 @@ def classifier_free_with_variance(
     w: GuidanceWeight,
     rescale: float = 0.0,
 ) -> DenoiserWithVariance:
-    """The same for models that predict a variance, which is that of the conditional model: only x_0 is guided."""
+    """The same for models that predict a variance, which is that of the conditional model: only x_0 is guided.
+
+    w is in (-inf, inf) and rescale in [0, 1].
+    """
+    within('(-inf, inf)', w=w)
+    within('[0, 1]', rescale=rescale)
 
     def guided(x, t):
         without = jax.tree.map(lambda c, n: jnp.broadcast_to(jnp.asarray(n, c.dtype), c.shape), cond, null)
@@ -64,10 +71,12 @@ def auto(denoise: Denoiser, weak: Denoiser, w: GuidanceWeight, rescale: float = 
     Args:
         denoise: the model.
         weak: the worse one, under the same condition.
-        w: the guidance weight.
+        w: the guidance weight, in (-inf, inf).
         rescale: share phi in [0, 1] of the guided x_0 that is brought back to the standard deviation of the model's
             own over each sample (arXiv 2305.08891, section 3.4, there of the network's output).
     """
+    within('(-inf, inf)', w=w)
+    within('[0, 1]', rescale=rescale)
     return lambda x, t: _extrapolate(denoise(x, t), weak(x, t), w, rescale)
 
 
@@ -82,8 +91,9 @@ def classifier(denoise: Denoiser, schedule: Schedule, log_prob: LogProb, w: Guid
         denoise: a model that does not know y.
         schedule: its schedule.
         log_prob: the classifier, trained on noisy data, differentiable in x.
-        w: the guidance weight, here 0 for none.
+        w: the guidance weight, in (-inf, inf), here 0 for none.
     """
+    within('(-inf, inf)', w=w)
 
     def guided(x, t):
         blind = without_signal(schedule, t)
@@ -98,8 +108,11 @@ def interval(guided: _Either, plain: _Either, schedule: Schedule, low: float, hi
     """Guidance at low < sigma / alpha <= high only, elsewhere the conditional model `plain` (arXiv 2404.07724).
 
     Each of the two is evaluated only where a sample of the batch needs it, so that steps outside cost half. Both may be
-    denoisers with a variance.
+    denoisers with a variance. `low` is in [0, inf) and below `high`, which is in (0, inf].
     """
+    within('[0, inf)', low=low)
+    within('(0, inf]', high=high)
+    ascending(low=low, high=high)
 
     def denoise(x, t):
         alpha, sigma = schedule.alpha(t), schedule.sigma(t)
@@ -113,7 +126,9 @@ def interval(guided: _Either, plain: _Either, schedule: Schedule, low: float, hi
 
 
 def clip(denoise: Denoiser, low: float = -1.0, high: float = 1.0) -> Denoiser:
-    """Keeps the predicted x_0 in the range of the data, as DDPM's sampler does."""
+    """Keeps x_0 in [low, high], the range of the data, as DDPM's sampler does; low below high, in [-inf, inf]."""
+    within('[-inf, inf]', low=low, high=high)
+    ascending(low=low, high=high)
     return lambda x, t: jnp.clip(denoise(x, t), low, high)
 
 
@@ -122,6 +137,7 @@ def dynamic_threshold(denoise: Denoiser, p: float = 0.995) -> Denoiser:
 
     The larger of the two, for each sample alone; p in [0, 1], where with 1 no value is clipped.
     """
+    within('[0, 1]', p=p)
 
     def threshold(x, t):
         x_0 = denoise(x, t)

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from diffusion_jax.axes import per_sample
+from diffusion_jax.ranges import within
 from diffusion_jax.types import Denoiser, Schedule
 
 Field = Callable[[Any, Array], Any]  # (y, a pytree of [B, ...], th [B]) -> dy/dth
@@ -72,12 +73,17 @@ def solve(
         y: a pytree of `[B, ...]`.
         th: where it starts.
         end: where it ends.
-        rtol: relative tolerance of a step's error, the root of its mean square over an array of y, in the worst array.
-        atol: absolute tolerance.
+        rtol: in (0, inf), relative tolerance of a step's error, the root of its mean square over an array of y, in the
+            worst array.
+        atol: in (0, inf), absolute tolerance.
 
     Returns:
         y at the end, and how many steps each sample took, rejected ones included.
+
+    Raises:
+        ValueError: for a tolerance outside of its range.
     """
+    within('(0, inf)', rtol=rtol, atol=atol)
     controller = diffrax.PIDController(rtol=rtol, atol=atol, pcoeff=0.4, icoeff=0.3, norm=_norm)
     size = jax.tree.leaves(y)[0].shape[0]
     # What the field closes over becomes arguments: a rule of `custom_vmap` may not hold values of an outer `jit`.

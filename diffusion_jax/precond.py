@@ -2,12 +2,13 @@
 
 Downstream code sees only the denoiser D: (x_t, t) -> x_0. `c_noise` is the number that the network embeds. For models
 of a table with T steps it is 1000 t - 1000 / T: DDPM's index k - 1 at t = k / T, scaled to [0, 1000) as iDDPM does for
-other T.
+other T. An argument outside of the range that its docstring gives is a ValueError.
 """
 
 import jax.numpy as jnp
 
 from diffusion_jax.axes import per_sample
+from diffusion_jax.ranges import whole, within
 from diffusion_jax.schedules import posterior_coefficients, rates
 from diffusion_jax.types import AverageVelocityModel, FlowModel, Model, ModelWithVariance, Network, Precond, Schedule
 
@@ -19,11 +20,12 @@ def _one(t):
 
 
 def _table_index(T):
+    whole('[1, inf)', T=T)
     return lambda t: 1000 * t - 1000 / T
 
 
 def eps(schedule: Schedule, T: int = 1000) -> Precond:
-    """F predicts the noise eps (arXiv 2006.11239, eq. 15 solved for x_0); undefined where alpha = 0."""
+    """F predicts the noise eps (arXiv 2006.11239, eq. 15 solved for x_0), undefined where alpha = 0; T in [1, inf)."""
     return Precond(
         c_skip=lambda t: 1 / schedule.alpha(t),
         c_out=lambda t: -schedule.sigma(t) / schedule.alpha(t),
@@ -33,12 +35,15 @@ def eps(schedule: Schedule, T: int = 1000) -> Precond:
 
 
 def x0(T: int = 1000) -> Precond:
-    """F predicts the clean data x_0."""
+    """F predicts the clean data x_0; T in [1, inf)."""
     return Precond(c_skip=jnp.zeros_like, c_out=_one, c_in=_one, c_noise=_table_index(T))
 
 
 def v(schedule: Schedule, T: int = 1000) -> Precond:
-    """F predicts v = alpha eps - sigma x_0 (arXiv 2202.00512, section 4); finite where alpha = 0 or sigma = 0."""
+    """F predicts v = alpha eps - sigma x_0 (arXiv 2202.00512, section 4); finite where alpha = 0 or sigma = 0.
+
+    T is a whole number in [1, inf).
+    """
 
     def norm2(t):
         return schedule.alpha(t) ** 2 + schedule.sigma(t) ** 2
@@ -52,7 +57,7 @@ def v(schedule: Schedule, T: int = 1000) -> Precond:
 
 
 def mu(schedule: Schedule, T: int = 1000) -> Precond:
-    """F predicts the mean of q(x_{t - 1/T} | x_t, x_0) (arXiv 2006.11239, eq. 8)."""
+    """F predicts the mean of q(x_{t - 1/T} | x_t, x_0) (arXiv 2006.11239, eq. 8); T in [1, inf)."""
 
     def coefficients(t):
         # Half a step is the least distance from 0 of any point of the table but 0 itself.
@@ -78,7 +83,8 @@ def flow(schedule: Schedule) -> Precond:
 
 
 def edm(sigma_data: float = 0.5) -> Precond:
-    """EDM's preconditioning for the VE schedule, t = sigma (arXiv 2206.00364, table 1)."""
+    """EDM's preconditioning for the VE schedule, t = sigma, sigma_data in (0, inf) (arXiv 2206.00364, table 1)."""
+    within('(0, inf)', sigma_data=sigma_data)
 
     def norm(t):
         return jnp.sqrt(t**2 + sigma_data**2)
@@ -95,10 +101,14 @@ def consistency(sigma_data: float = 0.5, sigma_min: float = 0.002, noise_scale: 
     """A consistency function's on the VE schedule: the identity at t = sigma_min (arXiv 2303.01469, appendix C).
 
     Args:
-        sigma_data: standard deviation of the data.
-        sigma_min: the time at which the function is the identity; with 0, as ECT has it, these are EDM's coefficients.
-        noise_scale: c_noise = noise_scale ln t. 1/4 is EDM's and the JAX release's, 250 the PyTorch release's.
+        sigma_data: standard deviation of the data, in (0, inf).
+        sigma_min: the time at which the function is the identity, in [0, inf); with 0, as ECT has it, these are EDM's
+            coefficients.
+        noise_scale: c_noise = noise_scale ln t, in (0, inf). 1/4 is EDM's and the JAX release's, 250 the PyTorch
+            release's.
     """
+    within('(0, inf)', sigma_data=sigma_data, noise_scale=noise_scale)
+    within('[0, inf)', sigma_min=sigma_min)
 
     def norm(t):
         return jnp.sqrt(t**2 + sigma_data**2)
@@ -113,7 +123,11 @@ def consistency(sigma_data: float = 0.5, sigma_min: float = 0.002, noise_scale: 
 
 
 def trig(sigma_data: float = 1.0) -> Precond:
-    """TrigFlow's D = cos(t) x - sin(t) sigma_data F(x / sigma_data, t) (arXiv 2410.11081, section 3)."""
+    """TrigFlow's D = cos(t) x - sin(t) sigma_data F(x / sigma_data, t) (arXiv 2410.11081, section 3).
+
+    sigma_data is in (0, inf).
+    """
+    within('(0, inf)', sigma_data=sigma_data)
     return Precond(
         c_skip=jnp.cos,
         c_out=lambda t: -sigma_data * jnp.sin(t),
@@ -176,8 +190,10 @@ def average_velocity(net: Network, scale: float = 1.0) -> AverageVelocityModel:
 
     Args:
         net: takes a `c_noise [B, 2]`.
-        scale: of both embedded times. 1, the released codes', keeps du/dt tame: 1000 lets it grow a thousandfold.
+        scale: of both embedded times, in (0, inf). 1, the released codes', keeps du/dt tame: 1000 lets it grow a
+            thousandfold.
     """
+    within('(0, inf)', scale=scale)
 
     def model(params, cond=None, key=None):
         return lambda x, t, s: net(params, x, scale * jnp.stack([t, t - s], axis=-1), cond, key)

@@ -19,8 +19,9 @@ LogVariance = Callable[[Schedule, Array, Array], Array]
 def small(schedule: Schedule, t: Float[Array, '*b'], s: Float[Array, '*b']) -> Float[Array, '*b']:
     """Log of beta-tilde, optimal for data at a point (arXiv 2006.11239, section 3.2).
 
-    At s = 0, where beta-tilde is 0, it is the value one step earlier on the grid, as in the released code; samplers add
-    no noise there, and only the decoder of the likelihood reads it.
+    At s = 0, where beta-tilde is 0, it is the value of the pair (2 t, t): of the step before on a grid of equal steps,
+    as in the released code, which is the table itself. On another grid it is not that of its last step but one. Only
+    the decoder of the likelihood, whose grid is the table, reads it: samplers add no noise there.
     """
     t_up = jnp.where(s == 0, 2 * t, t)
     s_up = jnp.where(s == 0, t, s)

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from diffusion_jax.axes import per_sample
+from diffusion_jax.ranges import ascending, whole, within
 from diffusion_jax.types import Schedule
 
 __all__ = ['VE', 'CosineVP', 'DiscreteVP', 'LinearVP', 'RectifiedFlow', 'TrigFlow', 'cosine_betas', 'linear_betas']
@@ -22,7 +23,12 @@ def linear_betas(T: int = 1000, beta_1: float = 1e-4, beta_T: float = 0.02) -> n
     """DDPM's betas `[T]` in float64, linear in k (arXiv 2006.11239, section 4).
 
     iDDPM keeps the end points in continuous time: pass `beta_1 = 0.1 / T, beta_T = 20 / T`.
+
+    Raises:
+        ValueError: T is not a whole number in [1, inf), or beta_1 or beta_T not in (0, 1].
     """
+    whole('[1, inf)', T=T)
+    within('(0, 1]', beta_1=beta_1, beta_T=beta_T)
     return np.linspace(beta_1, beta_T, T)
 
 
@@ -30,7 +36,13 @@ def cosine_betas(T: int = 1000, s: float = 0.008, max_beta: float = 0.999) -> np
     """IDDPM's betas `[T]` in float64 from abar(t) = f(t) / f(0), f(t) = cos^2((t + s) / (1 + s) pi / 2), clipped.
 
     Source: arXiv 2102.09672, eq. 17; the clip at 0.999 is in the text below it.
+
+    Raises:
+        ValueError: T is not a whole number in [1, inf), s not in [0, inf) or max_beta not in (0, 1].
     """
+    whole('[1, inf)', T=T)
+    within('[0, inf)', s=s)
+    within('(0, 1]', max_beta=max_beta)
     f = np.cos((np.arange(T + 1) / T + s) / (1 + s) * np.pi / 2) ** 2
     return np.minimum(1 - f[1:] / f[:-1], max_beta)
 
@@ -40,15 +52,18 @@ class DiscreteVP:
     """DDPM's table as a schedule: exact at t = k / T for k = 0 .. T, where k = 0 is clean data (abar = 1).
 
     Between the points of the table abar is linear in t, so that alpha^2 + sigma^2 = 1 at every t and a table that ends
-    at abar = 0 stays finite.
+    at abar = 0 stays finite. At a point derivatives are those of the step below it.
 
     Args:
-        betas: `[T]`, the variances of q(x_k | x_{k-1}), each in (0, 1].
+        betas: `[T]`, at least one, the variances of q(x_k | x_{k-1}), each in (0, 1].
+
+    Raises:
+        ValueError: for other betas.
     """
 
     def __init__(self, betas: np.ndarray):
         betas = np.asarray(betas, np.float64)
-        if betas.ndim != 1 or not ((betas > 0) & (betas <= 1)).all():
+        if betas.ndim != 1 or not len(betas) or not ((betas > 0) & (betas <= 1)).all():
             raise ValueError(f'betas must be a vector of values in (0, 1]; got shape {betas.shape}')
         # 1 - abar has its own table: near t = 0 the difference would lose half of float32's digits.
         exact_zero = np.concatenate([[False], np.cumsum(betas == 1) > 0])
@@ -80,8 +95,10 @@ class DiscreteVP:
         # k / T times T can miss k by a rounding, and at the steep end of a table that costs 1e-4 of alpha: snap to k.
         off = jax.lax.stop_gradient(jnp.round(u) - u)
         u = u + jnp.where(jnp.abs(off) <= 2 * jnp.finfo(t.dtype).eps * u, off, 0)
-        k = jnp.clip(jnp.floor(u).astype(jnp.int32), 0, self.T - 1)
-        w = jnp.clip(u - k, 0, 1)
+        # At a point of the table the slope is that of the step from it, as `rates` of a sampler's times want it; `clip`
+        # would halve it there.
+        k = jnp.clip(jnp.ceil(u).astype(jnp.int32) - 1, 0, self.T - 1)
+        w = jnp.where(u < 0, 0, jnp.where(u > self.T, 1, u - k))
         return (1 - w) * table[k] + w * table[k + 1]
 
     def tree_flatten(self):
@@ -113,10 +130,17 @@ def _pytree(cls):
 
 @_pytree
 class LinearVP:
-    """The continuous-time limit of DDPM: beta(t) linear (arXiv 2011.13456, appendix B, eq. 29 and 33); t in [0, 1]."""
+    """The continuous-time limit of DDPM: beta(t) linear (arXiv 2011.13456, appendix B, eq. 29 and 33); t in [0, 1].
+
+    beta_min is in [0, inf) and beta_max in (0, inf); anything else is a ValueError.
+    """
 
     beta_min: float = 0.1
     beta_max: float = 20.0
+
+    def __post_init__(self):
+        within('[0, inf)', beta_min=self.beta_min)
+        within('(0, inf)', beta_max=self.beta_max)
 
     @property
     def t_max(self) -> float:
@@ -158,11 +182,17 @@ class VE:
     """Variance exploding with sigma = t, EDM's choice (arXiv 2206.00364, table 1); t in [0, sigma_max].
 
     The range of noise levels does not enter alpha and sigma: it is here for grids, pairs of times and the boundary
-    condition of consistency models to agree on.
+    condition of consistency models to agree on. sigma_min is in [0, inf) and below sigma_max, which is in (0, inf);
+    anything else is a ValueError.
     """
 
     sigma_min: float = 0.002
     sigma_max: float = 80.0
+
+    def __post_init__(self):
+        within('[0, inf)', sigma_min=self.sigma_min)
+        within('(0, inf)', sigma_max=self.sigma_max)
+        ascending(sigma_min=self.sigma_min, sigma_max=self.sigma_max)
 
     @property
     def t_max(self) -> float:
@@ -198,9 +228,15 @@ class RectifiedFlow:
 
 @_pytree
 class TrigFlow:
-    """x_t = cos(t) x_0 + sin(t) sigma_data eps (arXiv 2410.11081, section 3); t in [0, pi/2], with alpha(pi/2) = 0."""
+    """x_t = cos(t) x_0 + sin(t) sigma_data eps (arXiv 2410.11081, section 3); t in [0, pi/2], with alpha(pi/2) = 0.
+
+    sigma_data is in (0, inf); anything else is a ValueError.
+    """
 
     sigma_data: float = 1.0
+
+    def __post_init__(self):
+        within('(0, inf)', sigma_data=self.sigma_data)
 
     @property
     def t_max(self) -> float:

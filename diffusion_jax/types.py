@@ -126,11 +126,18 @@ class State(Protocol):
 
 
 class Sampler(NamedTuple):
-    """A pair of pure functions, and what they promise; `samplers.sample` owns the loop."""
+    """A pair of pure functions, and what they promise; `samplers.sample` owns the loop.
+
+    The order is that between two finite log-SNRs, on grids whose steps are smooth in the log-SNR and, of a multistep
+    solver, whose first steps are short: it starts from one point with a step of first order. Where the first
+    `least_steps - 1` steps are as short as the square of the others, as on lambda_0 + (i / n)^2, nothing of the start
+    is seen. Where all steps are alike, the start leaves order 2 (3 where a corrector follows), with a factor that is
+    too small to see if the run starts from much noise, as from sigma = 80.
+    """
 
     init: Callable[[Array], Any]  # x_T [B, ...] -> State
     step: Callable[[Key, Any, Array, Array], Any]  # (key [] or [B], State, t [], s []) -> State
-    order: int = 1  # of convergence between two finite log-SNRs; of a stochastic sampler the weak order
+    order: int = 1  # of convergence; of a stochastic sampler the weak order
     least_steps: int = 1  # a grid with fewer never reaches that order: multistep solvers need a history
 
 

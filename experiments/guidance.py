@@ -11,13 +11,15 @@ import time
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
 from diffusion_jax import builders, cli
+from diffusion_jax.data.quantise import rounded
 from diffusion_jax.errors import UserError
 from diffusion_jax.evaluation import coherence, measure, report
-from diffusion_jax.evaluation.rows import Values, rounded
+from diffusion_jax.evaluation.rows import Values
 from diffusion_jax.inference import runs
 from experiments.running.measurements import drawing
 from experiments.running.tables import markdown
@@ -39,32 +41,33 @@ def fit_classifier(x: np.ndarray, label: np.ndarray):
 def main() -> None:
     """The entry point."""
     run = runs.load(Path(_WORKDIR.value))
-    settings, data, classes = run.config['eval'], run.config['data'], run.experiment.num_classes
+    settings, data = run.config['eval'], run.config['data']
     source, held_out = (builders.build_source(data, settings[name]) for name in ('reference', 'held_out'))
-    if not classes or source.label is None or held_out.label is None:
+    if not isinstance(source.cond, np.ndarray) or not isinstance(held_out.cond, np.ndarray):
         raise UserError('this run has no classes to agree with')
+    classes = builders.build_asked(run.experiment, {'name': 'turn'})
     x = Values(source)
     reference = measure.make_reference(source, builders.build_features(settings['features'], x))
     frechet = report.frechet_name(reference.features)
-    classify = fit_classifier(x[:], np.asarray(source.label[np.arange(len(x))]))
+    classify = fit_classifier(x[:], source.cond[np.arange(len(x))])
 
     def figures(x, label):
         return {
-            'agreement': float(np.mean(classify(rounded(x)) == label)),
+            'agreement': float(np.mean(classify(rounded(x, source.kind.levels)) == label)),
             frechet: measure.measure(x, reference, (0,)).values[frechet],
             'diversity': coherence.diversity(x, reference.x[:_DATA_ROWS]),
         }
 
     real = Values(held_out)[:]
-    rows = {f'{len(real)} held-out images': figures(real, held_out.label[np.arange(len(real))])}
+    rows = {f'{len(real)} held-out images': figures(real, held_out.cond[np.arange(len(real))])}
     for guidance in _GUIDANCE.value:
-        spec = runs.sample_spec(run.config['sample'], None, None, None, guidance)
+        spec = runs.sample_spec(run.config['sample'], runs.Choices(guidance=guidance, cond='turn'))
         draw = drawing(run, spec)
         draw(settings['batch_size'], jax.random.key(1))  # compiles
         start = time.process_time()
         x = draw(_NUM.value, jax.random.key(0))
         cost = 1e3 * (time.process_time() - start) / _NUM.value
-        rows[guidance] = {**figures(x, np.arange(len(x)) % classes), 'CPU ms a sample': cost}
+        rows[guidance] = {**figures(x, np.asarray(classes(jnp.arange(len(x))))), 'CPU ms a sample': cost}
         print(guidance, rows[guidance], flush=True)
     columns = ['agreement', frechet, 'diversity', 'CPU ms a sample']
     cells = [[name, *(f'{row[c]:.4g}' if c in row else '' for c in columns)] for name, row in rows.items()]

@@ -24,10 +24,11 @@ from matplotlib.figure import Figure
 from ml_collections import config_flags
 
 from diffusion_jax import builders, cli
+from diffusion_jax.data import show
 from diffusion_jax.evaluation import coherence, measure, report
 from diffusion_jax.evaluation.rows import Values
-from diffusion_jax.inference import media, runs
-from diffusion_jax.inference.generate import generate
+from diffusion_jax.inference import runs
+from diffusion_jax.inference.generate import Drawing, generate
 from diffusion_jax.training.run import train
 from diffusion_jax.types import Draw
 from experiments.running.tables import markdown
@@ -99,8 +100,8 @@ def compare(compared: Mapping[str, Method], reference: measure.Reference, num: i
         for n in steps:
             spec = {**run.config['sample'], 'sampler': sampler, 'times': {'name': 'uniform', 'n': n}}
             draw = Stopwatch(builders.build_draw(run.experiment, spec))
-            size = run.config['eval']['batch_size']
-            x = generate(draw, run.params, jax.random.key(0), num, size, run.mesh, run.experiment.num_classes)
+            drawing = Drawing(draw, run.params, run.mesh, run.config['eval']['batch_size'])
+            x = generate(drawing, jax.random.key(0), num)
             result = briefly(x, reference, (0,))
             print(f'{name}, {n} steps: ' + ', '.join(f'{k} {v:.4g}' for k, v in result.values.items()), flush=True)
             values = {'network evaluations': float(n), **result.values, 'ms a sample': 1e3 * draw.seconds / num}
@@ -141,7 +142,7 @@ def drift_table(rows: list[Row]) -> str:
 def draw_pictures(workdir: Path, rows: list[Row], reference: measure.Reference, floor: report.Result) -> None:
     """Writes samples.png and tradeoff.png."""
     shown = {f'{r.method} {r.steps}': r.x[:_SHOWN] for r in rows}
-    media.save_rows(workdir / 'samples.png', {**shown, 'data': reference.x[:_SHOWN]})
+    show.named_rows(workdir / 'samples.png', {**shown, 'data': reference.x[:_SHOWN]})
     figure = Figure(figsize=(6, 4))
     axes = figure.add_subplot()
     name = _frechet(reference)

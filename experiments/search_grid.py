@@ -13,7 +13,6 @@ import numpy as np
 from absl import flags
 
 from diffusion_jax import builders, cli, samplers, search, times
-from diffusion_jax.builders import specs
 from diffusion_jax.errors import UserError
 from diffusion_jax.inference import runs
 from diffusion_jax.samplers.retime import retimed
@@ -41,11 +40,11 @@ def main() -> None:
     workdir = paths.parse(_WORKDIR.value)
     run = runs.load(workdir, _STEP.value)
     experiment = run.experiment
-    if 'model' not in experiment.models:
+    if experiment.models.denoise is None:
         raise UserError(f'{workdir} is no diffusion model')
-    spec = runs.sample_spec(run.config['sample'], _SAMPLER.value, None, None, _GUIDANCE.value)
+    spec = runs.sample_spec(run.config['sample'], runs.Choices(_SAMPLER.value, guidance=_GUIDANCE.value))
     weak, params, weak_step = runs.with_weak(run, spec)
-    configured = specs.make(times, spec['times'], experiment.context, 'config.sample.times')
+    configured = experiment.context.make(times, spec['times'], 'config.sample.times')
     schedule, t_max = experiment.schedule, float(configured[0])
     starts, fine = _by_hand(schedule, _STEPS.value, t_max), _by_hand(schedule, _REFERENCE.value, t_max)[0]
     solve = _end_points(experiment, spec, starts[0], weak)
@@ -95,17 +94,20 @@ def _end_points(experiment, spec, example, weak):
     """(params, key, grid, model times or none) -> what `diffusion_jax.sample` draws on grids like `example`."""
     at = {'times': {'name': 'at', 'times': tuple(example.tolist())}, 'model_times': None}
     _, make_sampler = builders.build_sampling(experiment, {**spec, **at}, weak)
+    asked = builders.build_asked(experiment, spec['cond'])
 
     def solve(params, key, grid, model_times=None):
         keys = jax.random.split(key, _NUM.value)
-        cond = jnp.arange(_NUM.value) % experiment.num_classes if experiment.num_classes else None
 
         def retime(denoise):
             return denoise if model_times is None else retimed(denoise, experiment.schedule, grid[:-1], model_times)
 
         shape, t_max = (*keys.shape, *experiment.shape), float(example[0])
         x = samplers.prior(samplers.fold_in(keys, 0), experiment.schedule, shape, t_max)
-        return samplers.sample(make_sampler(params, keys, cond, retime=retime), samplers.fold_in(keys, 1), x, grid)
+        sampler = make_sampler(params, keys, asked(jnp.arange(_NUM.value)), retime=retime)
+        return samplers.sample(
+            make_sampler(params, keys, asked(jnp.arange(_NUM.value)), retime=retime), samplers.fold_in(keys, 1), x, grid
+        )
 
     return jax.jit(solve)
 

@@ -13,7 +13,7 @@ from diffusion_jax import builders, cli, samplers, search
 from diffusion_jax.errors import UserError
 from diffusion_jax.evaluation import measure
 from diffusion_jax.inference import runs
-from diffusion_jax.inference.generate import generate
+from diffusion_jax.inference.generate import Drawing, generate
 from diffusion_jax.workdir import paths
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a trained consistency model on VE.', required=True)
@@ -26,24 +26,25 @@ _EVALUATIONS = flags.DEFINE_integer('evaluations', 8, 'Grids to try for each tim
 def main() -> None:
     """The entry point."""
     run = runs.load(paths.parse(_WORKDIR.value), _STEP.value)
-    experiment, context = run.experiment, run.experiment.context
-    if 'consistency_model' not in experiment.models or 'sigma_max' not in context:
+    experiment, context = run.experiment, run.experiment.context.defaults
+    if experiment.models.consistency is None or 'sigma_max' not in context:
         raise UserError(f'{_WORKDIR.value} is no consistency model on the VE schedule')
     first = {'name': 'at', 'times': (context['sigma_max'],)}  # the others are arguments, so that all share a program
     spec = {**run.config['sample'], 'sampler': {'name': 'renoise'}, 'times': first}
     _, make_sampler = builders.build_sampling(experiment, spec)
     reference, size = runs.reference(run, None), run.config['eval']['batch_size']
+    asked = builders.build_asked(experiment, spec['cond'])
 
     @jax.jit
-    def draw(given, keys, cond):
+    def draw(given, keys, index):
         params, times = given
         shape = (*keys.shape, *experiment.shape)
         x = samplers.prior(samplers.fold_in(keys, 0), experiment.schedule, shape, context['sigma_max'])
-        return samplers.sample(make_sampler(params, keys, cond), samplers.fold_in(keys, 1), x, times)
+        return samplers.sample(make_sampler(params, keys, asked(index)), samplers.fold_in(keys, 1), x, times)
 
     def distance(times: np.ndarray) -> float:
         given = (run.params, times.astype(np.float32))
-        x = generate(draw, given, jax.random.key(0), _NUM.value, size, run.mesh, experiment.num_classes)
+        x = generate(Drawing(draw, given, run.mesh, size), jax.random.key(0), _NUM.value)
         name, value = next(iter(measure.measure(x, reference, seeds=(0,)).values.items()))
         print(f'{_shown(times)}: {name} {value:.4g}', flush=True)
         return value

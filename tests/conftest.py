@@ -1,5 +1,6 @@
 """Settings that every test shares: eight CPU devices, strict broadcasting, a persistent compilation cache."""
 
+import gc
 import os
 import tempfile
 
@@ -12,6 +13,14 @@ import pytest
 
 jax.config.update('jax_numpy_rank_promotion', 'raise')
 jax.config.update('jax_persistent_cache_min_compile_time_secs', 0)
+
+
+@pytest.fixture(autouse=True, scope='module')
+def _forgets_what_it_compiled():
+    """A worker that kept every compiled function of the suite would grow to five gigabytes."""
+    yield
+    jax.clear_caches()
+    gc.collect()
 
 
 @pytest.fixture

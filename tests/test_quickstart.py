@@ -12,7 +12,7 @@ import pytest
 
 from diffusion_jax import guidance
 from diffusion_jax.evaluation import report
-from diffusion_jax.inference import media, runs
+from diffusion_jax.inference import runs
 from tests import tiny
 
 pytestmark = pytest.mark.slow
@@ -34,9 +34,9 @@ def call(folder):
 def done(tmp_path_factory):
     """The folder of a finished quickstart, the rows of its picture, and its module."""
     folder, shown = tmp_path_factory.mktemp('quickstart'), {}
-    save = media.save_rows
+    save = showing.named_rows
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(media, 'save_rows', lambda path, rows: (shown.update(rows), save(path, rows)))
+        patch.setattr(showing, 'named_rows', lambda path, rows: (shown.update(rows), save(path, rows)))
         assert call(folder) == 0
     return SimpleNamespace(
         folder=folder,

@@ -53,6 +53,22 @@ def test_table_is_exact_at_its_points_in_float32(name):
     assert schedule.sigma(t)[0] == 0
 
 
+def test_rates_at_the_points_of_a_table_are_those_of_the_step_from_there(x64):
+    """Abar is linear between them: its slope times 1 / T is abar_k - abar_{k - 1}, at k as just below it."""
+    betas = schedules.cosine_betas(50)
+    schedule, abar = schedules.DiscreteVP(betas), np.concatenate([[1], np.cumprod(1 - betas)])
+    for k in (1, 7, 25, 49, 50):
+        for t in (k / 50, (k - 1e-6) / 50):
+            d_alpha, d_sigma = schedules.rates(schedule, jnp.asarray(t))
+            a, s = scales_at(schedule, t)
+            np.testing.assert_allclose(2 * a * d_alpha, 50 * (abar[k] - abar[k - 1]), rtol=1e-6)
+            np.testing.assert_allclose(2 * s * d_sigma, -50 * (abar[k] - abar[k - 1]), rtol=1e-6)
+
+
+def scales_at(schedule, t):
+    return float(schedule.alpha(jnp.asarray(t))), float(schedule.sigma(jnp.asarray(t)))
+
+
 def test_known_values_of_the_linear_table():
     # abar_1 = 1 - 1e-4; abar_2 adds 1e-4 + 0.0199 / 999; abar_1000 = exp(sum log(1 - beta)), 4.04e-5 in the literature.
     schedule = schedules.DiscreteVP(schedules.linear_betas())

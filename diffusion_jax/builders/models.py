@@ -15,7 +15,7 @@ from diffusion_jax.data.sources import Source
 from diffusion_jax.errors import UserError, nearest, one_line
 from diffusion_jax.types import Key, Models, Network, Params
 
-_NETS = SimpleNamespace(__all__=['MLP', 'UNet'], MLP=nets.MLP, UNet=nets.UNet)
+_NETS = SimpleNamespace(__all__=['DiT', 'MLP', 'UNet'], DiT=nets.DiT, MLP=nets.MLP, UNet=nets.UNet)
 _OF_TWO_TIMES = SimpleNamespace(__all__=['average_velocity'], average_velocity=precond.average_velocity)
 
 

@@ -162,7 +162,8 @@ def tfds(
     root = tensorflow_datasets.core.Path(dir or os.environ.get('TFDS_DATA_DIR') or '~/tensorflow_datasets')
     folder = _find_folder(root.expanduser(), name)
     builder = tensorflow_datasets.builder_from_directory(str(folder))
-    found = dict(builder.info.features.items())
+    declared: Any = builder.info.features
+    found = dict(declared.items())
     x_name, kind = features.sample(name, found, sample)
     names = [] if condition is None else condition.split('+')
     if x_name in names:

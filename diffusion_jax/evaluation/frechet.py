@@ -49,6 +49,14 @@ def merge(a: Running, b: Running) -> Running:
     return Running(n, a.mean + delta * (b.n / n), scatter)
 
 
+def without(total: Running, part: Running) -> Running:
+    """The statistics of what is left of a set without a part of it: `merge` backwards."""
+    n = total.n - part.n
+    mean = total.mean - (part.mean - total.mean) * (part.n / n)
+    delta = part.mean - mean
+    return Running(n, mean, total.scatter - part.scatter - np.outer(delta, delta) * (n * part.n / total.n))
+
+
 def finish(total: Running, features_name: str) -> Moments:
     """Mean and unbiased covariance.
 
@@ -91,38 +99,36 @@ def frechet_distance(
     return max(float(distance), 0.0)
 
 
-def bootstrap(
-    values: Float[np.ndarray, 'n d'], reference: Moments, resamples: int = 20, seed: int = 0
-) -> Float64[np.ndarray, ' resamples']:
-    """Frechet distances of `resamples` draws of n rows with replacement: their standard deviation is a standard error.
+def jackknife(values: Float[np.ndarray, 'n d'], reference: Moments, groups: int = 20, seed: int = 0) -> float:
+    """The standard error of the Frechet distance of n rows, over fresh rows: the delete-a-group jackknife.
 
-    Only that. Their mean lies above the distance of the rows themselves, for a draw has fewer different rows.
+    Not the bootstrap: its draws repeat rows, which near the distance's minimum, 0, makes it up to 1.8 times too large.
+    The jackknife counts the part of a statistic's variance that is linear in the rows once and the quadratic part
+    twice (Efron and Stein, 1981): the error is right far from the minimum, and at it too large by up to sqrt(2).
 
     Args:
-        values: features of the samples.
+        values: features of the samples, in any order.
         reference: moments that the samples are compared with, taken as exact.
-        resamples: at least 2.
-        seed: of the draws.
+        groups: into how many random groups of rows, each left out once, at least 2; no more than n are made. The error
+            itself is uncertain by 1 / sqrt(2 groups).
+        seed: of the groups.
 
     Raises:
-        ValueError: for fewer than two rows or resamples.
+        ValueError: for fewer than three rows or two groups.
     """
     n = len(values)
-    if min(n, resamples) < 2:
-        raise ValueError(f'a bootstrap needs at least 2 rows and 2 resamples, got {n} and {resamples}')
-    rng, values = np.random.default_rng(seed), np.asarray(values, np.float64)
-    root, distances = _sqrt(reference.cov), []
-    for _ in range(resamples):
-        times = rng.multinomial(n, np.full(n, 1 / n))[:, None]  # how often each row is drawn
-        mean = (times * values).sum(axis=0) / n
-        centred = values - mean
-        cov = (times * centred).T @ centred / (n - 1)
+    if n < 3 or groups < 2:
+        raise ValueError(f'a jackknife needs at least 3 rows and 2 groups, got {n} and {groups}')
+    root, order = _sqrt(reference.cov), np.random.default_rng(seed).permutation(n)
+    parts = [running(values[np.sort(rows)]) for rows in np.array_split(order, min(groups, n))]
+    total, distances = functools.reduce(merge, parts), []
+    for part in parts:
+        rest = without(total, part)
+        cov, delta = rest.scatter / (rest.n - 1), rest.mean - reference.mean
         # The square roots of the eigenvalues of C_2^(1/2) C_1 C_2^(1/2); without vectors, a third of the time.
-        eigenvalues = np.linalg.eigvalsh(root @ cov @ root)
-        roots = np.sqrt(np.maximum(eigenvalues, 0.0))
-        delta = mean - reference.mean
+        roots = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ cov @ root), 0.0))
         distances.append(delta @ delta + np.trace(cov) + np.trace(reference.cov) - 2 * roots.sum())
-    return np.array(distances)
+    return float(np.sqrt((len(parts) - 1) * np.var(distances)))
 
 
 def _sqrt(cov: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 from diffusion_jax.evaluation.frechet import Moments, frechet_distance
 from diffusion_jax.evaluation.rows import Values
+from diffusion_jax.ranges import within
 
 
 class Neighbours(NamedTuple):
@@ -19,11 +20,23 @@ class Neighbours(NamedTuple):
 
 
 class Memorisation(NamedTuple):
-    """Median nearest-neighbour distances to the training set; a ratio near 1 generalises, near 0 copies."""
+    """Median nearest-neighbour distances to the training set.
+
+    Their ratio says how close a typical sample lies: below 1 of blur as of copies. It is blind to copies among less
+    than half of the samples, which `copy_rate` counts.
+    """
 
     ratio: float  # sample_distance / held_out_distance
     sample_distance: float
     held_out_distance: float
+
+
+class CopyRate(NamedTuple):
+    """The share of samples that are copies of training rows."""
+
+    rate: float  # 0 on average of honest samples, and so below 0 for some
+    standard_error: float
+    threshold: float  # a distance to the training set that honest samples seldom fall below
 
 
 def nearest_neighbours(
@@ -60,6 +73,38 @@ def memorisation(samples: Float[np.ndarray, ' n'], held_out: Float[np.ndarray, '
     """
     near_samples, near_held_out = float(np.median(samples)), float(np.median(held_out))
     return Memorisation(near_samples / near_held_out if near_held_out else np.nan, near_samples, near_held_out)
+
+
+def copy_rate(samples: Float[np.ndarray, ' n'], held_out: Float[np.ndarray, ' m'], quantile: float = 0.01) -> CopyRate:
+    """The share of samples that lie closer to the training set than honest samples do.
+
+    A sample counts if its distance is at most tau, the given quantile of the held-out distances. Of honest samples a
+    share p_0 does so too, which is k / (m + 1) on average if tau is the k-th of m distances. So the share that counts
+    is f = c + (1 - c) p_0, and the rate c = (f - p_0) / (1 - p_0).
+
+    Copies with noise count up to a distance of tau. So do samples that are closer for another reason, as blurred ones
+    may be, while mirrored or shifted copies do not: the figure is of this distance. The error has the noise of both
+    shares, of f that of (count + 2) / (n + 4) (Agresti and Coull, 1998): it isn't 0 where all samples are copies.
+
+    Args:
+        samples: distances of `nearest_neighbours` from the samples to the training set.
+        held_out: the same of data that the model has not seen.
+        quantile: in (0, 1), the share of honest samples to count. With fewer held-out rows than its inverse it is
+            their least distance.
+
+    Raises:
+        ValueError: for no samples, no held-out rows, or another quantile.
+    """
+    within('(0, 1)', quantile=quantile)
+    n, m = len(samples), len(held_out)
+    if not n or not m:
+        raise ValueError(f'a rate of copies needs samples and held-out rows; got {n} and {m}')
+    threshold = np.sort(held_out)[max(int(quantile * (m + 1)), 1) - 1]
+    count, p_0 = np.sum(samples <= threshold), np.sum(held_out <= threshold) / (m + 1)
+    f, likely = count / n, (count + 2) / (n + 4)
+    of_f = likely * (1 - likely) / (n + 4) / (1 - p_0) ** 2
+    of_p_0 = p_0 * (1 - p_0) / (m + 2) * ((1 - f) / (1 - p_0) ** 2) ** 2
+    return CopyRate(float((f - p_0) / (1 - p_0)), float(np.sqrt(of_f + of_p_0)), float(threshold))
 
 
 def frechet_gap(samples: Moments, train: Moments, held_out: Moments) -> float:

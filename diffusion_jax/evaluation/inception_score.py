@@ -19,10 +19,14 @@ class ClassSums(NamedTuple):
 
 
 class InceptionScore(NamedTuple):
-    """Mean over the splits, and their standard deviation, as papers quote it (it is no standard error of the mean)."""
+    """Mean over the splits, its standard error, and the splits' standard deviation, which papers quote as an error.
+
+    The error is of this mean over fresh samples. It says nothing of the score's bias, which is that of a split's size.
+    """
 
     mean: float
-    std: float
+    std: float  # of the splits, over their number, as in the released code; grows with the number of splits
+    standard_error: float  # NaN for one split
 
 
 def class_sums(logits: Shaped[np.ndarray, 'n c']) -> ClassSums:
@@ -66,4 +70,5 @@ def inception_score(logits: Float[np.ndarray, 'n c'], splits: int = 10) -> Incep
 def over_splits(sums: list[ClassSums]) -> InceptionScore:
     """Mean and spread of the scores of several sets."""
     scores = [score(s) for s in sums]
-    return InceptionScore(float(np.mean(scores)), float(np.std(scores)))
+    error = np.std(scores, ddof=1) / np.sqrt(len(scores)) if len(scores) > 1 else np.nan
+    return InceptionScore(float(np.mean(scores)), float(np.std(scores)), float(error))

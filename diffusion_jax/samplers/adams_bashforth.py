@@ -9,6 +9,7 @@ from typing import NamedTuple
 from jaxtyping import Array, Float
 
 from diffusion_jax.axes import expand_time
+from diffusion_jax.ranges import whole
 from diffusion_jax.samplers import exponential
 from diffusion_jax.samplers.exponential import DATA, NOISE, Points, exponential_step, half_log_snr, no_points, push
 from diffusion_jax.types import Denoiser, Sampler, Schedule
@@ -27,9 +28,10 @@ def dpm_solver_pp(denoise: Denoiser, schedule: Schedule, order: int = 2) -> Samp
     The 3M of diffusers takes half of the second divided difference, which leaves it of order 2. Here it is of order 3.
 
     Raises:
-        ValueError: order is not 1, 2 or 3.
+        ValueError: order is not in [1, 3].
     """
-    return _adams_bashforth(DATA, denoise, schedule, checked(order, 3), exponential.bh2)
+    whole('[1, 3]', order=order)
+    return _adams_bashforth(DATA, denoise, schedule, order, exponential.bh2)
 
 
 def deis(denoise: Denoiser, schedule: Schedule, order: int = 3) -> Sampler:
@@ -40,9 +42,10 @@ def deis(denoise: Denoiser, schedule: Schedule, order: int = 3) -> Sampler:
     all noise levels.
 
     Raises:
-        ValueError: order is not 1, 2, 3 or 4.
+        ValueError: order is not in [1, 4].
     """
-    return _adams_bashforth(NOISE, denoise, schedule, checked(order, 4))
+    whole('[1, 4]', order=order)
+    return _adams_bashforth(NOISE, denoise, schedule, order)
 
 
 def _adams_bashforth(form, denoise, schedule, order, B=None):
@@ -57,10 +60,3 @@ def _adams_bashforth(form, denoise, schedule, order, B=None):
         return WithHistory(exponential_step(form, schedule, x, x_0, state.past, t, s, B), past)
 
     return Sampler(init, step, order, least_steps=order)
-
-
-def checked(order: int, most: int) -> int:
-    """The order of a solver, if there is one of this order."""
-    if order not in range(1, most + 1):
-        raise ValueError(f'order must be one of {", ".join(map(str, range(1, most + 1)))}; got {order!r}')
-    return order

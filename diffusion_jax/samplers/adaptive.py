@@ -5,6 +5,7 @@ import jax.numpy as jnp
 
 from diffusion_jax.axes import expand_time
 from diffusion_jax.ode import angle, angular_velocity, solve, time_at
+from diffusion_jax.ranges import within
 from diffusion_jax.samplers.ancestral import Memoryless
 from diffusion_jax.types import Denoiser, Sampler, Schedule
 
@@ -19,11 +20,15 @@ def adaptive(
     Args:
         denoise: the model.
         schedule: its schedule.
-        rtol: relative tolerance of the solver.
-        atol: absolute tolerance, for x / sqrt(alpha^2 + sigma^2).
-        sigma_min: noise-to-signal ratio sigma / alpha below which the path is not followed: from there to clean data
-            the step is D itself, with an error of order sigma_min^2.
+        rtol: relative tolerance of the solver, in (0, inf).
+        atol: absolute tolerance, in (0, inf), for x / sqrt(alpha^2 + sigma^2).
+        sigma_min: in (0, inf), noise-to-signal ratio sigma / alpha below which the path is not followed: from there to
+            clean data the step is D itself, with an error of order sigma_min^2.
+
+    Raises:
+        ValueError: for an argument outside of its range.
     """
+    within('(0, inf)', rtol=rtol, atol=atol, sigma_min=sigma_min)
 
     def step(key, state, t, s):
         del key

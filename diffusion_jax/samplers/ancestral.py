@@ -7,6 +7,7 @@ from jaxtyping import Array, Float
 
 from diffusion_jax import reverse
 from diffusion_jax.axes import expand_time
+from diffusion_jax.ranges import one_of, within
 from diffusion_jax.samplers.loop import noise
 from diffusion_jax.schedules import eps_from_x_0, posterior_variance, transition
 from diffusion_jax.types import Denoiser, DenoiserWithVariance, Sampler, Schedule
@@ -28,9 +29,11 @@ def ancestral(denoise: Denoiser, schedule: Schedule, variance: str = 'small') ->
         schedule: its schedule.
         variance: 'small' (beta-tilde) or 'large' (beta; on a sub-sequence this is DDIM's sigma-hat row, arXiv
             2010.02502, section 5).
+
+    Raises:
+        ValueError: another variance.
     """
-    if variance not in _VARIANCES:
-        raise ValueError(f'variance must be one of {sorted(_VARIANCES)}; got {variance!r}')
+    one_of(_VARIANCES, variance=variance)
     return _from_reverse(reverse.fixed(denoise, schedule, _VARIANCES[variance]))
 
 
@@ -49,7 +52,12 @@ def _from_reverse(p: reverse.Reverse) -> Sampler:
 
 
 def ddim(denoise: Denoiser, schedule: Schedule, eta: float = 0.0) -> Sampler:
-    """DDIM (arXiv 2010.02502, eq. 12 and 16): eta = 0 is deterministic, eta = 1 is `ancestral(variance='small')`."""
+    """DDIM (arXiv 2010.02502, eq. 12 and 16): eta = 0 is deterministic, eta = 1 is `ancestral(variance='small')`.
+
+    Raises:
+        ValueError: eta is not in [0, 1]. Beyond 1 the noise of a step may have more variance than is there to keep.
+    """
+    within('[0, 1]', eta=eta)
 
     def step(key, state, t, s):
         x_0, eps = _predict(denoise, schedule, state.x, t, s)

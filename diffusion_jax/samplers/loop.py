@@ -2,9 +2,11 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Shaped
 
 from diffusion_jax.axes import as_times
+from diffusion_jax.ranges import within
 from diffusion_jax.types import Key, Sampler, Schedule
 
 
@@ -15,18 +17,21 @@ def sample(sampler: Sampler, key: Key, x: Shaped[Array, 'b ...'], times) -> Shap
         sampler: what one step does.
         key: one key `[]`, or one per sample `[B]`: then a sample does not depend on the batch it is drawn in.
         x: the start, `[B, ...]`; see `prior`.
-        times: grid `[S + 1]`, one of `diffusion_jax.times` (or its reverse, to encode).
+        times: grid `[S + 1]`, S >= 1, of times in [0, inf), one of `diffusion_jax.times` (or its reverse, to encode).
+
+    Raises:
+        ValueError: for other times.
     """
     return _run(sampler, key, x, times, keep=lambda _: None)[0]
 
 
 def trajectory(sampler: Sampler, key: Key, x: Shaped[Array, 'b ...'], times) -> Shaped[Array, 's_plus_1 b ...']:
-    """The same run with every state kept: `[S + 1, B, ...]`, the start first."""
+    """The same run with every state kept: `[S + 1, B, ...]`, the start first; `times` in [0, inf) as there."""
     return jnp.concatenate([x[None], _run(sampler, key, x, times, keep=lambda x: x)[1]])
 
 
 def _run(sampler, key, x, times, keep):
-    times = as_times(times, x)
+    times = grid(times, x)
 
     def body(state, step):
         i, t, s = step
@@ -36,6 +41,18 @@ def _run(sampler, key, x, times, keep):
 
     state, kept = jax.lax.scan(body, sampler.init(x), (jnp.arange(len(times) - 1), times[:-1], times[1:]))
     return state.x, kept
+
+
+def grid(times, x: Shaped[Array, 'b ...']) -> Float[Array, ' s_plus_1']:
+    """The times of a run from x, a vector; see `as_times` for its type.
+
+    Raises:
+        ValueError: for times that make no step, which would leave noise as it is, or are not in [0, inf).
+    """
+    if np.ndim(times) != 1 or len(times) < 2:
+        raise ValueError(f'times must be a vector of at least 2; got shape {np.shape(times)}')
+    within('[0, inf)', times=times)
+    return as_times(times, x)
 
 
 def fold_in(key: Key, data) -> Key:
@@ -51,5 +68,10 @@ def noise(key: Key, x: Float[Array, 'b ...']) -> Float[Array, 'b ...']:
 
 
 def prior(key: Key, schedule: Schedule, shape: tuple[int, ...], t_max: float) -> Float[Array, 'b ...']:
-    """Start of a reverse process, sigma(t_max) eps: `shape` is `(B, ...)`, `key` one key or one per sample."""
+    """Start of a reverse process, sigma(t_max) eps: `shape` is `(B, ...)`, `key` one key or one per sample.
+
+    Raises:
+        ValueError: t_max is not in (0, inf).
+    """
+    within('(0, inf)', t_max=t_max)
     return schedule.sigma(jnp.float32(t_max)) * noise(key, jnp.zeros(shape))

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from diffusion_jax.axes import as_times
-from diffusion_jax.samplers.loop import fold_in
+from diffusion_jax.ranges import whole, within
+from diffusion_jax.samplers.loop import fold_in, grid
 from diffusion_jax.types import Key, Sampler
 
 
@@ -43,17 +43,17 @@ def parallel(
         key: as in `samplers.sample`.
         x: the start, `[B, ...]`.
         times: grid `[S + 1]`.
-        window: how many steps to run at once; more than S is S.
-        tolerance: relative change at which a point counts as converged; 0 or more.
+        window: in [1, inf), how many steps to run at once; more than S is S.
+        tolerance: relative change at which a point counts as converged, in [0, inf).
 
     Raises:
-        ValueError: for a sampler with memory, or a window of less than 1.
+        ValueError: for a sampler with memory, or an argument outside of its range.
     """
-    times = as_times(times, x)
+    whole('[1, inf)', window=window)
+    within('[0, inf)', tolerance=tolerance)
+    times = grid(times, x)
     S = len(times) - 1
     w = min(window, S)
-    if w < 1:
-        raise ValueError(f'window must be at least 1; got {window}')
     if len(jax.tree.leaves(jax.eval_shape(sampler.init, x))) > 1:
         raise ValueError('a parallel run needs a sampler without memory of its earlier steps')
     offsets = jnp.arange(w)

@@ -4,19 +4,22 @@ import jax
 import jax.numpy as jnp
 
 from diffusion_jax.axes import expand_time
-from diffusion_jax.drift import ddim_step, ddim_step_eps, without_signal
+from diffusion_jax.drift import ddim_step, ddim_step_eps, is_stiff
 from diffusion_jax.samplers.adams_bashforth import WithHistory
 from diffusion_jax.samplers.exponential import half_log_snr, no_points, push
 from diffusion_jax.schedules import eps_from_x_0
 from diffusion_jax.types import Denoiser, Sampler, Schedule
+
+_STIFF = 2.78  # where the classical Runge-Kutta method stops being stable
 
 
 def pndm(denoise: Denoiser, schedule: Schedule) -> Sampler:
     """F-PNDM (arXiv 2202.09778): three pseudo Runge-Kutta steps of 4 evaluations, then linear multistep ones of 1.
 
     For grids of equal steps in t, or smooth in their index: the weights are those of equal steps, and the order is 2
-    whatever the order of the means. Without signal, and where a Runge-Kutta step would evaluate clean data, it is
-    DDIM's step; the multistep one goes to clean data as it stands.
+    whatever the order of the means. Without signal, on steps that are too long for the means (`drift.is_stiff`, as the
+    first from the end of a cosine table is), and where a Runge-Kutta step would evaluate clean data, it is DDIM's step;
+    the multistep one goes to clean data as it stands.
     """
 
     def eps(x, t):
@@ -45,7 +48,7 @@ def pndm(denoise: Denoiser, schedule: Schedule) -> Sampler:
         x_0 = denoise(x, ts)
         e_1 = eps_from_x_0(schedule, x, x_0, ts)
         warm = jnp.isfinite(past.lam).all()
-        no_start = without_signal(schedule, t) | ~warm & (schedule.sigma(s) == 0)
+        no_start = is_stiff(schedule, t, s, _STIFF) | ~warm & (schedule.sigma(s) == 0)
         branch = jnp.where(no_start, 0, jnp.where(warm, 2, 1))
         x_s = jax.lax.switch(branch, (ddim, runge_kutta, linear_multistep), x, x_0, e_1, past.values, t, s)
         return WithHistory(x_s, push(past, e_1, half_log_snr(schedule, t)))

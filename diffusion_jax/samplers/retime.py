@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from diffusion_jax.axes import per_sample
+from diffusion_jax.ranges import within
 from diffusion_jax.types import Schedule
 
 T = TypeVar('T')  # of a denoiser, or of one with a variance
@@ -24,9 +25,13 @@ def retimed(
     Args:
         denoise: or the same with a variance.
         schedule: of the model; where alpha(t) = 0 there is nothing to choose, and tau is t.
-        times: of the solver, descending to above 0.
-        model_times: positive.
+        times: of the solver, in (0, inf) and descending.
+        model_times: in (0, inf), one for each of the times.
+
+    Raises:
+        ValueError: for other times.
     """
+    within('(0, inf)', times=times, model_times=model_times)
     log_t, shift = jnp.log(times)[::-1], (jnp.log(model_times) - jnp.log(times))[::-1]
 
     def asked(x, t):

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 
 from diffusion_jax.axes import expand_time
 from diffusion_jax.drift import score, sde_coefficients, without_signal
+from diffusion_jax.ranges import whole, within
 from diffusion_jax.samplers.ancestral import Memoryless, ancestral
 from diffusion_jax.samplers.loop import fold_in, noise
 from diffusion_jax.schedules import eps_from_x_0, posterior_mean, posterior_variance, transition
@@ -14,8 +15,9 @@ from diffusion_jax.types import Denoiser, Sampler, Schedule
 def euler_maruyama(denoise: Denoiser, schedule: Schedule) -> Sampler:
     """Euler-Maruyama on the reverse SDE: weak order 1, one evaluation per step.
 
-    The two steps that the SDE does not have are DDPM's, from the same evaluation: where alpha(t) = 0, as there f and g
-    are infinite, and the one to clean data, whose result is x_0.
+    Some steps are DDPM's, from the same evaluation: the two that the SDE does not have, where alpha(t) = 0, as there f
+    and g are infinite, and to clean data, whose result is x_0; and those so long that pure noise would grow in them,
+    |1 - (t - s) (f + g^2 / sigma^2)| > 1, as from the end of a cosine table.
     """
 
     def step(key, state, t, s):
@@ -24,10 +26,11 @@ def euler_maruyama(denoise: Denoiser, schedule: Schedule) -> Sampler:
         start = without_signal(schedule, t)
         inside = jnp.where(start, s, t)  # any time with a signal: what comes of it is not used
         f, g2 = sde_coefficients(schedule, inside)
+        grows = jnp.abs(1 - (t - s) * (f + g2 / schedule.sigma(inside) ** 2)) > 1
         grad_log_p = -eps_from_x_0(schedule, x, x_0, inside) / schedule.sigma(inside)
         x_s = x - (t - s) * (f * x - g2 * grad_log_p) + jnp.sqrt(g2 * (t - s)) * z
         ddpm = posterior_mean(schedule, x, x_0, t, s) + jnp.sqrt(posterior_variance(schedule, t, s)) * z
-        return Memoryless(jnp.where(start | (schedule.sigma(s) == 0), ddpm, x_s))
+        return Memoryless(jnp.where(start | grows | (schedule.sigma(s) == 0), ddpm, x_s))
 
     return Sampler(Memoryless, step)
 
@@ -42,11 +45,14 @@ def predictor_corrector(denoise: Denoiser, schedule: Schedule, snr: float = 0.16
     Args:
         denoise: the model.
         schedule: its schedule.
-        snr: the paper's r; 0.16 is what it uses for CIFAR-10 on VE.
-        corrector_steps: Langevin steps, each an evaluation more.
+        snr: the paper's r, in [0, inf); 0.16 is what it uses for CIFAR-10 on VE.
+        corrector_steps: Langevin steps, a whole number in [0, inf), each an evaluation more.
+
+    Raises:
+        ValueError: for an argument outside of its range.
     """
-    if snr < 0 or corrector_steps < 0:
-        raise ValueError(f'snr and corrector_steps must not be negative; got {snr} and {corrector_steps}')
+    within('[0, inf)', snr=snr)
+    whole('[0, inf)', corrector_steps=corrector_steps)
     predictor, grad_log_p = ancestral(denoise, schedule), score(denoise, schedule)
 
     def step(key, state, t, s):

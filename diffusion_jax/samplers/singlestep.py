@@ -6,7 +6,7 @@ from jaxtyping import Array, Float
 
 from diffusion_jax.axes import expand_time
 from diffusion_jax.drift import ddim_step
-from diffusion_jax.samplers.adams_bashforth import checked
+from diffusion_jax.ranges import whole
 from diffusion_jax.samplers.ancestral import Memoryless
 from diffusion_jax.samplers.exponential import DATA, NOISE, Points, bh2, exponential_step, half_log_snr, is_finite
 from diffusion_jax.types import Denoiser, Sampler, Schedule
@@ -16,18 +16,20 @@ def dpm_solver(denoise: Denoiser, schedule: Schedule, order: int = 2) -> Sampler
     """DPM-Solver-1, -2 and -3 (arXiv 2206.00927, algorithms 1 and 2): a polynomial in eps; `order=1` is DDIM.
 
     Raises:
-        ValueError: order is not 1, 2 or 3.
+        ValueError: order is not in [1, 3].
     """
-    return _singlestep(NOISE, denoise, schedule, checked(order, 3))
+    whole('[1, 3]', order=order)
+    return _singlestep(NOISE, denoise, schedule, order)
 
 
 def dpm_solver_pp_single(denoise: Denoiser, schedule: Schedule, order: int = 2) -> Sampler:
     """DPM-Solver++(2S) (arXiv 2211.01095, algorithm 1), 1S (DDIM) and, as in the released code, 3S: the same in x_0.
 
     Raises:
-        ValueError: order is not 1, 2 or 3.
+        ValueError: order is not in [1, 3].
     """
-    return _singlestep(DATA, denoise, schedule, checked(order, 3))
+    whole('[1, 3]', order=order)
+    return _singlestep(DATA, denoise, schedule, order)
 
 
 def _singlestep(form, denoise, schedule, order):

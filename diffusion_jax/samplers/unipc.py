@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from diffusion_jax.axes import as_times, expand_time
-from diffusion_jax.samplers.adams_bashforth import checked
+from diffusion_jax.ranges import one_of, whole
 from diffusion_jax.samplers.exponential import DATA, Points, bh1, bh2, exponential_step, half_log_snr, no_points, push
 from diffusion_jax.types import Denoiser, Sampler, Schedule
 
@@ -31,16 +31,16 @@ def unipc(denoise: Denoiser, schedule: Schedule, order: int = 2, variant: str = 
     Args:
         denoise: the model.
         schedule: its schedule.
-        order: p, the order of the predictor, 1, 2 or 3.
+        order: p, the order of the predictor, in [1, 3].
         variant: the function B(h), 'bh1' or 'bh2'. With two points it is what their line is integrated with; with more
             all B(h) give the same.
 
     Raises:
         ValueError: another order or variant.
     """
-    if variant not in _B:
-        raise ValueError(f'variant must be one of {sorted(_B)}; got {variant!r}')
-    B, order = _B[variant], checked(order, 3)
+    one_of(_B, variant=variant)
+    whole('[1, 3]', order=order)
+    B = _B[variant]
 
     def init(x):
         return Predicted(x, x, as_times(0.0, x), no_points(x, order))

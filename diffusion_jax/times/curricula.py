@@ -1,6 +1,7 @@
 """Curricula: the number N(k) at training step k, and the decay mu(k) of consistency training's target.
 
-N counts grid points in consistency training and the student's steps in progressive distillation.
+N counts grid points in consistency training and the student's steps in progressive distillation. An argument outside of
+the range that its docstring gives is a ValueError.
 """
 
 import math
@@ -10,15 +11,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int
 
+from diffusion_jax.ranges import one_of, whole, within
+
 __all__ = ['constant', 'constant_decay', 'doubling', 'halving', 'square_root', 'target_decay']
 
 Curriculum = Callable[[Array], Array]  # training step [] -> N []
 
 
 def constant(n: int = 18) -> Curriculum:
-    """The same N at every step, as CD has it."""
-    if n < 2:
-        raise ValueError(f'a pair of times needs at least 2 grid points; got {n}')
+    """The same N, in [2, inf) as a pair of times has two points, at every step, as CD has it."""
+    whole('[2, inf)', n=n)
     return lambda step: jnp.full_like(step, n)
 
 
@@ -26,10 +28,14 @@ def square_root(steps: int, s_0: int = 2, s_1: int = 150) -> Curriculum:
     """CT's N(k) = ceil(sqrt(k / K ((s_1 + 1)^2 - s_0^2) + s_0^2) - 1) + 1 (arXiv 2303.01469, appendix C).
 
     Args:
-        steps: K, the number of training steps.
-        s_0: number of points at k = 0.
-        s_1: number of intervals at k = K.
+        steps: K, the number of training steps, in [1, inf).
+        s_0: number of points at k = 0, in [2, inf).
+        s_1: number of intervals at k = K, in [1, inf) and at least s_0 - 1.
     """
+    whole('[1, inf)', steps=steps, s_1=s_1)
+    whole('[2, inf)', s_0=s_0)
+    if s_1 < s_0 - 1:
+        raise ValueError(f's_1 must be at least s_0 - 1; got {s_1} and s_0 = {s_0}')
 
     def N(step: Int[Array, '']) -> Int[Array, '']:
         k = jnp.clip(step, 0, steps)
@@ -42,11 +48,15 @@ def square_root(steps: int, s_0: int = 2, s_1: int = 150) -> Curriculum:
 def doubling(steps: int, s_0: int = 10, s_1: int = 1280) -> Curriculum:
     """ICT's N(k) = min(s_0 2^floor(k / K'), s_1) + 1, K' = floor(K / (log2 floor(s_1 / s_0) + 1)).
 
-    Source: arXiv 2310.14189; `steps` is K.
+    Source: arXiv 2310.14189; `steps` is K. It, s_0 and s_1 are in [1, inf), s_1 is at least s_0, and the steps are
+    enough for stages of one step.
     """
+    whole('[1, inf)', steps=steps, s_0=s_0, s_1=s_1)
+    if s_1 < s_0:
+        raise ValueError(f's_1 must be at least s_0; got {s_1} and s_0 = {s_0}')
     each = int(steps / (math.log2(s_1 // s_0) + 1))
     if each < 1:
-        raise ValueError(f'{steps} steps are too few to double {s_0} up to {s_1}')
+        raise ValueError(f'steps = {steps} are too few to double {s_0} up to {s_1}')
 
     def N(step: Int[Array, '']) -> Int[Array, '']:
         # Beyond 30 doublings the integer would overflow, and s_1 has been reached.
@@ -56,7 +66,8 @@ def doubling(steps: int, s_0: int = 10, s_1: int = 1280) -> Curriculum:
 
 
 def constant_decay(mu: float = 0.0) -> Callable[[Array], Array]:
-    """The same decay of the target network at every step, as CD has it."""
+    """The same decay of the target network, in [0, 1], at every step, as CD has it."""
+    within('[0, 1]', mu=mu)
     return lambda step: jnp.asarray(mu)
 
 
@@ -64,11 +75,12 @@ def halving(each: int, n_0: int = 1024, n_1: int = 1, stretch: int = 2) -> Curri
     """Progressive distillation's number of the student's steps: n_0, n_0 / 2, .. n_1, a stage of training for each.
 
     Args:
-        each: number of training steps in a stage.
-        n_0: N in the first stage, half of the steps that its teacher takes; the paper has 512, and 4096 on CIFAR-10.
-        n_1: N in the last stage.
-        stretch: how many times longer the stages for 2 steps and for 1 are; the paper has 50,000 training steps per
-            stage and 100,000 for those two (arXiv 2202.00512, section 5.2).
+        each: number of training steps in a stage, in [1, inf).
+        n_0: N in the first stage, n_1 times a power of two, half of the steps that its teacher takes; the paper has
+            512, and 4096 on CIFAR-10.
+        n_1: N in the last stage, in [1, inf).
+        stretch: in [1, inf), how many times longer the stages for 2 steps and for 1 are; the paper has 50,000 training
+            steps per stage and 100,000 for those two (arXiv 2202.00512, section 5.2).
     """
     n, ends = halving_stages(each, n_0, n_1, stretch)
     return lambda step: jnp.asarray(n, step.dtype)[jnp.searchsorted(ends[:-1], step, side='right')]
@@ -80,11 +92,10 @@ def halving_stages(each: int, n_0: int, n_1: int, stretch: int) -> tuple[np.ndar
     Raises:
         ValueError: if n_0 is not n_1 times a power of two, or a stage has no steps.
     """
-    halvings = round(math.log2(n_0 / n_1)) if n_0 >= n_1 >= 1 else -1
+    whole('[1, inf)', each=each, n_0=n_0, n_1=n_1, stretch=stretch)
+    halvings = round(math.log2(n_0 / n_1)) if n_0 >= n_1 else -1
     if halvings < 0 or n_1 << halvings != n_0:
         raise ValueError(f'n_0 must be n_1 times a power of two; got {n_0} and {n_1}')
-    if min(each, stretch) < 1:
-        raise ValueError(f'a stage needs at least 1 step; got {each} and stretch {stretch}')
     n = n_0 >> np.arange(halvings + 1)
     return n, np.cumsum(np.where(n <= 2, stretch * each, each))
 
@@ -94,13 +105,14 @@ def target_decay(N: Curriculum, s_0: int = 2, mu_0: float = 0.9, count: str = 'p
 
     Args:
         N: the curriculum.
-        s_0: its number of points at k = 0.
-        mu_0: the decay at k = 0.
+        s_0: its number of points at k = 0, in [1, inf).
+        mu_0: the decay at k = 0, in (0, 1].
         count: what the denominator counts: the 'points' N(k) of the paper, or the 'intervals' N(k) - 1 of both
             released codes.
     """
-    if count not in _COUNTED:
-        raise ValueError(f'count must be one of {sorted(_COUNTED)}; got {count!r}')
+    whole('[1, inf)', s_0=s_0)
+    within('(0, 1]', mu_0=mu_0)
+    one_of(_COUNTED, count=count)
     return lambda step: jnp.exp(s_0 * jnp.log(mu_0) / (N(step) - _COUNTED[count]))
 
 

@@ -1,6 +1,7 @@
 """Time grids: float64 NumPy vectors `[n + 1]`, n steps from the noisiest time to 0, clean data.
 
-Those that take `T` lie on the points k / T of DDPM's table.
+Those that take `T` lie on the points k / T of DDPM's table. In all of them n and T are whole numbers in [1, inf), with
+n <= T; anything else, as any argument outside of its range, is a ValueError.
 """
 
 from collections.abc import Sequence
@@ -8,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
+from diffusion_jax.ranges import ascending, whole, within
 from diffusion_jax.times import noise_levels
 from diffusion_jax.types import Schedule
 
@@ -15,7 +17,8 @@ Grid = Float[np.ndarray, ' n_plus_1']
 
 
 def uniform(n: int, t_max: float = 1.0) -> Grid:
-    """Equal steps from t_max to 0; for T divisible by n and t_max = 1, the DDIM sub-sequence that starts at T."""
+    """Equal steps from t_max, in (0, inf), to 0; for T divisible by n and t_max = 1, the DDIM sub-sequence from T."""
+    within('(0, inf)', t_max=t_max)
     return t_max * np.arange(_steps(n), -1, -1) / n
 
 
@@ -25,7 +28,11 @@ def trailing(n: int, T: int = 1000) -> Grid:
 
 
 def leading(n: int, T: int = 1000) -> Grid:
-    """DDIM's released uniform sub-sequence: k = 1 + i floor(T / n), so that n = 10 starts at k = 901 of 1000."""
+    """The uniform sub-sequence from below, k = 1 + i floor(T / n), i < n (diffusers' `leading`, with its offset of 1).
+
+    For n = 10 it starts at k = 901 of 1000. Where n divides T it is the one that DDIM's code has released; elsewhere
+    that goes on to T and so takes more than n steps: 31 for n = 30, from k = 991, where this starts at 958.
+    """
     return _to_zero(1 + np.arange(_steps(n, T)) * (T // n), T)
 
 
@@ -42,8 +49,9 @@ def quadratic(n: int, T: int = 1000, t_max: float = 0.8) -> Grid:
     """DDIM's quadratic sub-sequence, k = 1 + floor(i^2 t_max T / (n - 1)^2) (arXiv 2010.02502, appendix D.2).
 
     As released it ends at 0.8 T. There it also repeats small indices from about n = 50 on, each a wasted evaluation;
-    here a repeated index moves up to the next free one.
+    here a repeated index moves up to the next free one. t_max is in (0, 1].
     """
+    within('(0, 1]', t_max=t_max)
     i = np.arange(_steps(n, T))
     root = np.linspace(0, np.sqrt(t_max * T), n) if n > 1 else np.sqrt([t_max * T])
     k = 1 + np.floor(root**2 + 1e-9)
@@ -57,7 +65,10 @@ def karras(
     """EDM's grid: n noise levels equally spaced in sigma^(1/rho), then 0 (arXiv 2206.00364, eq. 5).
 
     The times are the levels themselves, as on VE, or those where the given schedule has sigma / alpha at these levels.
+    sigma_min, sigma_max and rho are in (0, inf), and sigma_min below sigma_max.
     """
+    within('(0, inf)', sigma_min=sigma_min, sigma_max=sigma_max, rho=rho)
+    ascending(sigma_min=sigma_min, sigma_max=sigma_max)
     i = np.arange(_steps(n)) / max(n - 1, 1)
     sigma = (sigma_max ** (1 / rho) + i * (sigma_min ** (1 / rho) - sigma_max ** (1 / rho))) ** rho
     return np.append(sigma if schedule is None else noise_levels.times_at(schedule, sigma), 0.0)
@@ -66,7 +77,8 @@ def karras(
 def multistep(n: int, sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = 7.0) -> Grid:
     """`n` levels for multistep consistency sampling: Karras' grid of n + 1 levels, whose last, sigma_min, is left out.
 
-    A consistency function is the identity at sigma_min: an evaluation there would be wasted.
+    A consistency function is the identity at sigma_min: an evaluation there would be wasted. Ranges are as of `karras`:
+    sigma_min, sigma_max and rho in (0, inf), and sigma_min below sigma_max.
     """
     return np.append(karras(_steps(n) + 1, sigma_min, sigma_max, rho)[:n], 0.0)
 
@@ -87,22 +99,25 @@ def at(times: str | float | int | Sequence[float | int]) -> Grid:
 def log_snr(n: int, schedule: Schedule, t_min: float = 1e-3, t_max: float = 1.0) -> Grid:
     """`n` times from t_max to t_min equally spaced in log-SNR, then 0 (DPM-Solver, arXiv 2206.00927).
 
+    t_min and t_max are in (0, inf), and t_min below t_max.
+
     Raises:
         ValueError: where the log-SNR is not finite, as at a t_max with alpha = 0; it names a t_max to use instead.
     """
+    within('(0, inf)', t_min=t_min, t_max=t_max)
+    ascending(t_min=t_min, t_max=t_max)
     most, least = (noise_levels.of(schedule, np.array(t)) for t in (t_max, t_min))
     if not most < noise_levels.WITHOUT_SIGNAL:
         instead = float(noise_levels.times_at(schedule, np.array(80.0)))
         raise ValueError(
             f'the log-SNR at t_max = {t_max} is not finite: use t_max = {instead:.6g}, where sigma / alpha = 80'
         )
-    if not 0 < least < most:
-        raise ValueError(f'needs 0 < t_min < t_max; got {t_min} and {t_max}')
     t = noise_levels.times_at(schedule, np.geomspace(most, least, _steps(n)))
     return np.concatenate([[t_max], t[1:], [0.0]])
 
 
 def _steps(n, T=None):
+    whole('(-inf, inf)', n=n, **({} if T is None else {'T': T}))
     if n < 1 or (T is not None and n > T):
         raise ValueError(f'a grid needs at least 1 step{"" if T is None else f" and at most T = {T}"}; got {n}')
     return n

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from diffusion_jax.ranges import within
 from diffusion_jax.types import Schedule
 
 # Above this level alpha is what rounding makes of 0 in float64, as in cos(pi / 2) = 6e-17.
@@ -23,11 +24,12 @@ def times_at(schedule: Schedule, level: Float[np.ndarray, '*level']) -> Float[np
 
     Args:
         schedule: any whose level does not decrease. Nothing is divided, so alpha may be 0.
-        level: not negative; infinity is where alpha = 0.
+        level: in [0, inf]; infinity is where alpha = 0.
 
     Raises:
-        ValueError: for a level above the schedule's highest.
+        ValueError: for a level outside of that, or above the schedule's highest.
     """
+    within('[0, inf]', level=level)
     level = np.asarray(level, np.float64)
 
     def reached(t):

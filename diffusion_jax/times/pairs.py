@@ -1,4 +1,7 @@
-"""Pairs of training times: functions `(key, shape, step) -> (t, s)`, t > s; those of flow maps have t = s as well."""
+"""Pairs of training times: functions `(key, shape, step) -> (t, s)`, t > s; those of flow maps have t = s as well.
+
+An argument outside of the range that its docstring gives is a ValueError.
+"""
 
 from collections.abc import Callable
 
@@ -6,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from diffusion_jax.ranges import ascending, whole, within
 from diffusion_jax.times.curricula import Curriculum
 from diffusion_jax.times.distributions import log_normal, logit_normal
 from diffusion_jax.times.grids import Grid
@@ -17,8 +21,11 @@ Pairs = Callable[[Key, tuple[int, ...], Array], tuple[Array, Array]]
 def neighbours(grid: Grid) -> Pairs:
     """Neighbours t, s of any of the grids above, each pair as probable, the one that ends at clean data included.
 
-    For consistency functions that are the identity at t = 0 (see `precond.v`).
+    For consistency functions that are the identity at t = 0 (see `precond.v`). The times are in [0, inf) and decrease.
     """
+    within('[0, inf)', grid=grid)
+    if np.ndim(grid) != 1 or len(grid) < 2 or not (np.diff(grid) < 0).all():
+        raise ValueError(f'grid must be a vector of at least 2 times that decrease; got {grid}')
     t, s = grid[:-1], grid[1:]
 
     def pairs(key, shape, step):
@@ -29,7 +36,12 @@ def neighbours(grid: Grid) -> Pairs:
 
 
 def uniform_pairs(N: Curriculum, sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = 7.0) -> Pairs:
-    """CD's and CT's neighbours t_{n+1}, t_n, n uniform on 1 .. N - 1, of Karras' grid (arXiv 2303.01469, section 4)."""
+    """CD's and CT's neighbours t_{n+1}, t_n, n uniform on 1 .. N - 1, of Karras' grid (arXiv 2303.01469, section 4).
+
+    sigma_min, sigma_max and rho are in (0, inf), and sigma_min below sigma_max.
+    """
+    within('(0, inf)', sigma_min=sigma_min, sigma_max=sigma_max, rho=rho)
+    ascending(sigma_min=sigma_min, sigma_max=sigma_max)
 
     def pairs(key, shape, step):
         n = jax.random.randint(key, shape, 1, N(step))
@@ -50,7 +62,11 @@ def log_normal_pairs(
 
     Source: arXiv 2310.14189. A difference of normal distribution functions per interval, normalised, is
     what a truncated normal variable gives: so no table is needed that would change its size with N.
+    P_mean is in (-inf, inf); P_std, sigma_min, sigma_max and rho are in (0, inf), and sigma_min below sigma_max.
     """
+    within('(-inf, inf)', P_mean=P_mean)
+    within('(0, inf)', P_std=P_std, sigma_min=sigma_min, sigma_max=sigma_max, rho=rho)
+    ascending(sigma_min=sigma_min, sigma_max=sigma_max)
     lo, hi = ((np.log(sigma) - P_mean) / P_std for sigma in (sigma_min, sigma_max))
 
     def pairs(key, shape, step):
@@ -68,11 +84,16 @@ def continuous_pairs(
     """ECT's: ln t ~ N(P_mean, P_std^2), s = max(0, t (1 - n(t) / q^a)), n(t) = 1 + k sigmoid(-b t).
 
     Source: arXiv 2406.14548, with a = 1 + floor(step / every) as in the released code; where s = 0 the loss is the
-    denoising one, as at the start for most t.
+    denoising one, as at the start for most t. `every` is a whole number in [1, inf), P_mean in (-inf, inf), q in
+    (1, inf); P_std, k and b are in [0, inf).
     """
+    whole('[1, inf)', every=every)
+    within('(1, inf)', q=q)
+    within('[0, inf)', k=k, b=b)
+    p_t = log_normal(P_mean, P_std)
 
     def pairs(key, shape, step):
-        t = log_normal(P_mean, P_std)(key, shape)
+        t = p_t(key, shape)
         n = 1 + k * jax.nn.sigmoid(-b * t)
         a = 1 + step // every
         # Floored, so that t - s keeps some digits however many stages there are.
@@ -86,11 +107,14 @@ def logit_normal_pairs(mean: float = -0.4, std: float = 1.0, share: float = 0.25
     """MeanFlow's: the larger and the smaller of two logit-normal draws (arXiv 2505.13447, section 4.3).
 
     With probability 1 - share the smaller is set to t, exactly; the released code counts off that part of a batch.
+    The mean is in (-inf, inf), std in [0, inf) and share in [0, 1].
     """
+    within('[0, 1]', share=share)
+    p_t = logit_normal(mean, std)
 
     def pairs(key, shape, step):
         key_times, key_share = jax.random.split(key)
-        a, b = logit_normal(mean, std)(key_times, (2, *shape))
+        a, b = p_t(key_times, (2, *shape))
         t = jnp.maximum(a, b)
         return t, jnp.where(jax.random.bernoulli(key_share, share, shape), jnp.minimum(a, b), t)
 
@@ -103,9 +127,11 @@ def dyadic_pairs(M: int = 128, share: float = 0.25) -> Pairs:
     With probability 1 - share s = t, a multiple of 1 / M. The share is each pair's own probability, as above.
 
     Raises:
-        ValueError: M is no power of two above 1.
+        ValueError: M is no power of two in [2, inf), or share not in [0, 1].
     """
-    if M < 2 or M & (M - 1):
+    whole('[2, inf)', M=M)
+    within('[0, 1]', share=share)
+    if M & (M - 1):
         raise ValueError(f'M must be a power of two above 1; got {M}')
 
     def pairs(key, shape, step):

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 # Dense bfloat16 FLOP/s of one device, by the name that JAX has for it. TPUs: "peak compute per chip (bf16)" of
 # docs.cloud.google.com/tpu/docs/{v4,v5e,v5p,v6e}. GPUs: NVIDIA's data sheets, whose figures "with sparsity" are halved.
+# The V100 is left out: it has no bfloat16 units, and its 125e12 (SXM2) of float16 would be the peak of another program.
 PEAK_FLOPS = {
     'TPU v4': 275e12,
     'TPU v5 lite': 197e12,
@@ -21,6 +22,9 @@ PEAK_FLOPS = {
     'NVIDIA A100 80GB PCIe': 312e12,
     'NVIDIA H100 80GB HBM3': 989e12,
     'NVIDIA H100 PCIe': 756e12,
+    'NVIDIA H200': 989e12,
+    'NVIDIA B200': 2250e12,  # of HGX B200 at 1000 W
+    'NVIDIA L4': 121e12,
 }
 
 

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from configs import quickstart
 from diffusion_jax import builders
 from diffusion_jax.devices import sharding
-from diffusion_jax.inference.generate import batches
+from diffusion_jax.inference.generate import Drawing, batches
 from diffusion_jax.inference.sample_file import fill
 from diffusion_jax.nets import UNet, functional
 
@@ -37,9 +37,9 @@ def main():
 
     def whole(folder):
         def draw_from(first):
-            return batches(draw, params, jax.random.key(0), args.num, args.batch_size, mesh, first=first)
+            return batches(Drawing(draw, params, mesh, args.batch_size), jax.random.key(0), args.num, first)
 
-        fill(Path(folder) / 'samples.npz', {}, args.num, draw_from)
+        fill(Path(folder) / 'samples.npz', {}, args.num, draw_from, experiment.source.kind.store)
 
     def bare():
         for start in range(0, args.num, args.batch_size):

@@ -100,12 +100,12 @@ class Compiled(NamedTuple):
 def compile_on(config: dict[str, Any], experiment: builders.Experiment, data: int, fsdp: int) -> Compiled:
     """Lowers and compiles it from shapes alone."""
     mesh, size = sharding.make_mesh(data, fsdp), config['train']['batch_size']
-    fresh = init_state(experiment.init, experiment.tx, experiment.freezing)
+    fresh = init_state(experiment.init, experiment.tx, experiment.targets)
     shapes = jax.eval_shape(fresh, jax.random.key(0))
     shardings = sharding.of_state(mesh, shapes)
     state = sharding.with_shardings(shapes, shardings)
     batch = sharding.put_batch(mesh, pipeline.batch_at(experiment.source, 0, size)(0))
-    train_step = make_train_step(experiment.loss, experiment.tx, experiment.ema, experiment.freezing)
+    train_step = make_train_step(experiment.loss, experiment.tx, experiment.ema, experiment.targets)
     step = jax.jit(train_step, donate_argnums=0, out_shardings=(shardings, sharding.replicated(mesh)))
     compiled, cost = throughput.compile_step(step, state, jax.random.key(0), batch, devices=mesh.size)
     found = [c for c in collectives(compiled.as_text(), mesh.size) if c.among > 1]
@@ -182,7 +182,7 @@ def checkpoint_seconds(experiment: builders.Experiment, folder: Path, rounds: in
     The first round, which compiles its digests, is apart.
     """
     rng, mesh = np.random.default_rng(0), sharding.make_mesh(1)
-    fresh = init_state(experiment.init, experiment.tx, experiment.freezing)
+    fresh = init_state(experiment.init, experiment.tx, experiment.targets)
     shapes = jax.eval_shape(fresh, jax.random.key(0))
     shapes = sharding.with_shardings(shapes, sharding.of_state(mesh, shapes))
     state = jax.tree.map(lambda a: jax.device_put(rng.standard_normal(a.shape).astype(a.dtype), a.sharding), shapes)
@@ -245,7 +245,7 @@ def main() -> None:
             print(table({name: results[name]}), flush=True)  # each takes minutes
     print(table(results))
     params = jax.tree.leaves(jax.eval_shape(experiment.init, jax.random.key(0)))
-    fresh = init_state(experiment.init, experiment.tx, experiment.freezing)
+    fresh = init_state(experiment.init, experiment.tx, experiment.targets)
     print(state_table(jax.eval_shape(fresh, jax.random.key(0))))
     print(estimate(min(r.flops for r in results.values()) / size, sum(a.size for a in params)))
 

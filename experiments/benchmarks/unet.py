@@ -97,7 +97,7 @@ class Ours:
         init, apply = functional(UNet())
         schedule = schedules.DiscreteVP(schedules.linear_betas())
         model = precond.denoiser(precond.eps(schedule), apply)
-        loss = denoising(model, schedule, times.discrete_uniform(1000), weights.snr(schedule))
+        loss = denoising(model, schedule, times.discrete_uniform(1000), weights.snr(schedule)).loss
         tx = optax.adam(2e-4)
         self.key = jax.random.key(0)
         self.x = jax.random.normal(self.key, (batch, 32, 32, 3))

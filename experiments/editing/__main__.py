@@ -19,9 +19,10 @@ from sklearn.svm import SVC
 
 from diffusion_jax import builders, cli, editing
 from diffusion_jax.builders import specs
-from diffusion_jax.data.pipeline import to_uint8
-from diffusion_jax.evaluation.rows import Values, rounded
-from diffusion_jax.inference import media, runs
+from diffusion_jax.data import show
+from diffusion_jax.data.quantise import rounded, to_uint8
+from diffusion_jax.evaluation.rows import Values
+from diffusion_jax.inference import runs
 from diffusion_jax.inference.generate import generate
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder for the results.', required=True)
@@ -80,12 +81,10 @@ def main() -> None:
     workdir = Path(_WORKDIR.value)
     workdir.mkdir(parents=True, exist_ok=True)
     opened = {name: runs.load(Path(flag.value)) for name, flag in _RUNS.items()}
-    data = opened['ddpm'].config['data']
+    data = {**opened['ddpm'].config['data'], 'condition': 'label'}  # for the judge
     train, test = (builders.build_source(data, split) for split in ('train', 'test'))
-    assert train.label is not None
-    assert test.label is not None
-    x_train, y_train = Values(train)[:], np.asarray(train.label[np.arange(_FIT)])
-    x, labels = Values(test)[:], np.asarray(test.label[np.arange(len(test.x))])
+    x_train, y_train = Values(train)[:], train.cond[np.arange(_FIT)]
+    x, labels = Values(test)[:], test.cond[np.arange(len(test.x))]
     judge = _classifier(x_train[:_FIT], y_train)
     accuracy = judge.score(_flat(x), labels)
     x, labels = x[: _NUM.value], labels[: _NUM.value]
@@ -108,7 +107,7 @@ def main() -> None:
             )
             print(task, lines[-1], flush=True)
             shown[row.name] = out[:_SHOWN]
-        media.save_rows(workdir / f'{edit.replace(":", "_")}.png', shown)
+        show.named_rows(workdir / f'{edit.replace(":", "_")}.png', shown)
     (workdir / 'table.md').write_text('\n'.join(lines) + '\n')
     print('\n'.join(lines))
 
@@ -117,18 +116,18 @@ def _restored(workdir, run, task, edit, operator, row, x):
     """The restorations `[n, 28, 28, 1]`, from their file if they are there."""
     file = workdir / f'{task}_{row.name}_{len(x)}.npz'.replace(' ', '_').replace(',', '')
     if not file.exists():
-        spec = runs.sample_spec(run.config['sample'], row.sampler, None, row.grid)
-        mask = np.where(np.asarray(jnp.broadcast_to(jnp.arange(28)[:, None, None] < 14, (28, 28, 1))), -1.0, 1.0)
+        spec = runs.sample_spec(run.config['sample'], runs.Choices(row.sampler, times=row.grid))
+        mask = np.broadcast_to(np.arange(28)[:, None, None] >= 14, (28, 28, 1))
         images = builders.Images(image=x, mask=mask)
         asked = {**specs.parse_spec(edit), 'repeats': row.repeats, 'length': row.length}
-        job = builders.build_edit(run.experiment, spec, asked, images, 1)
-        given = builders.Given(run.params, job.rows)
-        out = generate(jax.jit(job.draw), given, jax.random.key(0), len(x), _BATCH.value, run.mesh, len(x))
+        found = runs.editing(run, spec, asked, images, 1)
+        drawing = found.sampling.drawing._replace(batch_size=_BATCH.value)
+        out = generate(drawing, jax.random.key(0), found.num)
         np.savez_compressed(file, out=out)
     out = np.load(file)['out']
     if task == 'lower half hidden':
         np.testing.assert_array_equal(out[:, :14], x[:, :14])
-        np.testing.assert_array_equal(to_uint8(out)[:, :14], to_uint8(x)[:, :14])
+        np.testing.assert_array_equal(to_uint8(np.asarray(out))[:, :14], to_uint8(x)[:, :14])
     else:
         np.testing.assert_allclose(operator.A(jnp.asarray(out)), operator.A(jnp.asarray(x)), atol=1e-5)
     return out
@@ -145,7 +144,7 @@ def _flat(x):
 
 def _agreement(judge, x, labels):
     """Of pictures as they are stored."""
-    return _percent(judge.score(_flat(rounded(x)), labels), len(x))
+    return _percent(judge.score(_flat(rounded(x, 256)), labels), len(x))
 
 
 def _percent(p, n):

@@ -17,9 +17,10 @@ import numpy as np
 from absl import flags
 
 from diffusion_jax import builders, cli
+from diffusion_jax.data import show
 from diffusion_jax.evaluation import measure, report
 from diffusion_jax.evaluation.rows import Values
-from diffusion_jax.inference import media, runs
+from diffusion_jax.inference import runs
 from experiments.few_step.methods import TEACHER, Sampling, all_methods, trained
 from experiments.running.measurements import drawing
 from experiments.running.tables import markdown
@@ -105,7 +106,7 @@ def main() -> None:
         more = rows_of(method.name, mine, method.samplings, reference)
         cells, shown = {**cells, **more[0]}, {**shown, **more[1]}
         (workdir / 'table.md').write_text(table(cells, seconds, floor))
-        media.save_rows(workdir / 'samples.png', {**shown, 'data': real[:_SHOWN]})
+        show.named_rows(workdir / 'samples.png', {**shown, 'data': real[:_SHOWN]})
     print(table(cells, seconds, floor))
 
 

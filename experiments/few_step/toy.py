@@ -18,7 +18,6 @@ from absl import flags
 
 from configs import common, methods, toy2d
 from diffusion_jax import builders, cli, samplers, times
-from diffusion_jax.builders.specs import make
 from diffusion_jax.data import mixture
 from diffusion_jax.evaluation.sliced_wasserstein import sliced_wasserstein
 from diffusion_jax.inference import runs
@@ -50,7 +49,7 @@ def config_of(change: Any, seed: int, steps: int, teacher: Path | None) -> dict[
 def exact_map(run: runs.Run, ring: mixture.GaussianMixture, key: jax.Array, sampling: Sampling) -> np.ndarray:
     """End points of the exact ODE from the noises that `generate` starts a sampler from, in float64."""
     schedule = run.experiment.schedule
-    t_max = make(times, sampling.times, run.experiment.context, 'times')[0]
+    t_max = run.experiment.context.make(times, sampling.times, 'times')[0]
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(_NUM))
     start = np.asarray(samplers.prior(samplers.fold_in(keys, 0), schedule, (_NUM, 2), t_max))
     name, n = _DENSE[type(schedule).__name__]

@@ -11,7 +11,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from diffusion_jax.inference import media
+from diffusion_jax.data import show
 from diffusion_jax.workdir import files
 from experiments.papers.plan import Plan
 from experiments.papers.results import Results
@@ -251,11 +251,11 @@ def draw_samples(path: Path, paper: Table, results: Results, seeds: Sequence[int
     for row in paper.rows:
         for column in paper.columns:
             entry = results.entries.get((row, column), {}).get(seeds[0])
-            if entry is None or not len(entry.shown) or not media.is_image(entry.shown.shape[1:]):
+            if entry is None or not len(entry.shown) or entry.shown.ndim != 4:
                 continue
             if entry.shown.tobytes() not in seen:  # cells of one job
                 seen.add(entry.shown.tobytes())
                 rows[row if len(paper.columns) == 1 or not paper.across else f'{row}; {column}'] = entry.shown
     if rows:
-        media.save_rows(path, dict(list(rows.items())[:_MOST_ROWS]))
+        show.named_rows(path, dict(list(rows.items())[:_MOST_ROWS]))
     return bool(rows)

@@ -8,7 +8,6 @@ import jax
 import numpy as np
 
 from diffusion_jax import samplers, times
-from diffusion_jax.builders.specs import make
 from diffusion_jax.errors import UserError
 from diffusion_jax.evaluation import measure, report
 from diffusion_jax.evaluation.rows import Values
@@ -25,9 +24,9 @@ def drawing(run: runs.Run, changes: Mapping[str, Any] = {}) -> Callable[[int, Ke
 
     Every drawing starts from the same noises for the same key.
     """
-    draw, params, trace, _ = runs.sampling(run, {**run.config['sample'], **changes})
-    size, classes = run.config['eval']['batch_size'], run.experiment.num_classes
-    return lambda num, key: generate(draw, params, key, num, size, run.mesh, classes, trace=trace)
+    found = runs.sampling(run, {**run.config['sample'], **changes}).drawing
+    found = found._replace(batch_size=run.config['eval']['batch_size'])
+    return lambda num, key: generate(found, key, num)
 
 
 def frechet(run: runs.Run, bench: Bench) -> Measured:
@@ -66,8 +65,7 @@ def evaluated(run: runs.Run, bench: Bench) -> Measured:
         UserError: if the run cannot be measured.
     """
     held_out, bits_num = bench.held_out(), run.config['eval']['bits_num']
-    sampling = runs.sampling(run, run.config['sample'])
-    result = runs.survey(run, sampling, bench.num, runs.reference(run, held_out), bench.seed)
+    result = runs.survey(run, run.config['sample'], bench.num, runs.reference(run, held_out), bench.seed)
     values, protocol = result.values, dataclasses.asdict(result.protocol)
     if bits_num:
         if held_out is None:
@@ -103,12 +101,14 @@ def reconstruction(spec: Mapping[str, Any]) -> Measurement:
         assert held_out is not None
         x, size = Values(held_out)[: bench.num], run.config['eval']['batch_size']
         schedule = run.experiment.schedule
-        t = make(times, spec, run.experiment.context, 'times')
-        unused = jax.random.key(0)  # neither direction draws noise
+        t = run.experiment.context.make(times, spec, 'times')
+        model, unused = run.experiment.models.denoise, jax.random.key(0)  # neither direction draws noise
+        if model is None:
+            raise UserError('a reconstruction needs a diffusion model')
 
         @jax.jit
         def reconstruct(params, x):
-            denoise = run.experiment.models['model'](params, None, None)
+            denoise = model(params, run.experiment.nothing(len(x)), None)
             latent = samplers.sample(samplers.ddim_encode(denoise, schedule), unused, x, t[::-1])
             return samplers.sample(samplers.ddim(denoise, schedule), unused, latent, t)
 

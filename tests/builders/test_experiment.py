@@ -144,7 +144,7 @@ REFUSED = [
     (POINTS, 'schedule.betas.t', 10, 'config.schedule.betas.t is not an argument of linear_betas'),
     (POINTS, 'schedule.betas.T', '10', "config.schedule.betas.T='10' must be of type int"),
     (POINTS, 'schedule.betas.T', 3.5, 'config.schedule.betas.T=3.5 must be of type int'),
-    (POINTS, 'schedule.betas.beta_T', 2.0, 'config.schedule: DiscreteVP: betas must be a vector of values in (0, 1]'),
+    (POINTS, 'schedule.betas.beta_T', 2.0, 'config.schedule.betas: linear_betas: beta_T must be in (0, 1]; got'),
     (POINTS, 'precond.name', 'epsilon', "config.precond.name='epsilon' is unknown"),
     (POINTS, 'net.wdth', 8, 'config.net.wdth is not an argument of MLP; did you mean width'),
     (POINTS, 'net.width', {'name': 'x'}, 'config.net.width of MLP is not a spec'),

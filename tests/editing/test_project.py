@@ -88,7 +88,7 @@ def test_with_renoise_it_is_consistency_models_algorithm_4(x64):
     for n, t in enumerate(grid[:-1]):
         x_0 = np.asarray(f(jnp.asarray(x), jnp.full(2, t)))
         x_0 = y * (1 - omega) + x_0 * omega
-        x = x_0 + grid[n + 1] * np.asarray(drawn[n + 1])
+        x = x_0 + np.sqrt(max(grid[n + 1] ** 2 - 0.002**2, 0)) * np.asarray(drawn[n + 1])
     sampler = samplers.renoise(editing.project(f, FIRST, jnp.asarray(y)), VE)
     got = editing.restore(sampler, VE, FIRST, KEY, jnp.asarray(y), grid)
     np.testing.assert_allclose(got, x, rtol=1e-9)

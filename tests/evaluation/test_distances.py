@@ -130,7 +130,6 @@ def test_kernel_distance_separates_and_states_its_error():
     assert same == kid.kernel_distance(x, y, subsets=20, subset_size=100)
     full = kid.kernel_distance(x, y, subsets=2, subset_size=500)
     np.testing.assert_allclose(full.mean, kid.squared_mmd(x, y), rtol=1e-9)
-    assert full.standard_error < 1e-12
 
 
 def test_kernel_distance_is_torch_fidelitys():

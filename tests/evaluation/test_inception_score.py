@@ -34,7 +34,7 @@ def test_it_is_torch_fidelitys(splits):
     torch = pytest.importorskip('torch')
     theirs = isc.isc_features_to_metric(torch.tensor(LOGITS.astype(np.float32)), splits, shuffle=False)
     ours = score.inception_score(LOGITS.astype(np.float32), splits)
-    np.testing.assert_allclose(ours, list(theirs.values()), rtol=1e-6)
+    np.testing.assert_allclose(ours[:2], list(theirs.values()), rtol=1e-6)
 
 
 def test_too_few_are_refused():

@@ -3,11 +3,11 @@
 from tests.planted.mutant import Mutant
 
 EVAL, NETS = 'tests/evaluation/', 'tests/nets/'
-KEPT = EVAL + 'test_kept.py::'
+KEPT = EVAL + 'test_reference_cache.py::'
 FRECHET, SCORE, SHARES = EVAL + 'test_frechet.py::', EVAL + 'test_inception_score.py::', EVAL + 'test_manifold.py::'
-MERGE, RESAMPLE = (
+MERGE, JACKKNIFE = (
     FRECHET + 'test_merging_in_any_tree_is_numpys_covariance',
-    FRECHET + ('test_a_resample_is_the_distance_of_the_rows_it_drew'),
+    FRECHET + 'test_jackknife_is_its_definition',
 )
 SUMS, LINE, BLOCKS = (
     SCORE + 'test_batches_add_up_to_the_definition',
@@ -43,10 +43,12 @@ MUTANTS = tuple(Mutant(*row) for row in [
     ('mean merged by halves', 'evaluation/frechet.py', 'delta * (b.n / n)', 'delta / 2', MERGE),
     ('features summed in float32', 'evaluation/frechet.py', 'values = np.asarray(values, np.float64)\n    mean',
      'values = np.asarray(values, np.float32)\n    mean', FRECHET + 'test_float32_features_are_summed_in_float64'),
-    ('resample around the old mean', 'evaluation/frechet.py', 'mean = (times * values).sum(axis=0) / n',
-     'mean = values.mean(axis=0)', RESAMPLE),
-    ('resample without replacement', 'evaluation/frechet.py', 'cov = (times * centred).T @ centred',
-     'cov = centred.T @ centred', RESAMPLE),
+    ('jackknife around the old mean', 'evaluation/frechet.py', 'rest.mean - reference.mean',
+     'total.mean - reference.mean', JACKKNIFE),
+    ('jackknife as a mean of squares', 'evaluation/frechet.py', '(len(parts) - 1) * np.var(distances)',
+     'np.var(distances)', JACKKNIFE),
+    ('part left out twice', 'evaluation/frechet.py', '(n * part.n / total.n))', '(part.n * part.n / total.n))',
+     FRECHET + 'test_without_is_merge_backwards'),
     ('classes of one batch for all', 'evaluation/inception_score.py', 'a.p + b.p', 'b.p', SUMS),
     ('score without its exponential', 'evaluation/inception_score.py', 'float(np.exp(sums.p_log_p / sums.n + entropy))',
      'float(sums.p_log_p / sums.n + entropy)', SUMS),

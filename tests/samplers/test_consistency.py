@@ -1,4 +1,4 @@
-"""WithHistory consistency sampling against the exact moments of its steps."""
+"""Multistep consistency sampling against the exact moments of its steps."""
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +30,7 @@ def quantile_map(x, a_t, s_t, a_s, s_s):
 def test_every_step_is_the_map_with_fresh_noise(name, x64):
     schedule, _ = PATHS[name]
     grid = grid_for(name, 4)
-    f = samplers.renoise(exact(schedule), schedule)
+    f = samplers.renoise(exact(schedule), schedule, sigma_min=0.0)
     ab = scales(schedule, grid)
     for (a, s), end, got in zip(ab[:-1], ab[1:], affine_steps(f, grid), strict=True):
         slope = np.sqrt(DATA.var / (a**2 * DATA.var + s**2))
@@ -46,7 +46,32 @@ def test_the_exact_function_keeps_the_exact_moments(name, steps, x64):
     schedule, _ = PATHS[name]
     grid = grid_for(name, steps)
     ab = scales(schedule, grid)
-    run = oracles.moments(affine_steps(samplers.renoise(exact(schedule), schedule), grid), *DATA.marginal(*ab[0]))
+    run = oracles.moments(affine_steps(samplers.renoise(exact(schedule), schedule, 0.0), grid), *DATA.marginal(*ab[0]))
+    np.testing.assert_allclose(run, np.array([DATA.marginal(*c) for c in ab[1:]]).T, rtol=1e-9)
+
+
+@pytest.mark.parametrize('sigma_min', [None, 0.002, 0.5])
+def test_noise_is_algorithm_1s(sigma_min, x64):
+    """sqrt(s^2 - sigma_min^2), of the schedule's sigma_min by default; none at sigma_min and below."""
+    schedule = schedules.VE(sigma_min=0.1)
+    least = 0.1 if sigma_min is None else sigma_min
+    grid = np.array([80.0, 5.0, 1.1 * least, least, least / 2, 0.0])
+    steps = affine_steps(samplers.renoise(lambda x, t: 0.5 * x, schedule, sigma_min), grid)
+    want = np.sqrt(np.maximum(grid[1:] ** 2 - least**2, 0))
+    np.testing.assert_allclose([step[2] for step in steps], want, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(('name', 'grid'), [('VE', [80.0, 5.0, 1.0]), ('TrigFlow', [np.pi / 2, 1.0, 0.6])])
+def test_a_function_to_sigma_min_keeps_the_marginals_of_the_path(name, grid, x64):
+    """Data with noise of sigma_min come out of f, and with it x_s has the path's moments: not so with sigma_s."""
+    schedule, _ = PATHS[name]
+    held = 0.2
+
+    def f(x, t):
+        return quantile_map(x, schedule.alpha(t)[:, None], schedule.sigma(t)[:, None], 1.0, held)
+
+    ab = scales(schedule, np.array(grid))
+    run = oracles.moments(affine_steps(samplers.renoise(f, schedule, held), np.array(grid)), *DATA.marginal(*ab[0]))
     np.testing.assert_allclose(run, np.array([DATA.marginal(*c) for c in ab[1:]]).T, rtol=1e-9)
 
 
@@ -54,7 +79,7 @@ def test_whole_run_has_fresh_noise_in_every_step():
     """By sampling, from a map that halves: Var[x_s] = Var[x_t] / 4 + s^2 if the noises are independent."""
     n, grid = 100_000, np.array([4.0, 2.0, 1.0, 0.0])
     x = samplers.prior(jax.random.key(0), schedules.VE(), (n, 1), grid[0])
-    sampler = samplers.renoise(lambda x, t: x / 2, schedules.VE())
+    sampler = samplers.renoise(lambda x, t: x / 2, schedules.VE(), 0.0)
     out = np.asarray(samplers.sample(sampler, jax.random.key(1), x, grid), np.float64)
     var = ((16 / 4 + 4) / 4 + 1) / 4
     assert abs(out.mean()) < 4 * np.sqrt(var / n)

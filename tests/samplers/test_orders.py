@@ -98,3 +98,34 @@ def test_order_of_convergence(name, on, x64):
         rms = np.sqrt(errors[..., coordinates].mean((1, 2)))
         assert rms[-1] < 0.02, data
         assert abs(oracles.order(NS, rms) - order) < 0.15, (data, rms)
+
+
+# On equal steps of log-SNR, from a level of 1 to one of 0.1: the order that a start with one point leaves.
+STARTED = {'dpm_solver_pp_2': 2, 'dpm_solver_pp_3': 2, 'deis_3': 2, 'deis_4': 2, 'unipc_2_bh2': 3, 'unipc_3_bh2': 3}
+
+
+@pytest.mark.parametrize(
+    'name', [n if n in ('deis_4', 'unipc_3_bh2') else pytest.param(n, marks=pytest.mark.slow) for n in STARTED]
+)
+def test_a_start_of_long_steps_leaves_the_order_that_the_contract_says(name, x64):
+    """And a first step of the square of the others is what takes it away, with no other change."""
+    schedule, (solver, order) = schedules.VE(), SOLVERS[name]
+    sampler, ns = solver(bind(schedule), schedule), (128, 256, 512)
+    ends = scales(schedule, [1.0, 0.1])
+    x = np.random.default_rng(0).normal(size=(16, 5)) * np.hypot(*ends[0])
+    exact = np.concatenate([MIXTURE.pf_ode(x[:, :2], *ends), GAUSSIANS.pf_ode(x[:, 2:], *ends)], 1)
+
+    def rms(times):
+        return np.sqrt(np.mean(np.square(run(sampler, x, times) - exact)))
+
+    assert abs(oracles.order(ns, [rms(0.1 ** np.linspace(0, 1, n + 1)) for n in ns]) - STARTED[name]) < 0.15
+    assert abs(oracles.order(ns, [rms(0.1 ** ramp(n)) for n in ns]) - order) < 0.2
+
+
+def ramp(n):
+    """From 0 to 1 by equal steps but for the first, which grow from their square by half as much again."""
+    h = 1 / n
+    first = h**2 * 4 * 1.5 ** np.arange(np.ceil(np.log(n / 4) / np.log(1.5)))
+    u = np.concatenate([[0], np.cumsum(first)])
+    rest = np.linspace(u[-1], 1, round((1 - u[-1]) / h) + 1)
+    return np.concatenate([u, rest[1:]])

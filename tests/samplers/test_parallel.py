@@ -62,7 +62,7 @@ def test_a_later_point_does_not_settle_before_an_earlier_one(x64):
 
 def test_what_cannot_run_in_parallel_is_refused():
     x = jnp.asarray(X, jnp.float32)
-    with pytest.raises(ValueError, match='window must be at least 1; got 0'):
+    with pytest.raises(ValueError, match=r'window must be a whole number in \[1, inf\); got 0'):
         samplers.parallel(samplers.ddim(DENOISE, LINEAR), KEY, x, GRID, 0)
     with pytest.raises(ValueError, match='without memory'):
         samplers.parallel(Sampler(lambda x: (x, x), lambda *_: x), KEY, x, GRID, 5)

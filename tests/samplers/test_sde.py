@@ -57,6 +57,13 @@ def test_ends_are_ddpms_steps(name):
     np.testing.assert_allclose(oracles.moments(got, *start)[:, -1], (DATA.mean, DATA.var), atol=0.05)
 
 
+def test_the_step_to_clean_data_adds_no_noise():
+    """On VE, where pure noise does not grow in it."""
+    schedule, x = schedules.VE(), jnp.array([[0.4], [-0.2]])
+    sampler = samplers.euler_maruyama(lambda x, t: 0.5 * x, schedule)
+    np.testing.assert_allclose(samplers.sample(sampler, KEY, x, jnp.array([0.5, 0.0])), 0.5 * x, rtol=1e-6)
+
+
 def corrected(x, key, schedule, t, s, snr, steps):
     """Algorithms 4 and 5 of arXiv 2011.13456 on Gaussian data, in NumPy, a sample at a time."""
     (a, _), (a_s, sigma_s) = scales(schedule, [t, s])
@@ -108,5 +115,5 @@ def test_both_ends_stay_finite(make):
 
 def test_impossible_numbers_are_refused():
     for snr, steps in ((-0.1, 1), (0.1, -1)):
-        with pytest.raises(ValueError, match='must not be negative'):
+        with pytest.raises(ValueError, match=r'(snr|corrector_steps) must be .*in \[0, inf\)'):
             samplers.predictor_corrector(lambda x, t: x, schedules.VE(), snr, steps)

@@ -42,6 +42,7 @@ def test_paper_values():
     assert k(times.trailing(10)) == [*range(1000, -1, -100)]
     assert k(times.trailing(7)) == [1000, 857, 714, 571, 429, 286, 143, 0]
     assert k(times.leading(10)) == [*range(901, 0, -100), 0]
+    assert k(times.leading(30)) == [*range(958, 0, -33), 0]  # the released `range(0, 1000, 33)` has 31, up to 990
     assert k(times.linspace(5)) == [1000, 750, 501, 251, 1, 0]  # np.linspace(0, 999, 5).round() + 1
     assert k(times.linspace(1)) == [1000, 0]
     assert k(times.leading(1000)) == [*range(1000, -1, -1)]
@@ -122,7 +123,7 @@ def test_log_snr_names_the_start_to_use_where_there_is_no_signal():
         with pytest.raises(ValueError, match=f't_max = {t_max}'):
             times.log_snr(10, schedule)
         assert times.log_snr(10, schedule, t_max=t_max)[0] == t_max
-    with pytest.raises(ValueError, match='0 < t_min < t_max'):
+    with pytest.raises(ValueError, match=r't_min must be in \(0, inf\); got 0'):
         times.log_snr(10, schedules.LinearVP(), t_min=0.0)
 
 
