@@ -105,9 +105,7 @@ def _end_points(experiment, spec, example, weak):
         shape, t_max = (*keys.shape, *experiment.shape), float(example[0])
         x = samplers.prior(samplers.fold_in(keys, 0), experiment.schedule, shape, t_max)
         sampler = make_sampler(params, keys, asked(jnp.arange(_NUM.value)), retime=retime)
-        return samplers.sample(
-            make_sampler(params, keys, asked(jnp.arange(_NUM.value)), retime=retime), samplers.fold_in(keys, 1), x, grid
-        )
+        return samplers.sample(sampler, samplers.fold_in(keys, 1), x, grid)
 
     return jax.jit(solve)
 

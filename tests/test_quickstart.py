@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from diffusion_jax import guidance
+from diffusion_jax.data import show as showing
 from diffusion_jax.evaluation import report
 from diffusion_jax.inference import runs
 from tests import tiny
