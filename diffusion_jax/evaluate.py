@@ -45,13 +45,13 @@ _GAP = flags.DEFINE_bool('bits_gap', False, 'Bits/dim of as many training rows a
 
 def main() -> None:
     """The entry point."""
-    folder = paths.parse(_WORKDIR.value)
-    run = runs.load(folder, _STEP.value)
+    workdir = paths.parse(_WORKDIR.value)
+    run = runs.load(workdir, _STEP.value)
     settings = run.config['eval']
     num = _NUM.value or settings['num']
     choices = runs.Choices(_SAMPLER.value, _STEPS.value, _GRID.value, _GUIDANCE.value, _COND.value)
     spec = runs.sample_spec(run.config['sample'], choices)
-    resolved = saved_grids.resolved(folder, spec)
+    resolved = saved_grids.resolved(workdir, spec)
     runs.sampling(run, resolved)  # what cannot be sampled so is told before the reference is read
     held_out = runs.held_out(run)
     bits_num = settings['bits_num'] if _BITS.value is None else _BITS.value
@@ -70,14 +70,14 @@ def main() -> None:
     told += [f'step {run.step}', f'{num} samples', f'seed {_SEED.value}']
     name = ', '.join([*told, *([reference.features.name] if _FEATURES.value else [])])
     print(report.markdown_table({name: result}))
-    _keep(folder, name, json.loads(report.to_json(result)))
+    _keep(workdir, name, json.loads(report.to_json(result)))
 
     if bits_num and held_out is not None:
         sources = (held_out, runs.reference_data(run)) if _GAP.value else (held_out,)
-        _keep_bits(folder, run, sources, bits_num, method)
+        _keep_bits(workdir, run, sources, bits_num, method)
 
 
-def _keep_bits(folder, run, sources, num, method):
+def _keep_bits(workdir, run, sources, num, method):
     by = f', {_name(method)}' if method else ''
     found = []
     for source in sources:
@@ -85,12 +85,12 @@ def _keep_bits(folder, run, sources, num, method):
         found.append(bits)
         name = f'bits/dim on {source.name}, step {run.step}{by}'
         print(f'{name}: ' + ', '.join(f'{k} {v:.4g}' for k, v in bits.items() if isinstance(v, float | int)))
-        _keep(folder, name, bits)
+        _keep(workdir, name, bits)
     if len(found) == 2:
         gap = runs.bits_gap(*found)
         name = f'bits/dim on {sources[0].name} above {sources[1].name}, step {run.step}{by}'
         print(f'{name}: ' + ', '.join(f'{k} {v:.4g}' for k, v in gap.items()))
-        _keep(folder, name, gap)
+        _keep(workdir, name, gap)
 
 
 def _name(spec):
@@ -98,10 +98,10 @@ def _name(spec):
     return f'{spec["name"]}({arguments})'
 
 
-def _keep(folder, name, content):
+def _keep(workdir, name, content):
     if not processes.is_first():
         return
-    path = folder / 'metrics.json'
+    path = workdir / 'metrics.json'
     files.write_json(path, {**files.read_json(path, {}), name: content})
 
 

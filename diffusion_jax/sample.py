@@ -69,17 +69,17 @@ _LONGEST = 150  # characters of a name; file systems end at 255 bytes, suffixes 
 
 def main() -> None:
     """The entry point."""
-    folder = paths.parse(_WORKDIR.value)
-    run = runs.load(folder, _STEP.value)
+    workdir = paths.parse(_WORKDIR.value)
+    run = runs.load(workdir, _STEP.value)
     choices = runs.Choices(_SAMPLER.value, _STEPS.value, _GRID.value, _GUIDANCE.value, _COND.value)
     spec = runs.sample_spec(run.config['sample'], choices)
-    resolved = saved_grids.resolved(folder, spec)
+    resolved = saved_grids.resolved(workdir, spec)
     if _ROWS.value and _BATCH.value:
         raise UserError('--rows is for each device, --batch_size for all together: set one of them')
     size = _ROWS.value * run.mesh.size if _ROWS.value else _BATCH.value or spec['batch_size']
     edit = specs.parse_spec(_EDIT.value) if _EDIT.value else None
-    out = paths.parse(_OUT.value) if _OUT.value else folder / 'samples' / _name(run, spec, edit)
-    request = {'run': str(paths.absolute(folder)), 'step': run.step, 'sample': resolved, 'seed': _SEED.value}
+    out = paths.parse(_OUT.value) if _OUT.value else workdir / 'samples' / _name(run, spec, edit)
+    request = {'run': str(paths.absolute(workdir)), 'step': run.step, 'sample': resolved, 'seed': _SEED.value}
     request |= {'rows': _ROWS.value}
     if edit:
         images = _given_images(run.experiment.source.kind)

@@ -25,17 +25,17 @@ _TOLERANCE = 0.05  # a consistency model's coefficients differ from EDM's by sig
 _GIVEN, _DEFAULTS = ('T',), ('sigma_data', 'sigma_max', 'sigma_min')
 
 
-def with_teacher(config: Mapping[str, Any], folder: AnyPath) -> dict[str, Any]:
+def with_teacher(config: Mapping[str, Any], workdir: AnyPath) -> dict[str, Any]:
     """The config with what its run needs to know of the run that `init_from` names: its teacher, if taken whole.
 
-    A run in `folder` that has started from it already keeps what it knows: its teacher's folder may be gone by now.
+    A run in `workdir` that has started from it already keeps what it knows: its teacher's workdir may be gone by now.
 
     Raises:
         UserError: if `init_from` is no run.
     """
     if config['init_from'] is None or config['init_partial'] is not None:
         return {**config, 'teacher': None}
-    saved = files.load_config(folder) if (folder / 'config.json').exists() else {}
+    saved = files.load_config(workdir) if (workdir / 'config.json').exists() else {}
     if saved.get('init_from') == config['init_from'] and saved.get('teacher'):
         return {**config, 'teacher': saved['teacher']}
     try:

@@ -35,21 +35,21 @@ class Run(NamedTuple):
     mesh: Mesh
 
 
-def load(folder: AnyPath, which: str = 'newest', mesh: Mesh | None = None) -> Run:
+def load(workdir: AnyPath, which: str = 'newest', mesh: Mesh | None = None) -> Run:
     """Opens a checkpoint of a run: the newest, the best by its `train.best_by`, or that of a step.
 
     Its parameters are split over `mesh`. By default that is all devices there are, however many the run was trained on,
     with as much of its `mesh.fsdp` as divides them.
 
     Raises:
-        UserError: if the folder holds no run, or no such checkpoint, or the data set is gone.
+        UserError: if the workdir holds no run, or no such checkpoint, or the data set is gone.
     """
-    config = builders.check(files.load_config(folder))
+    config = builders.check(files.load_config(workdir))
     mesh = mesh or sharding.make_mesh(fsdp=math.gcd(config['mesh']['fsdp'], jax.device_count()))
     experiment = builders.build(config)
     shapes = jax.eval_shape(experiment.init, jax.random.key(0))
     abstract = sharding.with_shardings(shapes, sharding.of_state(mesh, shapes))
-    params, step = reading.restore_ema(folder, abstract, which, config['train']['best_by'])
+    params, step = reading.restore_ema(workdir, abstract, which, config['train']['best_by'])
     return Run(config, experiment, params, step, mesh)
 
 

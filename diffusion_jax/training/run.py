@@ -36,27 +36,27 @@ def _unwatched(run):
 
 def train(
     config: Mapping[str, Any],
-    folder: AnyPath,
+    workdir: AnyPath,
     allow_config_change: bool = False,
     watch: Callable[[runs.Run], None] = _unwatched,
 ) -> TrainState:
-    """Trains the run of a resolved config in `folder`, from its newest checkpoint on; returns the final state.
+    """Trains the run of a resolved config in `workdir`, from its newest checkpoint on; returns the final state.
 
     `watch` is given the run as it is every `train.sample_every` steps and at the end; what it raises ends training.
 
     Raises:
-        UserError: for a config or folder that cannot be used, a loss that is not finite, a save that failed.
+        UserError: for a config or workdir that cannot be used, a loss that is not finite, a save that failed.
         Interrupted: for Ctrl-C or SIGTERM, after saving.
     """
     settings = config['train']
     mesh = sharding.make_mesh(config['mesh']['data'], config['mesh']['fsdp'])
     sharding.check_batch(mesh, settings['batch_size'], 'train.batch_size', settings['accumulate'])
-    config = builders.with_teacher(config, folder)
+    config = builders.with_teacher(config, workdir)
     experiment = builders.build(config)
     draw = jax.jit(builders.build_draw(experiment, config['sample']))
     find_non_finite = builders.build_find_non_finite(experiment, config['sample'])
     # Before anything is written; a run that has begun needs it only if it never came to save.
-    (begun,) = processes.from_first([(folder / 'config.json').exists()])
+    (begun,) = processes.from_first([(workdir / 'config.json').exists()])
     start_from = None if begun else _start(config, experiment, mesh)
     learner = experiment.loss, experiment.tx, experiment.ema, experiment.targets
     train_step = make_train_step(*learner, settings['accumulate'])
@@ -64,7 +64,7 @@ def train(
     fresh = init_state(experiment.init, experiment.tx, experiment.targets, experiment.keeps_teacher)
     shapes = jax.eval_shape(fresh, key_init, _shapes(experiment.network_init, mesh) if config['teacher'] else None)
     _check_best_by(settings, train_step, shapes, key_train, experiment.source)
-    files.check(folder, config, allow_config_change, lambda saved: _completed(saved, settings))
+    files.check(workdir, config, allow_config_change, lambda saved: _completed(saved, settings))
     shardings = sharding.of_state(mesh, shapes)
     create = jax.jit(fresh, out_shardings=shardings)
 
@@ -72,24 +72,24 @@ def train(
         drawing = Drawing(draw, state.ema, mesh, config['sample']['batch_size'], find_non_finite)
         x = generate(drawing, key_sample, config['sample']['num'])
         if processes.is_first():
-            media.save(folder / 'samples' / f'step_{step:08d}', experiment.source.kind, x)
+            media.save(workdir / 'samples' / f'step_{step:08d}', experiment.source.kind, x)
         watch(runs.Run(dict(config), experiment, state.ema, step, mesh))
 
-    with files.lock(folder), contextlib.closing(checkpoint.open_manager(folder, _keep(settings))) as manager:
+    with files.lock(workdir), contextlib.closing(checkpoint.open_manager(workdir, _keep(settings))) as manager:
         state = _restored(manager, shapes, mesh, settings)
         if state is None:
             state = create(key_init, start_from or _start(config, experiment, mesh))
         # Only now, so that a config whose model does not fit the checkpoints leaves the saved one alone.
         processes.together('begun')
-        files.record(folder, config)
+        files.record(workdir, config)
         if int(state.step) >= settings['steps']:
             return state
         # The state comes out as it goes in, so that one executable does for all steps.
         step = jax.jit(train_step, donate_argnums=0, out_shardings=(shardings, sharding.replicated(mesh)))
-        return _fit(step, state, key_train, experiment.source, config, folder, mesh, manager, draw_samples)
+        return _fit(step, state, key_train, experiment.source, config, workdir, mesh, manager, draw_samples)
 
 
-def _fit(step, state, key, source, config, folder, mesh, manager, draw_samples):
+def _fit(step, state, key, source, config, workdir, mesh, manager, draw_samples):
     settings, start = config['train'], int(state.step)
     every = loop.Every(settings['log_every'], settings['save_every'], settings['sample_every'])
     about = {'config': config, 'provenance': files.provenance()}
@@ -104,7 +104,7 @@ def _fit(step, state, key, source, config, folder, mesh, manager, draw_samples):
     ):
         first = next(stream)
         step, cost = throughput.compile_step(step, state, key, first, devices=mesh.size, parts=settings['accumulate'])
-        with _log(folder, start, settings, cost, mesh) as write, _profiled(step, folder, start, settings) as step:
+        with _log(workdir, start, settings, cost, mesh) as write, _profiled(step, workdir, start, settings) as step:
             hooks = loop.Hooks(write, save, draw_samples, stop, beat)
             batches, max_skips = itertools.chain([first], stream), settings['max_skips'] or 0
             try:
@@ -149,13 +149,13 @@ def _keep(settings):
 
 
 @contextlib.contextmanager
-def _log(folder, start, settings, cost, mesh):
+def _log(workdir, start, settings, cost, mesh):
     if not processes.is_first():
         yield lambda step, metrics, timing: None
         return
     local, begin = jax.local_devices(), iter([throughput.once(cost)])
 
-    with paths.appended(folder, 'metrics.jsonl') as (near, copy), Log(near, start, settings['steps']) as log:
+    with paths.appended(workdir, 'metrics.jsonl') as (near, copy), Log(near, start, settings['steps']) as log:
 
         def write(step, metrics, timing):
             found = throughput.figures(timing, cost, settings['batch_size'], local[0].device_kind, mesh.size)
@@ -166,8 +166,8 @@ def _log(folder, start, settings, cost, mesh):
         yield write
 
 
-def _profiled(step, folder, start, settings):
-    return profiled(step, folder / 'profile', start, settings['profile_at'], settings['profile_steps'])
+def _profiled(step, workdir, start, settings):
+    return profiled(step, workdir / 'profile', start, settings['profile_at'], settings['profile_steps'])
 
 
 def _batches(source, config, start, mesh):
@@ -187,24 +187,24 @@ def _start(config, experiment, mesh):
     """The averaged parameters of the run that this one starts from, or some of them; None for none."""
     if config['init_from'] is None:
         return None
-    folder, partial, which = paths.parse(config['init_from']), config['init_partial'], config['init_step']
+    workdir, partial, which = paths.parse(config['init_from']), config['init_partial'], config['init_step']
     try:
-        best_by = builders.check(files.load_config(folder))['train']['best_by']
+        best_by = builders.check(files.load_config(workdir))['train']['best_by']
         if partial is None:
-            return reading.restore_ema(folder, _shapes(experiment.network_init, mesh), which, best_by)[0]
-        taken = reading.restore_matching(folder, _shapes(experiment.init, mesh), partial, which, best_by)
+            return reading.restore_ema(workdir, _shapes(experiment.network_init, mesh), which, best_by)[0]
+        taken = reading.restore_matching(workdir, _shapes(experiment.init, mesh), partial, which, best_by)
         if processes.is_first():
-            print(_told(taken, folder), file=sys.stderr)
+            print(_told(taken, workdir), file=sys.stderr)
         return taken.params
     except UserError as error:
         raise UserError(f'config.init_from: {error}') from error
 
 
-def _told(taken, folder):
+def _told(taken, workdir):
     num = len(jax.tree.leaves(taken.params))
     names = ', '.join(taken.left[:8]) + (f' and {len(taken.left) - 8} more' if len(taken.left) > 8 else '')
     left = f'; initialised from the seed: {names}' if taken.left else ''
-    return f'{num} of {num + len(taken.left)} arrays are from step {taken.step} of {folder}{left}'
+    return f'{num} of {num + len(taken.left)} arrays are from step {taken.step} of {workdir}{left}'
 
 
 @contextlib.contextmanager

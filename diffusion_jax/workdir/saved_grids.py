@@ -16,7 +16,7 @@ from diffusion_jax.workdir.paths import AnyPath
 
 
 def save(
-    folder: AnyPath,
+    workdir: AnyPath,
     grid: str,
     times: Grid,
     provenance: Mapping[str, Any],
@@ -26,32 +26,32 @@ def save(
 
     `model_times` `[n]` are those that the model is told on it, if they are others.
     """
-    path = folder / 'grids' / f'{grid}.json'
+    path = workdir / 'grids' / f'{grid}.json'
     path.parent.mkdir(exist_ok=True)
     told = {} if model_times is None else {'model_times': model_times.tolist()}
     files.write_json(path, {'times': times.tolist(), **told, **provenance})
     return path
 
 
-def load(folder: AnyPath, grid: str) -> dict[str, tuple[float, ...]]:
+def load(workdir: AnyPath, grid: str) -> dict[str, tuple[float, ...]]:
     """The `times` of a saved grid, and its `model_times` if it has them.
 
     Raises:
         UserError: if the run has none of this name, with the nearest ones, or the file is damaged.
     """
-    known = sorted(path.stem for path in (folder / 'grids').glob('*.json'))
+    known = sorted(path.stem for path in (workdir / 'grids').glob('*.json'))
     if grid not in known:
         raise UserError(
-            f'{folder} has no grid {grid!r}; '
+            f'{workdir} has no grid {grid!r}; '
             + (nearest(grid, known) if known else 'make one: python -m experiments.search_grid')
         )
-    content = files.read_json(folder / 'grids' / f'{grid}.json', {})
+    content = files.read_json(workdir / 'grids' / f'{grid}.json', {})
     if not isinstance(content, dict) or 'times' not in content:
-        raise UserError(f'{folder / "grids" / grid}.json is damaged: it holds no times')
+        raise UserError(f'{workdir / "grids" / grid}.json is damaged: it holds no times')
     return {name: tuple(content[name]) for name in ('times', 'model_times') if name in content}
 
 
-def resolved(folder: AnyPath, sample: Mapping[str, Any]) -> dict[str, Any]:
+def resolved(workdir: AnyPath, sample: Mapping[str, Any]) -> dict[str, Any]:
     """A `sample` section in which a saved grid has become its times, and those of the model; any other is as it was.
 
     Raises:
@@ -62,5 +62,5 @@ def resolved(folder: AnyPath, sample: Mapping[str, Any]) -> dict[str, Any]:
         return dict(sample)
     if spec.keys() != {'name', 'grid'}:
         raise UserError(f'--grid={spec}: the form is saved:grid=NAME')
-    found = load(folder, str(spec['grid']))
+    found = load(workdir, str(spec['grid']))
     return {**sample, **found, 'times': {'name': 'at', 'times': found['times']}}
