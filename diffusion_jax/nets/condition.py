@@ -34,7 +34,7 @@ class Embedding(nn.Module):
         features: of the vector and of the tokens.
         condition: a pytree of `Part`; None for an unconditional network.
         waves: (c_noise [B], dim) -> the sinusoids [B, dim].
-        init: of the level's dense layers.
+        level_init: of the level's dense layers.
         row_init: of tables, positions and what stands for a missing vector; a unit normal as in ADM.
     """
 
@@ -42,7 +42,7 @@ class Embedding(nn.Module):
     features: int
     condition: Any = None
     waves: Callable[[Array, int], Array] = sinusoid
-    init: Callable[..., Array] = unit_init
+    level_init: Callable[..., Array] = unit_init
     row_init: Callable[..., Array] = nn.initializers.normal(1.0)
 
     @nn.compact
@@ -77,8 +77,8 @@ class Embedding(nn.Module):
         )
 
     def _level(self, c: Array, prefix: str) -> Array:
-        emb = dense(self.features, f'{prefix}dense_1', None, self.init)(self.waves(c, self.dim))
-        return dense(self.features, f'{prefix}dense_2', None, self.init)(nn.silu(emb))
+        emb = dense(self.features, f'{prefix}dense_1', None, self.level_init)(self.waves(c, self.dim))
+        return dense(self.features, f'{prefix}dense_2', None, self.level_init)(nn.silu(emb))
 
     def _table(self, rows: int, name: str) -> nn.Embed:
         return nn.Embed(rows, self.features, embedding_init=self.row_init, name=name)

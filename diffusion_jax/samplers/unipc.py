@@ -51,7 +51,7 @@ def unipc(denoise: Denoiser, schedule: Schedule, order: int = 2, variant: str = 
         x_0 = denoise(state.x, expand_time(t, state.x))
         # Before the first step this is a step from t to t, which changes nothing.
         before = jnp.where(state.t_before == 0, t, state.t_before)
-        after = Points(past.values.at[0].set(x_0), past.lam.at[0].set(lam_t))
+        after = Points(past.values.at[0].set(x_0.astype(past.values.dtype)), past.lam.at[0].set(lam_t))
         x = exponential_step(DATA, schedule, state.x_before, past.values[0], after, before, t, B)
         points = Points(past.values[: order - 1], past.lam[: order - 1])
         return Predicted(exponential_step(DATA, schedule, x, x_0, points, t, s, B), x, t, push(past, x_0, lam_t))

@@ -28,18 +28,19 @@ def square_root(steps: int, s_0: int = 2, s_1: int = 150) -> Curriculum:
     """CT's N(k) = ceil(sqrt(k / K ((s_1 + 1)^2 - s_0^2) + s_0^2) - 1) + 1 (arXiv 2303.01469, appendix C).
 
     Args:
-        steps: K, the number of training steps, in [1, inf).
+        steps: K, the number of training steps, in [0, inf).
         s_0: number of points at k = 0, in [2, inf).
         s_1: number of intervals at k = K, in [1, inf) and at least s_0 - 1.
     """
-    whole('[1, inf)', steps=steps, s_1=s_1)
+    whole('[0, inf)', steps=steps)
+    whole('[1, inf)', s_1=s_1)
     whole('[2, inf)', s_0=s_0)
     if s_1 < s_0 - 1:
         raise ValueError(f's_1 must be at least s_0 - 1; got {s_1} and s_0 = {s_0}')
 
     def N(step: Int[Array, '']) -> Int[Array, '']:
         k = jnp.clip(step, 0, steps)
-        square = k / steps * ((s_1 + 1) ** 2 - s_0**2) + s_0**2
+        square = k / max(steps, 1) * ((s_1 + 1) ** 2 - s_0**2) + s_0**2
         return jnp.ceil(jnp.sqrt(square) - 1).astype(step.dtype) + 1
 
     return N

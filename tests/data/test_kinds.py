@@ -12,23 +12,23 @@ from diffusion_jax.inference import media
 
 RNG = np.random.default_rng(0)
 KINDS = {
-    'grey images': kinds.images((4, 5, 1)),
-    'images of 17 levels': kinds.images((4, 4, 3), levels=17),
-    'continuous images': kinds.images((4, 4, 3), levels=None),
-    'images of two channels': kinds.images((4, 4, 2)),
+    'grey-images': kinds.images((4, 5, 1)),
+    'images-of-17-levels': kinds.images((4, 4, 3), levels=17),
+    'continuous-images': kinds.images((4, 4, 3), levels=None),
+    'images-of-two-channels': kinds.images((4, 4, 2)),
     'points': kinds.points(3),
-    'points on a line': kinds.points(1),
+    'points-on-a-line': kinds.points(1),
     'sound': kinds.waveform((50, 1), 8000),
-    'sound in 16 bits': kinds.waveform((50, 2), 8000, levels=2**16),
+    'sound-in-16-bits': kinds.waveform((50, 2), 8000, levels=2**16),
     'video': kinds.video((3, 4, 4, 3)),
     'latents': kinds.latents((4, 4, 4)),
-    'latent sequences': kinds.latents((6, 4)),
+    'latent-sequences': kinds.latents((6, 4)),
     'fields': kinds.field((5, 5, 2)),
     'curves': kinds.field((9, 2)),
-    'solid fields': kinds.field((3, 3, 3, 2)),
+    'solid-fields': kinds.field((3, 3, 3, 2)),
     'text': kinds.tokens(7, 256),
 }
-STORED = {'sound in 16 bits': np.int16, 'text': np.uint8}
+STORED = {'sound-in-16-bits': np.int16, 'text': np.uint8}
 FLOATS = [name for name, kind in KINDS.items() if kind.levels is None]
 
 
@@ -48,7 +48,7 @@ def test_files_hold_what_was_drawn(name):
 
 
 def test_a_sound_of_16_bits_is_what_wav_files_hold():
-    kind = KINDS['sound in 16 bits']
+    kind = KINDS['sound-in-16-bits']
     x = np.array([-1.0, 1.0, 0.0], np.float32).reshape(1, 3, 1)
     assert kind.store(x).ravel().tolist()[:2] == [-(2**15), 2**15 - 1]
     assert abs(int(kind.store(x)[0, 2, 0])) <= 1
@@ -70,10 +70,10 @@ def test_levels_come_back(levels):
 @pytest.mark.parametrize(
     ('name', 'values', 'message'),
     [
-        ('grey images', np.array([0, 256]), r'needs integers in 0 .. 255; got 0 .. 256'),
-        ('grey images', np.array([-1, 3]), r'needs integers in 0 .. 255; got -1 .. 3'),
-        ('grey images', np.array([0, 1]), 'holds the integers 0 and 1 alone'),
-        ('grey images', np.array([0.5, 1.5]), r'needs integers in 0 .. 255 or floats in \[-1, 1\]'),
+        ('grey-images', np.array([0, 256]), r'needs integers in 0 .. 255; got 0 .. 256'),
+        ('grey-images', np.array([-1, 3]), r'needs integers in 0 .. 255; got -1 .. 3'),
+        ('grey-images', np.array([0, 1]), 'holds the integers 0 and 1 alone'),
+        ('grey-images', np.array([0.5, 1.5]), r'needs integers in 0 .. 255 or floats in \[-1, 1\]'),
         ('text', np.array([300]), r'needs integers in 0 .. 255; got 300 .. 300'),
         ('points', np.array([1, 2]), 'needs finite real numbers'),
         ('latents', np.array([np.nan]), 'needs finite real numbers'),
@@ -86,10 +86,10 @@ def test_what_fits_no_meaning_is_refused(name, values, message):
 
 
 SHOWN = {
-    'grey images': {'.png'}, 'images of 17 levels': {'.png'}, 'continuous images': {'.png'}, 'points': {'.png'},
-    'images of two channels': {'.png'}, 'points on a line': {'.png'}, 'sound': {'.png', '.wav'},
-    'sound in 16 bits': {'.png', '.wav'}, 'video': {'.gif'}, 'latents': {'.png'}, 'latent sequences': set(),
-    'fields': {'.png'}, 'curves': {'.png'}, 'solid fields': set(), 'text': {'.txt'},
+    'grey-images': {'.png'}, 'images-of-17-levels': {'.png'}, 'continuous-images': {'.png'}, 'points': {'.png'},
+    'images-of-two-channels': {'.png'}, 'points-on-a-line': {'.png'}, 'sound': {'.png', '.wav'},
+    'sound-in-16-bits': {'.png', '.wav'}, 'video': {'.gif'}, 'latents': {'.png'}, 'latent-sequences': set(),
+    'fields': {'.png'}, 'curves': {'.png'}, 'solid-fields': set(), 'text': {'.txt'},
 }  # fmt: skip
 
 

@@ -187,16 +187,16 @@ BAD = {
         {'cond': np.array([0, 1, -1, 1, 0], np.int32)},
         's: the condition of row 2 holds -1, which is not in 0 .. 2',
     ),
-    'a class too high': (
+    'a-class-too-high': (
         {'cond': np.array([0, 1, 2, 3, 0], np.int32)},
         's: the condition of row 3 holds 3, which is not in',
     ),
-    'a level too high': (
+    'a-level-too-high': (
         {'x': np.array([[0, 1], [2, 17]], np.uint8)},
         's: row 1 holds values that are not levels in 0 .. 16',
     ),
-    'another shape': ({'x': np.zeros((5, 3), np.uint8)}, r's: samples of shape \(3,\), declared \(2,\)'),
-    'floats of levels': (
+    'another-shape': ({'x': np.zeros((5, 3), np.uint8)}, r's: samples of shape \(3,\), declared \(2,\)'),
+    'floats-of-levels': (
         {'x': np.zeros((5, 2), np.float32)},
         's: samples of type float32, which do not go with levels=17',
     ),
@@ -204,17 +204,17 @@ BAD = {
         {'x': np.array([[0, 1], [np.nan, 0]], np.float32), 'kind': kinds.points(2)},
         's: row 1 holds values that are not finite',
     ),
-    'no condition': ({'cond': None}, 's has no condition for each row, and declares a condition'),
-    'none declared': ({'condition': None}, 's has a condition for each row, and declares no condition'),
-    'another form': (
+    'no-condition': ({'cond': None}, 's has no condition for each row, and declares a condition'),
+    'none-declared': ({'condition': None}, 's has a condition for each row, and declares no condition'),
+    'another-form': (
         {'cond': Masked(np.zeros((5, 2), np.int32), np.ones((5, 2), bool))},
         's: the conditions have the form',
     ),
-    'floats of classes': (
+    'floats-of-classes': (
         {'cond': np.zeros(5, np.float32)},
         r's: the conditions have rows of shape \(\) and type float32',
     ),
-    'two of a class': (
+    'two-of-a-class': (
         {'cond': np.zeros((5, 2), np.int32)},
         r's: the conditions have rows of shape \(2,\) and type int32',
     ),

@@ -23,7 +23,7 @@ def losses(mesh, steps=5, parts=1):
     schedule = schedules.DiscreteVP(schedules.linear_betas(100))
     init, net = nets.functional(nets.MLP(width=16, depth=1))
     model = precond.denoiser(precond.eps(schedule, 100), net)
-    loss = denoising(model, schedule, times.discrete_uniform(100), weights.snr(schedule))
+    loss = denoising(model, schedule, times.discrete_uniform(100), weights.snr(schedule)).loss
     tx = optax.adam(0.01)
     double = lambda key: jax.tree.map(jnp.float64, init(key, jnp.zeros((1, 2)), jnp.zeros(1)))  # noqa: E731
     create = init_state(double, tx, moving_target(lambda k: 0.5))

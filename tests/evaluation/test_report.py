@@ -10,7 +10,7 @@ from diffusion_jax.data import show
 from diffusion_jax.evaluation import features, report
 
 PROTOCOL = report.Protocol('pixels-64', 'ab12', 1000, 'digits/test', 297, (0, 1), 17)
-OTHER = report.Protocol('pca-8', 'cd34', 10, 'digits/train', 1500, (2,), 256, 'none', 'bicubic', 5, '2 of 3')
+OTHER = report.Protocol('pca-8', 'cd34', 10, 'digits/train', 1500, (2,), 256, 'none', 'bicubic', 5, '2 of 3', 'turn')
 NAME = report.frechet_name(features.pixels((8, 8, 1)))
 
 

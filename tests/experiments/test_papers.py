@@ -301,7 +301,7 @@ def test_a_reconstruction_is_of_all_rows_a_batch_at_a_time(digits_run):
     bench = Bench(None, lambda: held_out, 'pixels', 7, 0)
     found = measurements.reconstruction({'name': 'uniform', 'n': 3}).measure(run, bench)
     x, grid = jnp.asarray(Values(held_out)[:7]), times.uniform(3)
-    denoise, schedule = run.experiment.models['model'](run.params, None, None), run.experiment.schedule
+    denoise, schedule = run.experiment.models.denoise(run.params, None, None), run.experiment.schedule
     latent = samplers.sample(samplers.ddim_encode(denoise, schedule), jax.random.key(1), x, grid[::-1])
     y = samplers.sample(samplers.ddim(denoise, schedule), jax.random.key(2), latent, grid)
     np.testing.assert_allclose(found.shown, y, atol=1e-4)

@@ -14,6 +14,7 @@ import pytest
 
 from diffusion_jax import builders
 from diffusion_jax.errors import Diverged, UserError
+from diffusion_jax.workdir import files
 from experiments.running import measuring, pool, training
 from experiments.running.locks import claim, locked
 from experiments.running.measuring import Measured
@@ -257,7 +258,7 @@ def test_the_seconds_of_a_stopped_training_count(small):
 def test_another_config_in_the_same_workdir(tmp_path):
     config = builders.with_teacher(tiny.points(), tmp_path)
     run = Training('run', config, tmp_path)
-    (tmp_path / 'config.json').write_text(json.dumps(config))
+    files.write_json(tmp_path / 'config.json', {'format': files.FORMAT, **config})
     Queue([run], is_trained)
     other = run._replace(config={**config, 'optim': {**config['optim'], 'lr': 0.5}})
     for refuses in (lambda: Queue([other], is_trained), lambda: make(other)):

@@ -82,7 +82,7 @@ MUTANTS = tuple(Mutant(*row) for row in [
      'tests/test_schedules.py::test_rates_at_the_points_of_a_table_are_those_of_the_step_from_there'),
     ('promises: a solver that forgets its third point', 'samplers/adams_bashforth.py', 'no_points(x, order - 1)',
      'no_points(x, min(order - 1, 2))', CONTRACT + '[deis_4]'),
-    ('promises: corrector of the order of its predictor', 'samplers/unipc.py', 'past.values.at[0].set(x_0)',
+    ('promises: corrector of the order of its predictor', 'samplers/unipc.py', 'past.values.at[0].set(x_0.astype(past.values.dtype))',
      'past.values', CONTRACT + '[unipc_3_bh2]'),
     ('promises: leading to T', 'times/grids.py', '1 + np.arange(_steps(n, T)) * (T // n)',
      '1 + np.arange(0, T, T // n + 0 * _steps(n, T))', 'tests/times/test_grids.py::test_paper_values'),

@@ -28,7 +28,7 @@ MUTANTS = tuple(Mutant(*row) for row in [
      '1 + jnp.sum(there | True)', SOLVERS + 'test_first_steps_and_both_ends_are_ddim'),
     ('solver with powers for Newton', 'samplers/exponential.py', 'math.prod(u - r_j for r_j in r)',
      'math.prod(u for r_j in r)', SOLVERS + 'test_quadrature_is_the_integral'),
-    ('corrector without the new evaluation', 'samplers/unipc.py', 'past.values.at[0].set(x_0)', 'past.values',
+    ('corrector without the new evaluation', 'samplers/unipc.py', 'past.values.at[0].set(x_0.astype(past.values.dtype))', 'past.values',
      ORDER + '[unipc_1_bh2-LinearVP]'),
     ('corrector from the prediction', 'samplers/unipc.py', 'schedule, state.x_before, past.values[0]',
      'schedule, state.x, past.values[0]', ORDER + '[unipc_1_bh2-LinearVP]'),

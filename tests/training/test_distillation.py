@@ -1,6 +1,5 @@
 """Runs that start from another run: what they start with, keep, refuse, and how near they come to the exact map."""
 
-import json
 import shutil
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from diffusion_jax.errors import UserError
 from diffusion_jax.inference import runs
 from diffusion_jax.inference.generate import generate
 from diffusion_jax.training.run import train
+from diffusion_jax.workdir import files
 from tests import few_step, tiny
 from tests.builders.test_experiment import changed, rates
 from tests.oracles import Gaussian
@@ -153,7 +153,7 @@ def test_mean_flow_is_sampled_by_its_map_and_by_its_denoiser(tmp_path):
 
 def write_config(folder, config):
     folder.mkdir()
-    (folder / 'config.json').write_text(json.dumps(config))
+    files.write_json(folder / 'config.json', {'format': files.FORMAT, **config})
     return str(folder)
 
 
@@ -244,7 +244,7 @@ SAMPLING = [
     ('cd', ['--sampler=ddim'], 'config.sample.sampler: ddim needs a diffusion model, and this run trained a '
      'consistency model: use renoise'),
     ('cd', ['--sampler=jump'], 'config.sample.sampler: jump needs a flow map, and this run trained a consistency'),
-    ('cd', ['--grid=at:times=100'], 'config.sample.times: t = 100 lies outside [sigma_min, sigma_max] = [0.002, 80]'),
+    ('cd', ['--grid=at:times=100'], "config.sample.times: t = 100 lies beyond 80, the end of this run's VE"),
     ('cd', ['--grid=at:times=80/0.0001'], 'config.sample.times: t = 0.0001 lies outside [sigma_min, sigma_max]'),
     ('cd', ['--grid=at:times=80', '--steps=2'], "--steps=2: the grid 'at' has no number of steps: set --grid"),
     ('cd', ['--grid=uniform:n=2'], 'config.sample.times: t = 1 of VE is not noisy enough to start from: choose'),

@@ -20,6 +20,7 @@ from diffusion_jax.inference import runs
 from diffusion_jax.optim import skip_bad_updates
 from diffusion_jax.training import checkpoint, run
 from diffusion_jax.training.run import train
+from diffusion_jax.workdir import files
 from tests import tiny
 from tests.training.test_checkpoint import damage
 
@@ -231,7 +232,7 @@ def test_the_best_checkpoint_is_kept_told_and_sampled(tmp_path, capsys):
     assert {int(p.name) for p in (tmp_path / 'checkpoints').iterdir()} == {best, 6, 8}
     told = json.loads((tmp_path / 'checkpoints' / '8' / '_CHECKPOINT_METADATA').read_text())['custom_metadata']
     assert told['metrics']['loss'] == pytest.approx(losses[8])
-    assert told['config'] == json.loads((tmp_path / 'config.json').read_text())
+    assert told['config'] == files.load_config(tmp_path)
     assert told['provenance']['versions']['jax'] == jax.__version__
     for which, step in [('best', min(best, 8, key=losses.__getitem__)), ('6', 6), ('newest', 8)]:
         given = [f'--workdir={tmp_path}', f'--step={which}', f'--out={tmp_path}/x']

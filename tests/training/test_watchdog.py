@@ -5,7 +5,7 @@ import sys
 
 from diffusion_jax.training.watchdog import STALLED
 
-HEAD = 'import time\nfrom diffusion_jax.watchdog import watchdog\n'
+HEAD = 'import time\nfrom diffusion_jax.training.watchdog import watchdog\n'
 HANGS = """
 def hangs_here():
     time.sleep(60)

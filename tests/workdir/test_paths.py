@@ -101,8 +101,8 @@ def test_samples_drawn_before_an_interruption_are_not_drawn_again(store):
 
     path = paths.parse(f'{RUN}/samples/x.npz')
     with pytest.raises(UserError, match='stopped after 4 of 6'):
-        fill(path, {}, 6, draw_from)
-    np.testing.assert_array_equal(fill(path, {}, 6, draw_from)[:, 0], np.arange(6))
+        fill(path, {}, 6, draw_from, np.asarray)
+    np.testing.assert_array_equal(fill(path, {}, 6, draw_from, np.asarray)[:, 0], np.arange(6))
     assert drawn == [0, 2, 4, 4]
     with path.open('rb') as file:
         np.testing.assert_array_equal(np.load(file)['samples'][:, 0], np.arange(6))

@@ -13,7 +13,7 @@ def plan(scale: str) -> Plan:
     of_row = {
         SCT: ('sct', {}),
         SCD: ('scd', {}),
-        NO_WEIGHT: ('no_weight', {'objective.log_weight': None}),
+        NO_WEIGHT: ('no_weight', {'objective.adaptive_weight': None}),
         NO_WARMUP: ('no_warmup', {'objective.warmup': 1}),
     }
     recipes = {'edm': make(f'configs/{data}_edm.py')}
