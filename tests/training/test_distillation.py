@@ -224,7 +224,7 @@ def test_a_teacher_of_data_with_other_levels(tmp_path, monkeypatch, capsys):
 
     teacher = write_config(tmp_path / 'teacher', builders.resolve(digits_edm.get_config('runlocal')))
     said = tiny.refusal(capsys, 'train', *config, '--config.data.name=x', f'--config.init_from={teacher}')
-    assert said == "config.init_from: the teacher's data have 17 levels, and these 256"
+    assert said == "config.init_from: the teacher's data have levels 17, and these 256"
 
 
 def test_schedules_of_the_same_scales_are_the_same(tmp_path):
