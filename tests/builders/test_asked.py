@@ -65,6 +65,13 @@ def test_classes_come_by_their_share_of_the_data():
     same(asked(source, 'data', jnp.arange(400, 800)), asked(source, 'data', jnp.arange(800))[400:])
 
 
+def test_nothing_is_told_by_an_empty_mask():
+    for source in (prompts(), newcomer.waveform(), newcomer.flow(), newcomer.text()):
+        got = asked(source, 'nothing')
+        assert not got.mask.any()
+        assert jax.tree.map(np.shape, got) == jax.tree.map(lambda a: (4, *a.shape[1:]), source.cond)
+
+
 def test_places_that_are_not_told_may_hold_anything():
     source = prompts()
     rows = Masked(np.where(source.cond.mask, source.cond.values, -7), source.cond.mask)

@@ -15,7 +15,7 @@ MUTANTS = tuple(Mutant(*row) for row in [
     ('cond: null is class 0', 'data/conditions.py', 'np.full(part.shape, part.num, np.int32)',
      'np.zeros(part.shape, np.int32)', DROPPED + '_with_the_probability_asked_for'),
     ('cond: nothing is told by a full mask', 'data/conditions.py', 'part.sequence else (), bool))',
-     'part.sequence else (), bool) == 0)', ANY + 'test_what_is_told_reaches_the_network_of_its_own_row'),
+     'part.sequence else (), bool) == 0)', ASKED + 'test_nothing_is_told_by_an_empty_mask'),
     ('cond: classes from below unchecked', 'data/conditions.py', 'bad = (values < 0) | (values >= part.num)',
      'bad = values >= part.num', DECLARED + '[unlabelled]'),
     ('cond: the null class is a class of the data', 'data/conditions.py', '(values >= part.num)', '(values > part.num)',

@@ -14,7 +14,7 @@ CLASSIFIER, ENDS = (
     TESTS + 'the_classifier_at_the_ends_of_the_path',
 )
 ONE_STEP = WIRED + 'one_step_is_the_guided_prediction'
-DROPPED = 'tests/data/test_pipeline.py::test_labels_are_dropped_with_the_probability_asked_for'
+DROPPED = 'tests/data/test_pipeline.py::test_whole_conditions_are_dropped_with_the_probability_asked_for'
 TRACED = 'tests/inference/test_generate.py::test_the_sample_that_diverged_is_looked_at_alone'
 
 MUTANTS = tuple(Mutant(*row) for row in [
