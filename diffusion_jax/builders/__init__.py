@@ -1,8 +1,9 @@
 """Config to objects: the only part of the package that reads a config.
 
-A spec `{'name': 'karras', 'n': 18}` becomes `karras(n=18)` of the module that its place in the config names. Arguments
-that the run itself determines (the schedule, the model, the number of steps T of its table, the levels of the data) are
-passed by name to every factory that has a parameter of that name, unless the spec sets it.
+A spec `{'name': 'karras', 'n': 18}` becomes `karras(n=18)` of the module that its place in the config names, or of any
+other where the name has dots. What the run itself determines (the schedule, the model, the number of steps T of its
+table, the levels of the data) is passed by name to every factory that has a parameter of that name: no spec can set it.
+Of a few more (`sigma_data`, `sigma_min`, `sigma_max`, the training's `steps`) the run's is the default.
 """
 
 from diffusion_jax.builders.asked import build_asked as build_asked

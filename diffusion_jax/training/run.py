@@ -79,10 +79,17 @@ def train(
         state = _restored(manager, shapes, mesh, settings)
         if state is None:
             state = create(key_init, start_from or _start(config, experiment, mesh))
+        done = int(state.step)
+        if done > settings['steps']:
+            raise UserError(
+                f'config.train.steps={settings["steps"]}, and {workdir} has done {done}: use {done} or more'
+            )
         # Only now, so that a config whose model does not fit the checkpoints leaves the saved one alone.
         processes.together('begun')
         files.record(workdir, config)
-        if int(state.step) >= settings['steps']:
+        if done == settings['steps'] and begun and processes.is_first():
+            print(f'{workdir} has done its {done} steps: there is nothing left to train', file=sys.stderr)
+        if done == settings['steps']:
             return state
         # The state comes out as it goes in, so that one executable does for all steps.
         step = jax.jit(train_step, donate_argnums=0, out_shardings=(shardings, sharding.replicated(mesh)))

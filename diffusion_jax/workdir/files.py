@@ -1,9 +1,11 @@
 """The files of a run beside its checkpoints: config.json (resolved) and provenance.json."""
 
 import contextlib
+import errno
 import fcntl
 import importlib.metadata
 import json
+import logging
 import os
 import secrets
 import subprocess
@@ -20,6 +22,8 @@ from diffusion_jax.workdir import paths
 from diffusion_jax.workdir.paths import AnyPath
 
 FORMAT = 2  # of config.json: what an older or newer one says is not guessed
+# What a file system without locks says: Lustre, NFS without its lock daemon.
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 _VERSIONS = ('diffusion_jax', 'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy')
 
 
@@ -75,6 +79,12 @@ def lock(workdir: AnyPath):
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise UserError(f'{workdir} is in use by another run: wait for it, or use another --workdir') from error
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            logging.warning(
+                '%s has no locks (%s): nothing notices a second run there', workdir / '.lock', error.strerror
+            )
         (number,) = processes.from_first([secrets.randbelow(2**31)])
         file.truncate(0)
         file.write(str(number))
@@ -178,22 +188,24 @@ def differences(saved: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]
 
 
 def provenance() -> dict[str, Any]:
-    """Command, commit (None outside of a repository), versions and devices of this process."""
-    commit = subprocess.run(
-        ['git', 'describe', '--always', '--dirty', '--abbrev=12'],
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    ).stdout.strip()
+    """Command, commit (None outside of a repository, or without git), versions and devices of this process."""
     return {
         'command': sys.argv,
-        'git': commit or None,
+        'git': _commit(),
         'python': sys.version.split()[0],
         'versions': {name: _version(name) for name in _VERSIONS},
         'devices': [str(d) for d in jax.devices()],
         'processes': jax.process_count(),
     }
+
+
+def _commit():
+    command = ['git', 'describe', '--always', '--dirty', '--abbrev=12']
+    try:
+        done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    except OSError:  # slim containers have no git
+        return None
+    return done.stdout.strip() or None
 
 
 def _version(name):

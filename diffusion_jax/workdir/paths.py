@@ -29,7 +29,7 @@ def parse(text: str) -> AnyPath:
     """
     scheme, separator, _ = text.partition('://')
     if not separator:
-        return Path(text)
+        return Path(text).expanduser()  # a shell leaves the ~ of --workdir=~/runs alone
     if scheme != 'gs':
         raise UserError(f'{text}: a run can be on this machine, in gs://, or in another store mounted as a folder')
     for module in ('gcsfs', 'google.cloud.storage'):

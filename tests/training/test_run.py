@@ -209,6 +209,19 @@ def test_a_full_disk_while_saving(tmp_path):
     assert [line['step'] for line in metrics(tmp_path)] == list(range(5, 31, 5))
 
 
+def test_a_finished_run_says_so_and_is_not_made_shorter(tmp_path, capsys):
+    train(tiny.points(steps=6), tmp_path)
+    before = (tmp_path / 'config.json').read_text()
+    assert 'nothing left' not in capsys.readouterr().err
+    train(tiny.points(steps=6), tmp_path)
+    assert (
+        capsys.readouterr().err.splitlines()[-1] == f'{tmp_path} has done its 6 steps: there is nothing left to train'
+    )
+    with pytest.raises(UserError, match=f'config.train.steps=4, and {tmp_path} has done 6: use 6 or more'):
+        train(tiny.points(steps=4), tmp_path, allow_config_change=True)
+    assert (tmp_path / 'config.json').read_text() == before
+
+
 def test_pictures_are_of_the_averaged_parameters(tmp_path, monkeypatch):
     drawn = []
 

@@ -1,6 +1,8 @@
 """Whose folder it is, and that its files survive what happens to it."""
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import jax
@@ -8,7 +10,7 @@ import pytest
 
 from diffusion_jax.devices import processes
 from diffusion_jax.errors import UserError
-from diffusion_jax.workdir import files
+from diffusion_jax.workdir import files, paths
 
 CONFIG = {'seed': 0, 'net': {'name': 'MLP', 'sizes': (1, 2)}, 'data': {'dir': None}}
 
@@ -129,3 +131,35 @@ def test_another_host_sees_what_the_first_one_wrote(number, shared, tmp_path, mo
             return
     with pytest.raises(UserError, match='is not the same folder on all hosts: use a shared file system, or a bucket'):
         files.lock(tmp_path).__enter__()
+
+
+@pytest.mark.parametrize('code', [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_named_and_used(tmp_path, monkeypatch, caplog, code):
+    def refuse(file, operation):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(files.fcntl, 'flock', refuse)
+    with files.lock(tmp_path):
+        assert (tmp_path / '.lock').exists()
+    assert f'{tmp_path}/.lock has no locks' in caplog.text
+
+
+def test_another_fault_of_a_lock_is_not_passed_over(tmp_path, monkeypatch):
+    def refuse(file, operation):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(files.fcntl, 'flock', refuse)
+    with pytest.raises(OSError, match='Input/output error'), files.lock(tmp_path):
+        pytest.fail('the lock was given')
+
+
+def test_without_git_there_is_no_commit(monkeypatch):
+    """As in slim containers: no program of that name on the path."""
+    monkeypatch.setenv('PATH', '/nowhere')
+    assert files.provenance()['git'] is None
+
+
+def test_the_tilde_is_the_home(monkeypatch, tmp_path):
+    monkeypatch.setenv('HOME', str(tmp_path))
+    assert paths.parse('~/runs/x') == tmp_path / 'runs' / 'x'
+    assert paths.parse('a~b/c') == Path('a~b/c')
