@@ -116,7 +116,10 @@ def test_two_processes_evaluate_as_one(tmp_path):
     """
     config, file, metrics = builders.resolve(quickstart.get_config('runlocal')), tmp_path / 'classifier.npz', []
     train({**config, 'train': {**config['train'], 'steps': 1, 'sample_every': 0}}, tmp_path / 'run')
-    classifier.save(file, classifier.fit(builders.build_source(config['data']), jax.random.key(0), steps=5))
+    classifier.save(
+        file,
+        classifier.fit(builders.build_source({**config['data'], 'condition': 'label'}), jax.random.key(0), steps=5),
+    )
     arguments = [f'--workdir={tmp_path / "run"}', f'--features=classifier:path={file}', '--num=11', '--bits_num=8']
     for n, devices in [(1, 1), (2, 2), (2, 2)]:
         home = tmp_path / f'home of {n}'
