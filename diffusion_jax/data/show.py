@@ -120,7 +120,8 @@ def named_rows(path: Any, rows: Mapping[str, Shaped[np.ndarray, 'n h w c']]) -> 
         axes.imshow(grid, cmap='gray', vmin=0, vmax=255, interpolation='nearest', aspect='auto')
         axes.set_axis_off()
         axes.text(-0.01, 0.5, name, transform=axes.transAxes, ha='right', va='center', fontsize=9)
-    _save(figure, path)
+    with path.open('wb') as file:  # the path has its suffix
+        figure.savefig(file, dpi=100)
 
 
 def image_grid(images: UInt8[np.ndarray, 'n h w c'], columns: int) -> UInt8[np.ndarray, 'H W c']:
