@@ -6,6 +6,7 @@ import os
 import re
 import sys
 import traceback
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,7 @@ def _quieten():
             show(u)
 
     sys.unraisablehook = without_aftermath
+    warnings.filterwarnings('ignore', 'coroutine .* was never awaited', RuntimeWarning)  # of writes given up
 
 
 def guarded(main: Callable[[], None], argv: list[str], joins: bool = True) -> None:
@@ -125,9 +127,9 @@ def _check_config_file(argv):
 
 
 def _spec_overrides(argv):
-    """Overrides that replace a whole spec, `--config.net=DiT` or `--config.net=DiT:depth=6`, and the other arguments.
+    """Overrides that replace a whole spec, `--config.net=DiT:depth=6`, or say None; and the other arguments.
 
-    What is set below such a spec afterwards, `--config.net.depth=6`, belongs to it. ml_collections knows neither.
+    What is set below such a spec afterwards, `--config.net.depth=6`, belongs to it. ml_collections knows none of it.
     """
     given = [re.match(r'--?config\.([^=]+)=(.*)', a) for a in argv]
     if not any(given):
@@ -136,8 +138,10 @@ def _spec_overrides(argv):
     for argument, override in zip(argv, given, strict=True):
         if override is None:
             rest.append(argument)
+        elif override[2] == 'None' and _is_field(config, override[1].split('.')):
+            ours.append((override[1], None))
         elif _is_spec(config, override[1].split('.')):
-            ours.append((override[1], None if override[2] == 'None' else specs.parse_spec(override[2])))
+            ours.append((override[1], specs.parse_spec(override[2])))
         elif any(override[1].startswith(f'{path}.') for path, _ in ours):
             ours.append((override[1], specs.argument(override[1].rpartition('.')[2], override[2])))
         else:
@@ -145,16 +149,24 @@ def _spec_overrides(argv):
     return ours, rest
 
 
-def _is_spec(config: Any, path: list[str]) -> bool:
-    *above, last = path
-    for part in above:
+def _section(config: Any, path: list[str]) -> Any:
+    for part in path:
         config = config.get(part, {}) if hasattr(config, 'keys') else {}
-    if not hasattr(config, 'keys') or last not in config:
+    return config if hasattr(config, 'keys') else {}
+
+
+def _is_field(config: Any, path: list[str]) -> bool:
+    return path[-1] in _section(config, path[:-1])
+
+
+def _is_spec(config: Any, path: list[str]) -> bool:
+    if not _is_field(config, path):
         return False
-    value = config[last]
+    section, last = _section(config, path[:-1]), path[-1]
+    value = section[last]
     if hasattr(value, 'keys'):
         return 'name' in value
-    return value is None and config.get_type(last) is type(None)
+    return value is None and section.get_type(last) is type(None)
 
 
 def _set(config, path, value):

@@ -31,6 +31,9 @@ _SEED = flags.DEFINE_integer('seed', 0, 'Seed of the noise.')
 _FEATURES = flags.DEFINE_string(
     'features', None, "e.g. pixels, inception:path=FILE, dinov2:path=FILE. Default: the run's own eval.features."
 )
+_HELD_OUT = flags.DEFINE_string(
+    'held_out', None, "Split of data that the run has not seen; none for none. Default: the run's own eval.held_out."
+)
 _BITS = flags.DEFINE_integer(
     'bits_num', None, "Held-out rows for bits/dim; 0 for none. Default: the run's own.", lower_bound=0
 )
@@ -53,10 +56,10 @@ def main() -> None:
     spec = runs.sample_spec(run.config['sample'], choices)
     resolved = saved_grids.resolved(workdir, spec)
     runs.sampling(run, resolved)  # what cannot be sampled so is told before the reference is read
-    held_out = runs.held_out(run)
+    held_out = runs.held_out(run, _HELD_OUT.value)
     bits_num = settings['bits_num'] if _BITS.value is None else _BITS.value
     if bits_num and held_out is None:
-        raise UserError('bits/dim needs held-out data: set eval.held_out, or --bits_num=0')
+        raise UserError('bits/dim needs held-out data: set --held_out=SPLIT, or --bits_num=0')
     method = specs.parse_spec(_METHOD.value) if _METHOD.value else None
     if bits_num and held_out is not None:  # before hours of sampling
         builders.build_bits(run.experiment, held_out, settings, method)

@@ -8,7 +8,6 @@ vector machine, fitted to the real images, with the class; the Frechet distance;
 """
 
 import time
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +20,7 @@ from diffusion_jax.errors import UserError
 from diffusion_jax.evaluation import coherence, measure, report
 from diffusion_jax.evaluation.rows import Values
 from diffusion_jax.inference import runs
+from diffusion_jax.workdir import paths
 from experiments.running.measurements import drawing
 from experiments.running.tables import markdown
 
@@ -40,7 +40,7 @@ def fit_classifier(x: np.ndarray, label: np.ndarray):
 
 def main() -> None:
     """The entry point."""
-    run = runs.load(Path(_WORKDIR.value))
+    run = runs.load(paths.parse(_WORKDIR.value))
     settings, data = run.config['eval'], run.config['data']
     source, held_out = (builders.build_source(data, settings[name]) for name in ('reference', 'held_out'))
     if not isinstance(source.cond, np.ndarray) or not isinstance(held_out.cond, np.ndarray):

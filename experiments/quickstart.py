@@ -31,6 +31,7 @@ from diffusion_jax.inference import runs
 from diffusion_jax.inference.generate import Drawing, generate
 from diffusion_jax.training.run import train
 from diffusion_jax.types import Draw
+from diffusion_jax.workdir import paths
 from experiments.running.tables import markdown
 
 _CONFIG = config_flags.DEFINE_config_file('config', 'configs/quickstart.py', 'Config to train.')
@@ -198,7 +199,8 @@ def _bound(bits):
 
 def main() -> None:
     """The entry point."""
-    workdir, student_workdir = Path(_WORKDIR.value), Path(_WORKDIR.value) / 'consistency'
+    workdir = paths.local(_WORKDIR.value)
+    student_workdir = workdir / 'consistency'
     config = builders.resolve(_CONFIG.value)
     student_config = distilled(builders.resolve(_DISTIL.value), config, workdir)
     watch = [time.perf_counter()]

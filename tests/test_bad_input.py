@@ -22,6 +22,12 @@ MNIST = f'--config={ROOT}/configs/mnist_ddpm.py:runlocal'
 TRAIN = [
     ([DIGITS, '--config.optim.lrr=1'], 'config.optim.lrr is not a field; did you mean lr? See --help.'),
     ([DIGITS, '--config.optm.lr=1'], 'config.optm is not a field; did you mean optim? See --help.'),
+    (
+        [DIGITS, '--config.eval.held_out=validation'],
+        "config.eval.held_out='validation', which evaluation will want: digits has no split 'validation'; it has train",
+    ),
+    ([DIGITS, '--config.eval.reference=all'], "config.eval.reference='all', which evaluation will want: digits has"),
+    ([DIGITS, '--config.eval.variance=None'], 'config.eval.variance=None must be of type str'),
     ([DIGITS, '--config.xyz=1'], 'config.xyz is not a field; known: data, ema, eval,'),
     ([DIGITS, '--config.seed.x=1'], 'config.seed.x is not a field: config.seed has no fields. See --help.'),
     ([DIGITS, '--config.optim.lr=fast'], 'flag --config.optim.lr=fast: could not convert string to float'),

@@ -42,6 +42,16 @@ def test_results_accumulate(digits_run, capsys):
     assert '40 samples have a singular covariance of 64 features: take 65 at least' in printed
 
 
+def test_another_held_out_split_or_none(digits_run, capsys):
+    call = [f'--workdir={digits_run}', '--num=70', '--features=pixels', '--seed=3']
+    assert tiny.call('evaluate', *call, '--held_out=none', '--bits_num=0') == 0
+    assert 'held-out' not in capsys.readouterr().out
+    assert tiny.call('evaluate', *call, '--held_out=train', '--bits_num=1') == 0
+    assert 'bits/dim on digits/train' in capsys.readouterr().out
+    said = tiny.refusal(capsys, 'evaluate', *call, '--held_out=none', '--bits_num=5')
+    assert said == 'bits/dim needs held-out data: set --held_out=SPLIT, or --bits_num=0'
+
+
 def test_the_gaps_standard_error_is_that_of_welchs_test():
     rng = np.random.default_rng(0)
     rows = rng.normal(2.0, 0.3, 50), rng.normal(1.9, 0.1, 80)

@@ -77,6 +77,13 @@ def test_known_values_of_the_linear_table():
     np.testing.assert_allclose(abar[2], 4.036e-5, rtol=1e-3)
 
 
+def test_a_table_is_linear_in_abar_between_its_points(x64):
+    schedule = schedules.DiscreteVP(schedules.cosine_betas(5))
+    points = schedule.alpha(jnp.arange(6) / 5) ** 2
+    between = schedule.alpha((jnp.arange(5) + 0.25) / 5) ** 2
+    np.testing.assert_allclose(between, 0.75 * points[:-1] + 0.25 * points[1:], rtol=1e-12)
+
+
 @pytest.mark.parametrize('name', VP)
 def test_variance_is_preserved_and_snr_falls(name, x64):
     t = jnp.linspace(0, T_MAX.get(name, 1.0), 1234)

@@ -12,6 +12,7 @@ from diffusion_jax.builders.bits import build_bits as build_bits
 from diffusion_jax.builders.bits import build_bound as build_bound
 from diffusion_jax.builders.bits import build_reverse as build_reverse
 from diffusion_jax.builders.data import build_source as build_source
+from diffusion_jax.builders.data import check_splits as check_splits
 from diffusion_jax.builders.data import undecoded as undecoded
 from diffusion_jax.builders.editing import Given as Given
 from diffusion_jax.builders.editing import Images as Images

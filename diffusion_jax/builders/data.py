@@ -43,6 +43,23 @@ def _read(spec):
     return sources.tfds(**{'name': '', **spec})
 
 
+def check_splits(config: Mapping[str, Any]) -> None:
+    """Checks, before hours of training, that the splits are there which evaluation will want afterwards.
+
+    Raises:
+        UserError: for one that is not, with what to set.
+    """
+    for field in ('reference', 'held_out'):
+        split = config['eval'][field]
+        if split is None:
+            continue
+        try:
+            build_source(undecoded(config['data']), split)
+        except UserError as error:
+            way = f'set --config.eval.{field} to one that there is, or to None'
+            raise UserError(f'config.eval.{field}={split!r}, which evaluation will want: {error}; {way}') from error
+
+
 def undecoded(spec: Mapping[str, Any]) -> dict[str, Any]:
     """The `data` section of the same set read from disk where it is indexed: its shape without decoding it all."""
     name = str(spec.get('name', ''))

@@ -100,7 +100,7 @@ def accuracy(features: Features, source: Source, batch: int = 1000) -> float:
 
 def _load(path: str, shape: tuple[int, ...]) -> Any:
     try:
-        with np.load(path) as file:
+        with np.load(Path(path).expanduser()) as file:
             flat = {name: jnp.asarray(file[name]) for name in file.files}
     except (OSError, ValueError) as error:
         raise UserError(f'cannot read {path} as a classifier: {error}') from error

@@ -119,7 +119,7 @@ def in_batches(run: Callable[[Any, Array], Outputs], params: Any, batch_size: in
 
 def file_hash(path: str | Path) -> str:
     """SHA-256 of a file, to 16 hexadecimal digits."""
-    with Path(path).open('rb') as file:
+    with Path(path).expanduser().open('rb') as file:
         return hashlib.file_digest(file, 'sha256').hexdigest()[:16]
 
 

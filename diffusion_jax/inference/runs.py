@@ -173,10 +173,16 @@ def _unknown(n):
     """Stands for a grid that does not exist: building it tells of it."""
 
 
-def held_out(run: Run) -> Source | None:
-    """The data that a run has not seen, if its config names any."""
-    split = run.config['eval']['held_out']
-    return builders.build_source(run.config['data'], split) if split else None
+def held_out(run: Run, split: str | None = None) -> Source | None:
+    """The data that a run has not seen: of its config's split, or of another one; 'none' for none.
+
+    Raises:
+        UserError: if there is no such split.
+    """
+    split = split or run.config['eval']['held_out'] or 'none'
+    if split == 'none':
+        return None
+    return builders.build_source(run.config['data'], split)
 
 
 def reference_data(run: Run) -> Source:

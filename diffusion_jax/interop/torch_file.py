@@ -46,7 +46,7 @@ def read(path: str | Path) -> dict[str, np.ndarray]:
         UserError: if the file is not there, is none of PyTorch's, is damaged, or holds anything but named tensors.
     """
     try:
-        data = Path(path).read_bytes()
+        data = Path(path).expanduser().read_bytes()
     except OSError as error:
         raise UserError(f'cannot read {path}: {error.strerror}') from error
     try:

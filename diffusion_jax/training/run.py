@@ -57,6 +57,8 @@ def train(
     find_non_finite = builders.build_find_non_finite(experiment, config['sample'])
     # Before anything is written; a run that has begun needs it only if it never came to save.
     (begun,) = processes.from_first([(workdir / 'config.json').exists()])
+    if not begun:
+        builders.check_splits(config)
     start_from = None if begun else _start(config, experiment, mesh)
     learner = experiment.loss, experiment.tx, experiment.ema, experiment.targets
     train_step = make_train_step(*learner, settings['accumulate'])

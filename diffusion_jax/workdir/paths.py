@@ -29,13 +29,24 @@ def parse(text: str) -> AnyPath:
     """
     scheme, separator, _ = text.partition('://')
     if not separator:
-        return Path(text).expanduser()  # a shell leaves the ~ of --workdir=~/runs alone
+        return local(text)
     if scheme != 'gs':
         raise UserError(f'{text}: a run can be on this machine, in gs://, or in another store mounted as a folder')
     for module in ('gcsfs', 'google.cloud.storage'):
         if not _is_there(module):
             raise UserError(f'{text} needs {module}: pip install "diffusion_jax[gcs]"')
     return epath.Path(text)
+
+
+def local(text: str | Path) -> Path:
+    """The path on this machine that a user gave.
+
+    Raises:
+        UserError: for one of another store.
+    """
+    if '://' in str(text):
+        raise UserError(f'{text}: this must be on this machine, or in a store that is mounted as a folder')
+    return Path(text).expanduser()  # a shell leaves the ~ of --workdir=~/runs alone
 
 
 def _is_there(module):

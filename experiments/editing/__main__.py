@@ -6,7 +6,6 @@ r"""How often a restored MNIST digit is the digit that it was, by a classifier: 
 writes WORKDIR/table.md and a picture per task. What is restored already lies in WORKDIR and is not run again.
 """
 
-from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -24,6 +23,7 @@ from diffusion_jax.data.quantise import rounded, to_uint8
 from diffusion_jax.evaluation.rows import Values
 from diffusion_jax.inference import runs
 from diffusion_jax.inference.generate import generate
+from diffusion_jax.workdir import paths
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder for the results.', required=True)
 _RUNS = {
@@ -78,9 +78,9 @@ _ROWS = {
 
 def main() -> None:
     """The entry point."""
-    workdir = Path(_WORKDIR.value)
+    workdir = paths.local(_WORKDIR.value)
     workdir.mkdir(parents=True, exist_ok=True)
-    opened = {name: runs.load(Path(flag.value)) for name, flag in _RUNS.items()}
+    opened = {name: runs.load(paths.parse(flag.value)) for name, flag in _RUNS.items()}
     data = {**opened['ddpm'].config['data'], 'condition': 'label'}  # for the judge
     train, test = (builders.build_source(data, split) for split in ('train', 'test'))
     x_train, y_train = Values(train)[:], train.cond[np.arange(_FIT)]

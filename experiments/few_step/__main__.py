@@ -21,6 +21,7 @@ from diffusion_jax.data import show
 from diffusion_jax.evaluation import measure, report
 from diffusion_jax.evaluation.rows import Values
 from diffusion_jax.inference import runs
+from diffusion_jax.workdir import paths
 from experiments.few_step.methods import TEACHER, Sampling, all_methods, trained
 from experiments.running.measurements import drawing
 from experiments.running.tables import markdown
@@ -86,9 +87,9 @@ def table(cells: dict[str, Any], seconds: dict[str, float], floor: report.Result
 
 def main() -> None:
     """The entry point."""
-    workdir = Path(_WORKDIR.value)
+    workdir = paths.local(_WORKDIR.value)
     workdir.mkdir(parents=True, exist_ok=True)
-    teacher = Path(_TEACHER.value) if _TEACHER.value else workdir / 'EDM'
+    teacher = paths.local(_TEACHER.value) if _TEACHER.value else workdir / 'EDM'
     config = config_of('EDM', None)
     seconds = {'EDM': trained(config, teacher) if not _TEACHER.value else float('nan')}
     source = builders.build_source(config['data'], config['eval']['reference'])

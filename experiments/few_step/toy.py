@@ -21,6 +21,7 @@ from diffusion_jax import builders, cli, samplers, times
 from diffusion_jax.data import mixture
 from diffusion_jax.evaluation.sliced_wasserstein import sliced_wasserstein
 from diffusion_jax.inference import runs
+from diffusion_jax.workdir import paths
 from experiments.few_step.methods import TEACHER, Sampling, all_methods, trained
 from experiments.running.measurements import drawing
 from experiments.running.tables import markdown
@@ -98,7 +99,7 @@ def _mean_and_spread(values, digits):
 
 def main() -> None:
     """The entry point."""
-    workdir, steps = Path(_WORKDIR.value), _STEPS.value
+    workdir, steps = paths.local(_WORKDIR.value), _STEPS.value
     results: dict[str, dict[str, list[dict[str, float]]]] = {}
     for seed in (int(s) for s in _SEEDS.value):
         teacher = workdir / f'seed_{seed}' / 'EDM'

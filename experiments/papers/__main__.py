@@ -17,7 +17,7 @@ from absl import flags
 from diffusion_jax import cli
 from diffusion_jax.builders import specs
 from diffusion_jax.errors import UserError, nearest
-from diffusion_jax.workdir import files
+from diffusion_jax.workdir import files, paths
 from experiments import papers
 from experiments.papers import report
 from experiments.papers.plan import SCALES, Files, Plan, Settings, needed, training_of
@@ -57,7 +57,7 @@ def main() -> None:
         raise UserError('--lpips: the form is VGG16.pth,LIN.pth')
     wanted = chosen(plan, paper, _ROWS.value, _COLUMNS.value)
     settings = Settings(
-        Path(_WORKDIR.value),
+        paths.local(_WORKDIR.value),
         _NUM.value or plan.num,
         specs.parse_spec(_FEATURES.value) if _FEATURES.value else None,
         Files(_DATA_DIR.value, *(_LPIPS.value or (None, None))),
@@ -120,8 +120,8 @@ def finished(given: list[str], plan: Plan) -> dict[str, Path]:
         name, equals, workdir = text.partition('=')
         if not equals:
             raise UserError(f'--given={text}: the form is NAME=WORKDIR')
-        found[known(name, plan.recipes, '--given: there is no run')] = Path(workdir)
-        files.load_config(Path(workdir))
+        found[known(name, plan.recipes, '--given: there is no run')] = paths.local(workdir)
+        files.load_config(paths.local(workdir))
     return found
 
 

@@ -1,11 +1,11 @@
 """Python files that a user names on the command line."""
 
 import importlib.util
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from diffusion_jax.errors import UserError
+from diffusion_jax.workdir import paths
 
 
 def load(path: str) -> ModuleType:
@@ -14,9 +14,10 @@ def load(path: str) -> ModuleType:
     Raises:
         UserError: if there is no such file.
     """
-    if not Path(path).is_file():
+    file = paths.local(path)
+    if not file.is_file():
         raise UserError(f'there is no file {path}')
-    spec = importlib.util.spec_from_file_location(Path(path).stem, path)
+    spec = importlib.util.spec_from_file_location(file.stem, file)
     if spec is None or spec.loader is None:
         raise UserError(f'{path} is no Python file')
     module = importlib.util.module_from_spec(spec)

@@ -5,15 +5,13 @@ r"""Error against evaluations: our solvers, by hand and on searched grids, besid
 measures each problem into WORKDIR/PROBLEM.json; a second run goes on. `experiments.solvers.report` writes table, plot.
 """
 
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
 from diffusion_jax import cli
-from diffusion_jax.workdir import files
+from diffusion_jax.workdir import files, paths
 from experiments.solvers import ours, peers
 from experiments.solvers.problems import Problem, end_points, problems, start
 
@@ -29,7 +27,7 @@ _SEARCH_NOISES = 128  # at most: a search holds the derivatives of all
 def main() -> None:
     """The entry point."""
     jax.config.update('jax_enable_x64', True)
-    workdir = Path(_WORKDIR.value)
+    workdir = paths.local(_WORKDIR.value)
     workdir.mkdir(parents=True, exist_ok=True)
     for problem in problems():
         path = workdir / f'{problem.name.replace(", ", "_")}.json'

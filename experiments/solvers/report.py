@@ -4,13 +4,13 @@ python -m experiments.solvers.report --workdir=runs/solvers --image=docs/images/
 """
 
 import json
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 from absl import flags
 
 from diffusion_jax import cli
 from diffusion_jax.errors import UserError
+from diffusion_jax.workdir import paths
 from experiments.running.tables import markdown
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the results.', required=True)
@@ -22,7 +22,8 @@ _LABELS = {'diffusers': 'diffusers, best', 'k-diffusion': 'k-diffusion, best', '
 
 def main() -> None:
     """The entry point."""
-    files = sorted(Path(_WORKDIR.value).glob('*.json'), key=lambda path: (int(path.stem.split('_')[0]), path.stem))
+    found = paths.local(_WORKDIR.value).glob('*.json')
+    files = sorted(found, key=lambda path: (int(path.stem.split('_')[0]), path.stem))
     if not files:
         raise UserError(f'{_WORKDIR.value} holds no results')
     results = {path.stem.replace('_', ' dimensions, '): json.loads(path.read_text()) for path in files}

@@ -55,7 +55,7 @@ _KILLED = (-9, 137)  # exit codes
 
 def main() -> None:
     """The entry point."""
-    workdir, space = Path(_WORKDIR.value), worker.load_space(_SPACE.value)
+    workdir, space = paths.local(_WORKDIR.value), worker.load_space(_SPACE.value)
     if '://' in _WORKDIR.value:
         raise UserError(f'--workdir={_WORKDIR.value}: the workdir of a study must be on this machine')
     if (_CONFIG.value is None) == (_OF.value is None):
@@ -84,7 +84,7 @@ def checked(workdir: Path, space: ModuleType) -> dict[str, Any]:
     Raises:
         UserError: if they cannot.
     """
-    text = hashlib.sha256(Path(_SPACE.value).read_bytes()).hexdigest()[:8]
+    text = hashlib.sha256(paths.local(_SPACE.value).read_bytes()).hexdigest()[:8]
     if _OF.value:
         run = runs.load(paths.parse(_OF.value))
         worker.check_space(space, worker.check_sampling(run), with_defaults=True)

@@ -25,7 +25,7 @@ MUTANTS = tuple(Mutant(*row) for row in [
      'jax.tree_util.register_dataclass(dataclass(frozen=True)(cls), [], list(cls.__annotations__))',
      f'{SCHEDULES}test_structures_tell_schedules_apart'),
     ('table one step late', 'schedules.py', 'jnp.ceil(u).astype(jnp.int32) - 1, 0,',
-     'jnp.ceil(u).astype(jnp.int32), 0,', SCHEDULES + 'test_known_values_of_the_linear_table'),
+     'jnp.ceil(u).astype(jnp.int32), 0,', SCHEDULES + 'test_a_table_is_linear_in_abar_between_its_points'),
     ('table alpha for sigma', 'schedules.py', 'self._interpolate(self.one_minus_alpha_bar, t)',
      'self._interpolate(self.alpha_bar, t)', SCHEDULES + 'test_variance_is_preserved_and_snr_falls[linear]'),
     ('table not snapped', 'schedules.py', '2 * jnp.finfo(t.dtype).eps * u, off, 0)', '-1.0, off, 0)',

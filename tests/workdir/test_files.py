@@ -163,3 +163,6 @@ def test_the_tilde_is_the_home(monkeypatch, tmp_path):
     monkeypatch.setenv('HOME', str(tmp_path))
     assert paths.parse('~/runs/x') == tmp_path / 'runs' / 'x'
     assert paths.parse('a~b/c') == Path('a~b/c')
+    assert paths.local('~/runs/x') == tmp_path / 'runs' / 'x'
+    with pytest.raises(UserError, match='gs://bucket/x: this must be on this machine'):
+        paths.local('gs://bucket/x')
