@@ -2,7 +2,8 @@ r"""Measures a trained model: distances of its samples to the data, and its bits
 
     python -m diffusion_jax.evaluate --workdir=runs/mnist --num=10000 --sampler=ddim --steps=50
 
-prints a table with its protocol and keeps every result in WORKDIR/metrics.json, under the name of its settings.
+prints a table with its protocol and keeps every result in WORKDIR/metrics.json, under the name of its settings; where
+that folder cannot be written to, in the file of --results.
 """
 
 import json
@@ -43,13 +44,16 @@ _METHOD = flags.DEFINE_string(
     'How bits/dim are computed: vlb (the variational bound; needs a table of steps) or ode (any schedule), e.g. '
     'ode:dequantise=truncated_normal,sigma_min=0.002. Default: vlb where it can be.',
 )
+_RESULTS = flags.DEFINE_string('results', None, 'JSON file that takes the results. Default: WORKDIR/metrics.json.')
 _GAP = flags.DEFINE_bool('bits_gap', False, 'Bits/dim of as many training rows as well, and the difference.')
 
 
 def main() -> None:
     """The entry point."""
     workdir = paths.parse(_WORKDIR.value)
+    results = paths.parse(_RESULTS.value) if _RESULTS.value else workdir / 'metrics.json'
     run = runs.load(workdir, _STEP.value)
+    files.check_writable(results)
     settings = run.config['eval']
     num = _NUM.value or settings['num']
     choices = runs.Choices(_SAMPLER.value, _STEPS.value, _GRID.value, _GUIDANCE.value, _COND.value)
@@ -73,14 +77,14 @@ def main() -> None:
     told += [f'step {run.step}', f'{num} samples', f'seed {_SEED.value}']
     name = ', '.join([*told, *([reference.features.name] if _FEATURES.value else [])])
     print(report.markdown_table({name: result}))
-    _keep(workdir, name, json.loads(report.to_json(result)))
+    _keep(results, name, json.loads(report.to_json(result)))
 
     if bits_num and held_out is not None:
         sources = (held_out, runs.reference_data(run)) if _GAP.value else (held_out,)
-        _keep_bits(workdir, run, sources, bits_num, method)
+        _keep_bits(results, run, sources, bits_num, method)
 
 
-def _keep_bits(workdir, run, sources, num, method):
+def _keep_bits(results, run, sources, num, method):
     by = f', {_name(method)}' if method else ''
     found = []
     for source in sources:
@@ -88,12 +92,12 @@ def _keep_bits(workdir, run, sources, num, method):
         found.append(bits)
         name = f'bits/dim on {source.name}, step {run.step}{by}'
         print(f'{name}: ' + ', '.join(f'{k} {v:.4g}' for k, v in bits.items() if isinstance(v, float | int)))
-        _keep(workdir, name, bits)
+        _keep(results, name, bits)
     if len(found) == 2:
         gap = runs.bits_gap(*found)
         name = f'bits/dim on {sources[0].name} above {sources[1].name}, step {run.step}{by}'
         print(f'{name}: ' + ', '.join(f'{k} {v:.4g}' for k, v in gap.items()))
-        _keep(workdir, name, gap)
+        _keep(results, name, gap)
 
 
 def _name(spec):
@@ -101,11 +105,9 @@ def _name(spec):
     return f'{spec["name"]}({arguments})'
 
 
-def _keep(workdir, name, content):
-    if not processes.is_first():
-        return
-    path = workdir / 'metrics.json'
-    files.write_json(path, {**files.read_json(path, {}), name: content})
+def _keep(results, name, content):
+    if processes.is_first():
+        files.write_json(results, {**files.read_json(results, {}), name: content})
 
 
 if __name__ == '__main__':

@@ -32,7 +32,7 @@ from diffusion_jax.errors import UserError
 from diffusion_jax.inference import media, runs
 from diffusion_jax.inference.generate import batches
 from diffusion_jax.inference.sample_file import fill
-from diffusion_jax.workdir import paths, saved_grids
+from diffusion_jax.workdir import files, paths, saved_grids
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a trained run.', required=True)
 _STEP = flags.DEFINE_string('step', 'newest', 'Which checkpoint: newest, best (by train.best_by), or its step.')
@@ -79,6 +79,7 @@ def main() -> None:
     size = _ROWS.value * run.mesh.size if _ROWS.value else _BATCH.value or spec['batch_size']
     edit = specs.parse_spec(_EDIT.value) if _EDIT.value else None
     out = paths.parse(_OUT.value) if _OUT.value else workdir / 'samples' / _name(run, spec, edit)
+    files.check_writable(out.with_name(f'{out.name}.npz'))
     request = {'run': str(paths.absolute(workdir)), 'step': run.step, 'sample': resolved, 'seed': _SEED.value}
     request |= {'rows': _ROWS.value}
     if edit:

@@ -17,7 +17,7 @@ from diffusion_jax.errors import UserError
 from diffusion_jax.inference import runs
 from diffusion_jax.samplers.retime import retimed
 from diffusion_jax.times import noise_levels
-from diffusion_jax.workdir import paths, saved_grids
+from diffusion_jax.workdir import files, paths, saved_grids
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a trained diffusion model.', required=True)
 _STEP = flags.DEFINE_string('step', 'newest', 'Which checkpoint: newest, best (by train.best_by), or its step.')
@@ -40,6 +40,8 @@ def main() -> None:
     workdir = paths.parse(_WORKDIR.value)
     run = runs.load(workdir, _STEP.value)
     experiment = run.experiment
+    name = _NAME.value or f'{_SAMPLER.value.replace(":", "-")}_{_STEPS.value}' + '_retimed' * _MODEL_TIMES.value
+    files.check_writable(saved_grids.where(workdir, name))
     if experiment.models.denoise is None:
         raise UserError(f'{workdir} is no diffusion model')
     spec = runs.sample_spec(run.config['sample'], runs.Choices(_SAMPLER.value, guidance=_GUIDANCE.value))
@@ -64,7 +66,6 @@ def main() -> None:
 
     before = min(error(grid) for grid in starts)
     chosen = [found.times, *([] if found.model_times is None else [found.model_times])]
-    name = _NAME.value or f'{_SAMPLER.value.replace(":", "-")}_{_STEPS.value}' + '_retimed' * _MODEL_TIMES.value
     provenance = {
         'sampler': spec['sampler'],
         'guidance': spec.get('guidance'),

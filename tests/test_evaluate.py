@@ -42,6 +42,20 @@ def test_results_accumulate(digits_run, capsys):
     assert '40 samples have a singular covariance of 64 features: take 65 at least' in printed
 
 
+def test_results_go_where_they_can_be_written(digits_run, tmp_path, capsys, monkeypatch):
+    call = [f'--workdir={digits_run}', '--num=70', '--features=pixels', '--seed=4', '--bits_num=0']
+    before = (digits_run / 'metrics.json').read_bytes() if (digits_run / 'metrics.json').exists() else None
+    with monkeypatch.context() as refused:  # before anything is drawn
+        refused.setattr(runs, 'survey', lambda *_: pytest.fail('it samples first'))
+        said = tiny.refusal(capsys, 'evaluate', *call, f'--results={digits_run}/config.json/x.json')
+    assert said == f'cannot write to {digits_run}/config.json: Not a directory'
+    assert tiny.call('evaluate', *call, f'--results={tmp_path}/sub/mine.json') == 0
+    assert [*json.loads((tmp_path / 'sub' / 'mine.json').read_text())] == [
+        'ancestral(variance=large), uniform(n=3), step 4, 70 samples, seed 4, pixels-64'
+    ]
+    assert before == ((digits_run / 'metrics.json').read_bytes() if before else None)
+
+
 def test_another_held_out_split_or_none(digits_run, capsys):
     call = [f'--workdir={digits_run}', '--num=70', '--features=pixels', '--seed=3']
     assert tiny.call('evaluate', *call, '--held_out=none', '--bits_num=0') == 0

@@ -55,17 +55,20 @@ def _kind(feature: Any) -> Kind | None:
     return kinds.field(shape) if dtype == np.float32 else None
 
 
-def told(name: str, features: Mapping[str, Any], key: str, text_length: int) -> Told:
-    """How a feature is told beside x.
+def told(name: str, features: Mapping[str, Any], wanted: str, text_length: int) -> Told:
+    """How a feature is told beside x: `wanted` is its name, for plain integers with their number, 'digit:10'.
 
     Raises:
         DataError: for a feature that there is not, or that cannot be told.
     """
     import tensorflow_datasets.public_api as tfds
 
+    key, _, num = wanted.partition(':')
     if key not in features:
         raise DataError(f"'{name}' has no feature {key!r}; {nearest(key, features)}")
     feature = features[key]
+    if num:
+        return Told(conditions.of_classes(_number(name, feature, key, num)), _integers)
     if isinstance(feature, tfds.features.ClassLabel):
         return Told(conditions.of_classes(int(feature.num_classes or 0), feature.names), _integers)
     if isinstance(feature, tfds.features.Text):
@@ -75,10 +78,22 @@ def told(name: str, features: Mapping[str, Any], key: str, text_length: int) -> 
         return Told(conditions.of(conditions.image(shape)), _pictures)
     if None not in shape and len(shape) == 1 and np.issubdtype(dtype, np.floating):
         return Told(conditions.of(conditions.vector(shape[0])), _floats)
+    if _is_integer(feature):
+        raise DataError(f"'{name}': {key!r} holds integers of no known number: say it, for 0 .. 9 by '{key}:10'")
     raise DataError(
-        f"'{name}': {key!r} of shape {shape} and type {dtype} cannot be told: a ClassLabel, a Text, a fixed-size uint8 "
-        'image or a vector of floats can'
+        f"'{name}': {key!r} of shape {shape} and type {dtype} cannot be told: a ClassLabel, integers, a Text, a "
+        'fixed-size uint8 image or a vector of floats can'
     )
+
+
+def _is_integer(feature):
+    return feature.shape == () and np.issubdtype(np.dtype(feature.np_dtype), np.integer)
+
+
+def _number(name, feature, key, num):
+    if not _is_integer(feature) or not num.isdecimal() or not int(num):
+        raise DataError(f"'{name}': '{key}:{num}' asks for integers 0 .. K - 1 by 'NAME:K'; {key!r} is {feature}")
+    return int(num)
 
 
 def _integers(rows):

@@ -148,7 +148,8 @@ def tfds(
         dir: the TFDS data directory; by default $TFDS_DATA_DIR, else ~/tensorflow_datasets.
         split: a split or a part of one, such as 'train', 'test', 'train[:1000]'.
         condition: the feature that is told beside x, or several, 'label+speaker': ClassLabels are classes, texts their
-            bytes, images and float vectors what they are. None for nothing.
+            bytes, images and float vectors what they are; other integers are classes where their number is given,
+            'digit:10'. None for nothing.
         sample: the feature that is x; by default 'image', else the first that can be.
         text_length: bytes of a text that are told.
         memory_limit: bytes of samples to hold in memory.
@@ -166,9 +167,9 @@ def tfds(
     found = dict(declared.items())
     x_name, kind = features.sample(name, found, sample)
     names = [] if condition is None else condition.split('+')
-    if x_name in names:
+    told = {key.partition(':')[0]: features.told(name, found, key, text_length) for key in names}
+    if x_name in told:
         raise DataError(f"'{name}': {x_name!r} is the sample itself, and cannot be told beside it")
-    told = {key: features.told(name, found, key, text_length) for key in names}
     full_name = f'{builder.info.full_name}/{split}'
     dtype = np.float32 if kind.levels is None else np.uint8
     casts = {x_name: lambda rows: np.asarray(rows, dtype), **{key: feature.cast for key, feature in told.items()}}
@@ -183,7 +184,8 @@ def tfds(
     if not told:
         return Source(x, None, kind, None, full_name)
     if len(told) == 1:
-        return Source(x, columns[names[0]], kind, told[names[0]].condition, full_name)
+        ((key, feature),) = told.items()
+        return Source(x, columns[key], kind, feature.condition, full_name)
     several = conditions.of_several({key: feature.condition for key, feature in told.items()})
     return Source(x, columns, kind, several, full_name)
 

@@ -10,6 +10,7 @@ import os
 import secrets
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,26 @@ def check(
         workdir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise _unwritable(workdir, error) from error
+
+
+def check_writable(path: AnyPath) -> None:
+    """Checks that a file can be written there, before the hours that its content takes. Creates its folder.
+
+    Of several processes, of which the first writes, the first does it. A bucket tells only when it is written to.
+
+    Raises:
+        UserError: if it cannot.
+    """
+    if paths.is_remote(path) or not processes.is_first():
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+        if path.exists():
+            path.open('a').close()
+    except OSError as error:
+        raise _unwritable(path if path.is_dir() else path.parent, error) from error
 
 
 @contextlib.contextmanager

@@ -26,11 +26,16 @@ def save(
 
     `model_times` `[n]` are those that the model is told on it, if they are others.
     """
-    path = workdir / 'grids' / f'{grid}.json'
+    path = where(workdir, grid)
     path.parent.mkdir(exist_ok=True)
     told = {} if model_times is None else {'model_times': model_times.tolist()}
     files.write_json(path, {'times': times.tolist(), **told, **provenance})
     return path
+
+
+def where(workdir: AnyPath, grid: str) -> AnyPath:
+    """The file of a saved grid."""
+    return workdir / 'grids' / f'{grid}.json'
 
 
 def load(workdir: AnyPath, grid: str) -> dict[str, tuple[float, ...]]:
@@ -45,9 +50,9 @@ def load(workdir: AnyPath, grid: str) -> dict[str, tuple[float, ...]]:
             f'{workdir} has no grid {grid!r}; '
             + (nearest(grid, known) if known else 'make one: python -m experiments.search_grid')
         )
-    content = files.read_json(workdir / 'grids' / f'{grid}.json', {})
+    content = files.read_json(where(workdir, grid), {})
     if not isinstance(content, dict) or 'times' not in content:
-        raise UserError(f'{workdir / "grids" / grid}.json is damaged: it holds no times')
+        raise UserError(f'{where(workdir, grid)} is damaged: it holds no times')
     return {name: tuple(content[name]) for name in ('times', 'model_times') if name in content}
 
 

@@ -33,7 +33,7 @@ def png(image):
 
 
 class TinyPictures(tfds.core.GeneratorBasedBuilder):
-    """RGBA pictures with a label and a text: encoded PNG, so that TensorFlow is not needed to write them."""
+    """RGBA pictures with a label, a plain integer and a text: encoded PNG, so that TensorFlow is not needed to write them."""
 
     VERSION = tfds.core.Version('1.0.0')
 
@@ -42,6 +42,7 @@ class TinyPictures(tfds.core.GeneratorBasedBuilder):
             'caption': tfds.features.Text(),
             'picture': tfds.features.Image(shape=(4, 5, 4)),
             'kind': tfds.features.ClassLabel(num_classes=3),
+            'number': np.int64,
         }
         return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
 
@@ -50,7 +51,7 @@ class TinyPictures(tfds.core.GeneratorBasedBuilder):
 
     def _generate_examples(self):
         for i, image in enumerate(pictures()):
-            yield i, {'caption': str(i), 'picture': png(image), 'kind': i % 3}
+            yield i, {'caption': str(i), 'picture': png(image), 'kind': i % 3, 'number': i % 4}
 
 
 class TinyTexts(tfds.core.GeneratorBasedBuilder):
@@ -170,7 +171,16 @@ def test_what_a_set_tells(data_dir, memory_limit):
     ):
         with pytest.raises(UserError, match=message):
             both.condition.read(text)
-    for key, message in (('label', "has no feature 'label'"), ('picture', "'picture' is the sample itself")):
+    number = sources.tfds('tiny_pictures', str(data_dir), condition='number:4', memory_limit=memory_limit)
+    assert number.condition.parts == conditions.label(4)
+    assert np.bincount(number.cond[index]).tolist() == [COUNT // 4] * 4
+    for key, message in (
+        ('label', "has no feature 'label'"),
+        ('picture', "'picture' is the sample itself"),
+        ('number', "integers of no known number: say it, for 0 .. 9 by 'number:10'"),
+        ('number:many', "asks for integers 0 .. K - 1 by 'NAME:K'"),
+        ('caption:3', "asks for integers 0 .. K - 1 by 'NAME:K'; 'caption' is Text"),
+    ):
         with pytest.raises(sources.DataError, match=message):
             sources.tfds('tiny_pictures', str(data_dir), condition=key)
 

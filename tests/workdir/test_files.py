@@ -112,6 +112,18 @@ def test_a_folder_that_cannot_be_written_to(start, tmp_path, monkeypatch):
     assert not [*tmp_path.iterdir()]
 
 
+def test_what_cannot_be_written_is_told_before_its_content_is_made(tmp_path):
+    files.check_writable(tmp_path / 'new' / 'results.json')
+    assert [*tmp_path.rglob('*')] == [tmp_path / 'new']
+    kept = tmp_path / 'new' / 'results.json'
+    kept.write_text('{}')
+    files.check_writable(kept)
+    assert kept.read_text() == '{}'
+    for path in (kept / 'under a file.json', tmp_path / 'new'):
+        with pytest.raises(UserError, match='cannot write to'):
+            files.check_writable(path)
+
+
 def test_a_file_for_a_folder(tmp_path):
     (tmp_path / 'file').write_text('kept')
     with pytest.raises(UserError, match=r'^cannot write to .*file: File exists$'):
