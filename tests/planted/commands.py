@@ -1,0 +1,19 @@
+"""Bugs in what the commands show beside samples, and in how they draw them."""
+
+from tests.planted.mutant import Mutant
+
+# fmt: off
+FILE = 'tests/test_sample.py::'
+ENDS = FILE + 'test_a_trajectory_ends_in_the_samples_to_the_last_bit[ancestral]'
+DDIM = FILE + 'test_ddims_steps_follow_from_the_predictions_beside_them'
+
+MUTANTS = tuple(Mutant(*row) for row in [
+    ('trajectory: of as many samples as are shown', 'inference/runs.py', '*of_rows(drawing.mesh, key, 0, size)',
+     '*of_rows(drawing.mesh, jax.random.fold_in(key, 1), 0, size)', ENDS),
+    ('trajectory: predictions at the next time', 'builders/sampling.py', 't = jnp.asarray(grid[:-1], x.dtype)',
+     't = jnp.asarray(grid[1:], x.dtype)', DDIM),
+    ('trajectory: predictions of the next state', 'builders/sampling.py', '(x[:-1], t)', '(x[1:], t)', DDIM),
+    ('trajectory: the last samples of a batch', 'builders/sampling.py', 'keep=lambda x: x[:n]', 'keep=lambda x: x[-n:]',
+     ENDS),
+])
+# fmt: on
