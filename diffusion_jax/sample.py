@@ -33,7 +33,8 @@ from diffusion_jax.data.files import read_mask, read_samples
 from diffusion_jax.devices import processes
 from diffusion_jax.errors import UserError
 from diffusion_jax.inference import media, runs
-from diffusion_jax.inference.generate import batches
+from diffusion_jax.inference.generate import at_once, batches
+from diffusion_jax.inference.parallel import in_parallel
 from diffusion_jax.inference.sample_file import fill
 from diffusion_jax.progress import progress_bar
 from diffusion_jax.workdir import files, paths, saved_grids
@@ -60,6 +61,9 @@ _ROWS = flags.DEFINE_integer(
     'Instead: samples at once on each device; the same to the last bit on any number of them.',
     lower_bound=1,
 )
+_PARALLEL = flags.DEFINE_string(
+    'parallel', None, 'Run the steps in parallel: picard:window=8,tolerance=1e-3. Default: one after another.'
+)
 _TRAJECTORY = flags.DEFINE_integer(
     'trajectory', None, 'Of how many samples x_t and the prediction x_0(x_t, t) are kept and shown.', lower_bound=1
 )
@@ -81,16 +85,14 @@ def main() -> None:
     choices = runs.Choices(_SAMPLER.value, _STEPS.value, _GRID.value, _GUIDANCE.value, _COND.value)
     spec = runs.sample_spec(run.config['sample'], choices)
     resolved = saved_grids.resolved(workdir, spec)
-    if _ROWS.value and _BATCH.value:
-        raise UserError('--rows is for each device, --batch_size for all together: set one of them')
+    parallel = specs.parse_spec(_PARALLEL.value) if _PARALLEL.value else None
+    _check_flags(parallel)
     size = _ROWS.value * run.mesh.size if _ROWS.value else _BATCH.value or spec['batch_size']
     edit = specs.parse_spec(_EDIT.value) if _EDIT.value else None
-    out = paths.parse(_OUT.value) if _OUT.value else workdir / 'samples' / _name(run, spec, edit)
+    out = paths.parse(_OUT.value) if _OUT.value else workdir / 'samples' / _name(run, spec, edit, parallel, size)
     files.check_writable(out.with_name(f'{out.name}.npz'))
     request = {'run': str(paths.absolute(workdir)), 'step': run.step, 'sample': resolved, 'seed': _SEED.value}
     request |= {'rows': _ROWS.value}
-    if edit and _TRAJECTORY.value:
-        raise UserError('--trajectory is of samples, not of edits: leave one of them out')
     if edit:
         images = _given_images(run.experiment.source.kind)
         editing = runs.editing(run, resolved, edit, images, _NUM.value)
@@ -98,22 +100,43 @@ def main() -> None:
         request |= {'edit': edit, 'images': contents}
         _write(run, _at_once(editing.sampling, size), editing.num, out, request, editing.beside)
         return
-    for flag in (_IMAGE, _IMAGE2, _MASK):
-        if flag.value:
-            raise UserError(f'--{flag.name} is for an edit: set --edit')
     sampling = _at_once(runs.sampling(run, resolved), size)
+    told = None
+    if parallel:
+        sampling, told = in_parallel(run, resolved, sampling, parallel)
+        request |= {'parallel': parallel, 'at once': at_once(sampling.drawing, _NUM.value)}
     n = _TRAJECTORY.value
     way = runs.trajectory(run, resolved, sampling, _NUM.value, n) if n else None
     _write(run, sampling, _NUM.value, out, request, None)
+    if told:
+        print(told())
     if way:
         _write_trajectory(run, *way, out.with_name(f'{out.name}_trajectory'))
 
 
-def _name(run, spec, edit):
+def _check_flags(parallel):
+    if _ROWS.value and _BATCH.value:
+        raise UserError('--rows is for each device, --batch_size for all together: set one of them')
+    if parallel and _ROWS.value:
+        raise UserError(
+            '--parallel: a sample depends on all that are drawn with it, to the tolerance: leave out --rows'
+        )
+    for flag in (_PARALLEL, _TRAJECTORY):
+        if flag.value and _EDIT.value:
+            raise UserError(f'--{flag.name} is of samples, not of edits: leave one of them out')
+    if _PARALLEL.value and _TRAJECTORY.value:
+        raise UserError('--trajectory is of steps one after another: leave out --parallel')
+    for flag in (_IMAGE, _IMAGE2, _MASK):
+        if flag.value and not _EDIT.value:
+            raise UserError(f'--{flag.name} is for an edit: set --edit')
+
+
+def _name(run, spec, edit, parallel, size):
     """All that samples depend on; a long name ends in a hash of what it leaves out."""
     choices = [runs.name_of(edit)] if edit else []
     choices += [runs.name_of(spec[name]) for name in ('sampler', 'times', 'guidance') if spec.get(name)]
     choices += [] if run.experiment.source.condition is None else [f'cond-{runs.name_of(spec["cond"])}']
+    choices += [runs.name_of(parallel), f'batch{size}'] if parallel else []
     choices += [f'rows{_ROWS.value}'] if _ROWS.value else []
     name = '_'.join([*choices, f'step{run.step}', f'seed{_SEED.value}', f'n{_NUM.value}'])
     return name if len(name) <= _LONGEST else f'{name[:_LONGEST]}_{hashlib.sha256(name.encode()).hexdigest()[:12]}'

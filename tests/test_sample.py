@@ -132,3 +132,44 @@ def test_trajectories_that_there_are_not(points_run, capsys):
     assert tiny.refusal(capsys, *arguments) == '--trajectory=5 is more than the 4 samples that are drawn at once'
     message = tiny.refusal(capsys, *arguments, '--edit=sdedit:t0=0.5')
     assert message == '--trajectory is of samples, not of edits: leave one of them out'
+
+
+def test_in_parallel_without_tolerance_samples_are_the_sequential_ones(points_run, tmp_path, capsys):
+    """A stochastic sampler; two batches."""
+    arguments = ('--num=11', '--batch_size=8', '--sampler=ddim:eta=1', '--steps=12')
+    want = sampled(points_run, tmp_path / 'x', *arguments)
+    capsys.readouterr()
+    got = sampled(points_run, tmp_path / 'y', *arguments, '--parallel=picard:window=5,tolerance=0')
+    np.testing.assert_allclose(got, want, rtol=1e-3, atol=1e-3 * np.abs(want).max())
+    assert np.abs(want).max() > 0.1
+    told = capsys.readouterr().out.splitlines()[-1]
+    count, rest = told.split(' ', 1)
+    assert 3 <= float(count) <= 12
+    assert rest == 'evaluations of a step one after another, of a window each, for the 12 steps of a batch'
+
+
+def test_a_parallel_run_is_named_by_all_that_it_depends_on(points_run):
+    names = set()
+    for parallel, size in (('window=3', 8), ('window=4', 8), ('window=3', 16), ('window=3,tolerance=0.1', 8)):
+        arguments = ('--num=24', '--sampler=ddim', '--steps=4', f'--batch_size={size}', f'--parallel=picard:{parallel}')
+        assert tiny.call('sample', f'--workdir={points_run}', *arguments) == 0
+        names.add(f'ddim_uniform-n=4_picard-{parallel}_batch{size}_step20_seed0_n24.npz')
+    assert names <= {path.name for path in (points_run / 'samples').iterdir()}
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (['--sampler=unipc'], '--parallel: unipc remembers its earlier steps: use ddim, ancestral or heun'),
+        (
+            ['--rows=2'],
+            '--parallel: a sample depends on all that are drawn with it, to the tolerance: leave out --rows',
+        ),
+        (['--trajectory=2'], '--trajectory is of steps one after another: leave out --parallel'),
+        (['--parallel=picard:window=0'], '--parallel: picard: window must be a whole number in [1, inf); got 0'),
+        (['--parallel=jacobi:window=2'], "--parallel.name='jacobi' is unknown; known: picard"),
+    ],
+)
+def test_parallel_runs_that_there_are_not(arguments, message, points_run, capsys):
+    first = ('sample', f'--workdir={points_run}', '--num=4', '--parallel=picard:window=2')
+    assert tiny.refusal(capsys, *first, *arguments) == message

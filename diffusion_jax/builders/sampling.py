@@ -54,7 +54,7 @@ def build_draw(experiment: Experiment, spec: Mapping[str, Any], weak: Model | No
         UserError: as `make`; for a sampler of another kind of model, times that a consistency model has not seen, a
             guidance that the model cannot have.
     """
-    grid, bind = _prepare(experiment, spec, weak)
+    grid, bind = build_bound(experiment, spec, weak)
 
     def draw(params, keys, index):
         return samplers.sample(*bind(params, keys, index), grid)
@@ -68,7 +68,7 @@ def build_find_non_finite(experiment: Experiment, spec: Mapping[str, Any], weak:
     Raises:
         UserError: as `build_draw`.
     """
-    grid, bind = _prepare(experiment, spec, weak)
+    grid, bind = build_bound(experiment, spec, weak)
 
     @jax.jit
     def finite(params, keys, index):
@@ -92,7 +92,7 @@ def build_states(
     Raises:
         UserError: as `build_draw`; for a sampler that asks no model for x_0.
     """
-    grid, bind = _prepare(experiment, spec, weak)
+    grid, bind = build_bound(experiment, spec, weak)
     _, bound = _bound_models(experiment, spec, weak)
     asked, name = build_asked(experiment, spec.get('cond') or {'name': 'data'}), str(spec['sampler'].get('name'))
     asks = [model for model in _PREDICTED if model in _asks_for(name)]
@@ -108,8 +108,14 @@ def build_states(
     return grid, states
 
 
-def _prepare(experiment, spec, weak):
-    """The grid, and what binds a run to its parameters: (params, keys, index) -> (sampler, keys, start)."""
+def build_bound(
+    experiment: Experiment, spec: Mapping[str, Any], weak: Model | None = None
+) -> tuple[np.ndarray, Callable[[Params, Key, Array], tuple[Sampler, Key, Array]]]:
+    """The grid `[S + 1]`, and what a run along it takes: (params, keys [B], index [B]) -> (sampler, keys, start).
+
+    Raises:
+        UserError: as `build_draw`.
+    """
     grid, make_sampler = build_sampling(experiment, spec, weak)
     asked = build_asked(experiment, spec.get('cond') or {'name': 'data'})
 
