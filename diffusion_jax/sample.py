@@ -118,9 +118,7 @@ def _check_flags(parallel):
     if _ROWS.value and _BATCH.value:
         raise UserError('--rows is for each device, --batch_size for all together: set one of them')
     if parallel and _ROWS.value:
-        raise UserError(
-            '--parallel: a sample depends on all that are drawn with it, to the tolerance: leave out --rows'
-        )
+        raise UserError('--parallel: a sample depends on all that are drawn with it, to the tolerance: set no --rows')
     for flag in (_PARALLEL, _TRAJECTORY):
         if flag.value and _EDIT.value:
             raise UserError(f'--{flag.name} is of samples, not of edits: leave one of them out')

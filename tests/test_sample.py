@@ -151,9 +151,10 @@ def test_in_parallel_without_tolerance_samples_are_the_sequential_ones(points_ru
 def test_a_parallel_run_is_named_by_all_that_it_depends_on(points_run):
     names = set()
     for parallel, size in (('window=3', 8), ('window=4', 8), ('window=3', 16), ('window=3,tolerance=0.1', 8)):
-        arguments = ('--num=24', '--sampler=ddim', '--steps=4', f'--batch_size={size}', f'--parallel=picard:{parallel}')
-        assert tiny.call('sample', f'--workdir={points_run}', *arguments) == 0
-        names.add(f'ddim_uniform-n=4_picard-{parallel}_batch{size}_step20_seed0_n24.npz')
+        arguments = ('--num=24', '--sampler=ddim', '--steps=4', f'--batch_size={size}')
+        parallel_run = f'--parallel=picard:{parallel}'
+        assert tiny.call('sample', f'--workdir={points_run}', *arguments, parallel_run) == 0
+        names.add(f'ddim_uniform-n=4_picard-{parallel.replace(",", "-")}_batch{size}_step20_seed0_n24.npz')
     assert names <= {path.name for path in (points_run / 'samples').iterdir()}
 
 
@@ -163,7 +164,7 @@ def test_a_parallel_run_is_named_by_all_that_it_depends_on(points_run):
         (['--sampler=unipc'], '--parallel: unipc remembers its earlier steps: use ddim, ancestral or heun'),
         (
             ['--rows=2'],
-            '--parallel: a sample depends on all that are drawn with it, to the tolerance: leave out --rows',
+            '--parallel: a sample depends on all that are drawn with it, to the tolerance: set no --rows',
         ),
         (['--trajectory=2'], '--trajectory is of steps one after another: leave out --parallel'),
         (['--parallel=picard:window=0'], '--parallel: picard: window must be a whole number in [1, inf); got 0'),

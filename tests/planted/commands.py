@@ -9,14 +9,14 @@ DDIM = FILE + 'test_ddims_steps_follow_from_the_predictions_beside_them'
 PARALLEL = FILE + 'test_in_parallel_without_tolerance_samples_are_the_sequential_ones'
 
 MUTANTS = tuple(Mutant(*row) for row in [
-    ('trajectory: of as many samples as are shown', 'inference/runs.py', '*of_rows(drawing.mesh, key, 0, size)',
+    ('trajectory: from other keys', 'inference/runs.py', '*of_rows(drawing.mesh, key, 0, size)',
      '*of_rows(drawing.mesh, jax.random.fold_in(key, 1), 0, size)', ENDS),
     ('trajectory: predictions at the next time', 'builders/sampling.py', 't = jnp.asarray(grid[:-1], x.dtype)',
      't = jnp.asarray(grid[1:], x.dtype)', DDIM),
     ('trajectory: predictions of the next state', 'builders/sampling.py', '(x[:-1], t)', '(x[1:], t)', DDIM),
     ('parallel: the count forgotten', 'inference/parallel.py', 'evaluations.append(count)', 'evaluations.append(1)',
      PARALLEL),
-    ('parallel: with the tolerance for the window', 'builders/parallel.py', 'samplers.parallel(*run, window, tolerance)',
+    ('parallel: with more tolerance', 'builders/parallel.py', 'samplers.parallel(*run, window, tolerance)',
      'samplers.parallel(*run, window, 0.5 + tolerance)', PARALLEL),
     ('parallel: a batch not in the name', 'sample.py', "[runs.name_of(parallel), f'batch{size}']",
      '[runs.name_of(parallel)]', FILE + 'test_a_parallel_run_is_named_by_all_that_it_depends_on'),
