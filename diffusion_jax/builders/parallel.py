@@ -50,7 +50,7 @@ def build_parallel(
 def _picard(window: int, tolerance: float = 1e-3):
     whole('[1, inf)', window=window)
     within('[0, inf)', tolerance=tolerance)
-    return lambda *run: samplers.parallel(*run, window, tolerance)
+    return lambda sampler, key, x, times: samplers.parallel(sampler, key, x, times, window, tolerance)
 
 
 _PARALLEL = SimpleNamespace(__all__=['picard'], picard=_picard)
