@@ -268,6 +268,7 @@ def bits_per_dim(
     conds = rows_of(source, np.arange(len(x)))
 
     key, devices = jax.random.key(seed), run.mesh.size
+    given = bits.learn(run.params, jax.random.fold_in(key, len(x)))
     size = -(-min(settings['batch_size'], len(x)) // devices) * devices
     done = []
     with progress_bar('bits/dim', len(x)) as progress:
@@ -275,7 +276,7 @@ def bits_per_dim(
             # The last batch is filled up with its last row, so that one executable does for all.
             rows = np.minimum(np.arange(i, i + size), len(x) - 1)
             cond = jax.tree.map(lambda a, rows=rows: sharding.spread(run.mesh, a[rows]), conds)
-            terms = evaluate(run.params, jax.random.fold_in(key, i), sharding.spread(run.mesh, x[rows]), cond)
+            terms = evaluate(given, jax.random.fold_in(key, i), sharding.spread(run.mesh, x[rows]), cond)
             done.append(jax.tree.map(lambda a, i=i: processes.gather(a)[: len(x) - i], terms))
             progress(min(i + size, len(x)))
     terms = jax.tree.map(lambda *a: np.concatenate(a), *done)
