@@ -17,7 +17,7 @@ from diffusion_jax.errors import UserError
 from diffusion_jax.evaluation import measure, reference_cache, report
 from diffusion_jax.evaluation.rows import Values
 from diffusion_jax.inference.generate import Drawing, at_once, batches, generate, of_rows
-from diffusion_jax.progress import progress_bar
+from diffusion_jax.progress import counted, progress_bar
 from diffusion_jax.types import Key, Model, Params
 from diffusion_jax.workdir import files, paths, reading
 from diffusion_jax.workdir.paths import AnyPath
@@ -234,15 +234,7 @@ def survey(run: Run, spec: Mapping[str, Any], num: int, reference: measure.Refer
     drawing = sampling(run, spec).drawing._replace(batch_size=run.config['eval']['batch_size'])
     with progress_bar('sampling', num) as progress:
         stream = batches(drawing, jax.random.key(seed), num)
-        return measure.survey(_counted(stream, progress), num, reference, (seed,), conditions)
-
-
-def _counted(stream, progress):
-    done = 0
-    for x in stream:
-        yield x
-        done += len(x)
-        progress(done)
+        return measure.survey(counted(stream, progress), num, reference, (seed,), conditions)
 
 
 def bits_per_dim(

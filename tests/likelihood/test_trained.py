@@ -51,11 +51,12 @@ def test_the_trained_bound_is_below_the_uniform_one_and_near_the_exact_bits(gaus
     assert abs(trained['bits/dim'] - exact) < 4 * trained['standard error'] + 0.03, (exact, trained, uniform)
 
 
-def test_a_score_is_the_derivative_of_the_log_density(gaussian, x64):
-    """The variable z is N(cos M, cos^2 STD^2 + sin^2)."""
-    schedule, t = gaussian.experiment.schedule, 0.3
-    alpha, sigma = (float(f(jnp.asarray(t))) for f in (schedule.alpha, schedule.sigma))
-    score = likelihood.score_at(gaussian.experiment.models.denoise({}, None, None), alpha, sigma, t)
+def test_a_score_is_the_derivative_of_the_log_density(x64):
+    """On VE, where z = x_t / r is N(cos M, cos^2 STD^2 + sin^2) and r is not 1."""
+    alpha, sigma = 1.0, 0.7
+    score = likelihood.score_at(
+        lambda x, t: M + STD**2 / (STD**2 + t.reshape(-1, 1, 1, 1) ** 2) * (x - M), alpha, sigma, sigma
+    )
     z = jnp.linspace(-1, 1, 12).reshape(3, 2, 2, 1)
     r = np.hypot(alpha, sigma)
     std = np.hypot(alpha * STD, sigma) / r

@@ -9,6 +9,7 @@ DDIM = FILE + 'test_ddims_steps_follow_from_the_predictions_beside_them'
 PARALLEL = FILE + 'test_in_parallel_without_tolerance_samples_are_the_sequential_ones'
 TRAINED = 'tests/likelihood/test_trained.py::'
 BELOW = TRAINED + 'test_the_trained_bound_is_below_the_uniform_one_and_near_the_exact_bits'
+PROGRESS = 'tests/test_progress.py::'
 
 MUTANTS = tuple(Mutant(*row) for row in [
     ('trajectory: from other keys', 'inference/runs.py', '*of_rows(drawing.mesh, key, 0, size)',
@@ -31,5 +32,11 @@ MUTANTS = tuple(Mutant(*row) for row in [
      TRAINED + 'test_a_fresh_network_is_the_uniform_dequantiser[shape2]'),
     ('dequantiser: trained and not used', 'builders/dequantiser.py', 'net.apply(phi, x), levels)',
      'net.apply(jax.tree.map(jnp.zeros_like, phi), x), levels)', BELOW),
+    ('progress: shown at once', 'progress.py', 'threading.Timer(_PATIENCE,', 'threading.Timer(0.0,',
+     PROGRESS + 'test_what_is_soon_done_is_not_told'),
+    ('progress: told after the end', 'progress.py', '        show.cancel()\n', '',
+     PROGRESS + 'test_what_is_soon_done_is_not_told'),
+    ('progress: the second reading not counted', 'evaluation/measure.py', 'progress, len(x) + n)', 'progress, len(x))',
+     PROGRESS + 'test_a_reference_counts_all_rows_that_it_reads'),
 ])
 # fmt: on
