@@ -144,6 +144,7 @@ def ways(path: Any, panels: Mapping[str, Float[np.ndarray, 's n d']]) -> None:
         axes.scatter(across[-1], up[-1], s=20, color='black', zorder=3, label='ends')
         axes.set(title=name, xlabel='first coordinate' if x.shape[-1] > 1 else 'step')
         axes.set_ylabel('second coordinate' if x.shape[-1] > 1 else 'x')
+        axes.set_aspect('equal' if x.shape[-1] > 1 else 'auto', 'datalim')
         axes.legend()
     _save(figure, path)
 
