@@ -22,8 +22,9 @@ MUTANTS = tuple(Mutant(*row) for row in [
     ('resuming draws the first rows again', 'inference/generate.py', 'for start in range(first, num, size):',
      'for start in range(0, num - first, size):',
      GENERATE + 'test_going_on_from_any_index'),
-    ('small batches cut', 'inference/generate.py', 'size if whole else min(size, num)',
-     'min(size, num)',
+    ('small batches cut', 'inference/generate.py',
+     'drawing.batch_size if drawing.whole else min(drawing.batch_size, num)',
+     'min(drawing.batch_size, num)',
      GENERATE + 'test_with_as_many_rows_on_each_device_a_sample_is_the_same_to_the_last_bit'),
 ])
 # fmt: on
