@@ -28,6 +28,11 @@ _HEARTBEAT = flags.DEFINE_integer(
     'heartbeat', 30, 'Seconds without a sign of life of a process after which all of them end.', lower_bound=1
 )
 
+_NO_MEMORY = (
+    'there is not enough memory: take a smaller batch (train.batch_size, --batch_size), or parts of one '
+    '(train.accumulate), or set train.remat=full or mesh.fsdp'
+)
+
 
 def run(main: Callable[[], None], joins: Callable[[], bool] = lambda: True) -> None:
     """Parses the flags and runs `main`; where `joins()` is false, as a process of its own that starts others.
@@ -76,7 +81,9 @@ def guarded(main: Callable[[], None], argv: list[str], joins: bool = True) -> No
         _fail(f'error: {error}', 2)
     except OSError as error:  # a full disk, a folder without permission
         _fail(f'error: {one_line(error)}', 2)
-    except Exception:
+    except Exception as error:
+        if isinstance(error, MemoryError) or 'RESOURCE_EXHAUSTED' in str(error):
+            _fail(f'error: {_NO_MEMORY} ({one_line(error):.200})', 2)
         if not processes.many():
             raise
         _fail(traceback.format_exc(), 1)

@@ -32,13 +32,16 @@ from diffusion_jax.errors import UserError
 from diffusion_jax.inference import media, runs
 from diffusion_jax.inference.generate import batches
 from diffusion_jax.inference.sample_file import fill
+from diffusion_jax.ranges import MOST, MOST_SEED
 from diffusion_jax.workdir import files, paths, saved_grids
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a trained run.', required=True)
 _STEP = flags.DEFINE_string('step', 'newest', 'Which checkpoint: newest, best (by train.best_by), or its step.')
-_NUM = flags.DEFINE_integer('num', 64, 'How many samples.', lower_bound=1)
+_NUM = flags.DEFINE_integer('num', 64, 'How many samples.', lower_bound=1, upper_bound=MOST)
 _SAMPLER = flags.DEFINE_string('sampler', None, "e.g. ancestral, ddim, ddim:eta=0.5. Default: the run's own.")
-_STEPS = flags.DEFINE_integer('steps', None, "Steps of the time grid. Default: the run's own.", lower_bound=1)
+_STEPS = flags.DEFINE_integer(
+    'steps', None, "Steps of the time grid. Default: the run's own.", lower_bound=1, upper_bound=MOST
+)
 _GRID = flags.DEFINE_string('grid', None, "e.g. uniform, quadratic, karras, saved:grid=NAME. Default: the run's own.")
 _GUIDANCE = flags.DEFINE_string(
     'guidance', None, "e.g. classifier_free:w=2.0, auto:weak=WORKDIR,w=2.0, none. Default: the run's own."
@@ -46,15 +49,20 @@ _GUIDANCE = flags.DEFINE_string(
 _COND = flags.DEFINE_string(
     'cond', None, "e.g. label:value=3, turn, prompts:text=..., row:index=7, nothing. Default: the run's own."
 )
-_SEED = flags.DEFINE_integer('seed', 0, 'Seed of the noise.')
+_SEED = flags.DEFINE_integer('seed', 0, 'Seed of the noise.', lower_bound=0, upper_bound=MOST_SEED)
 _BATCH = flags.DEFINE_integer(
-    'batch_size', None, "Samples at once; changes them by rounding only. Default: the run's own.", lower_bound=1
+    'batch_size',
+    None,
+    "Samples at once; changes them by rounding only. Default: the run's own.",
+    lower_bound=1,
+    upper_bound=MOST,
 )
 _ROWS = flags.DEFINE_integer(
     'rows',
     None,
     'Instead: samples at once on each device; the same to the last bit on any number of them.',
     lower_bound=1,
+    upper_bound=MOST,
 )
 _EDIT = flags.DEFINE_string('edit', None, 'e.g. inpaint, super_resolve:factor=2, sdedit:t0=0.5. Default: none.')
 _IMAGE = flags.DEFINE_string('image', None, 'What to edit; --num counts variants of each image.')
