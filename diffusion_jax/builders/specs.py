@@ -106,8 +106,10 @@ def find(module: ModuleType | SimpleNamespace, name: str, where: str) -> Callabl
         found = getattr(importlib.import_module(package), attribute)
     except (ImportError, AttributeError) as error:
         raise UserError(f'{where}.name={name!r} cannot be imported: {one_line(error)}') from error
-    if not callable(found):
-        raise UserError(f'{where}.name={name!r} is no function, but a {type(found).__name__}')
+    try:
+        inspect.signature(found)
+    except (TypeError, ValueError) as error:
+        raise UserError(f'{where}.name={name!r} is no function with named arguments: {one_line(error)}') from error
     return found
 
 

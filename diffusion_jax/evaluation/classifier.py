@@ -100,7 +100,8 @@ def accuracy(features: Features, source: Source, batch: int = 1000) -> float:
 
 def _load(path: str, shape: tuple[int, ...]) -> Any:
     try:
-        with np.load(Path(path).expanduser()) as file:
+        # np.load leaves a damaged file open.
+        with Path(path).expanduser().open('rb') as opened, np.load(opened) as file:
             flat = {name: jnp.asarray(file[name]) for name in file.files}
     except Exception as error:  # a damaged archive raises many types
         raise UserError(f'cannot read {path} as a classifier: {one_line(error)}') from error

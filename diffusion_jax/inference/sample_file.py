@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from diffusion_jax.devices import processes
-from diffusion_jax.errors import Interrupted, UserError
+from diffusion_jax.errors import Interrupted
 from diffusion_jax.workdir import files, paths
 from diffusion_jax.workdir.paths import AnyPath
 
@@ -89,7 +89,7 @@ def _begun(rows_file, done_file, request):
             rows, done = np.lib.format.open_memmap(rows_file, mode='r+'), told['done']
             if told['rows'] == _form(rows) and type(done) is int and 0 < done <= len(rows):
                 return done, rows
-    except (OSError, UserError, ValueError, KeyError):
+    except Exception:  # NumPy has many types for a damaged file
         pass
     return 0, None
 
