@@ -1,6 +1,7 @@
 """What the entry points share: errors that a user can mend end in one clear line and exit code 2."""
 
 import importlib.util
+import io
 import itertools
 import os
 import re
@@ -64,6 +65,8 @@ def _quieten():
 
 def guarded(main: Callable[[], None], argv: list[str], joins: bool = True) -> None:
     """Runs `main`, and turns what a user can mend into one line and an exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a path may hold bytes that no encoding has
+        sys.stdout.reconfigure(errors='backslashreplace')
     try:
         if len(argv) > 1:
             raise UserError(f'unexpected argument {argv[1]!r}: flags are --name=value, see --help')

@@ -19,8 +19,8 @@ transfer:source=3,target=5 (conditions). Images are pictures, or .npy with one o
 """
 
 import hashlib
+import os
 import time
-from pathlib import Path
 
 import jax
 from absl import flags
@@ -72,7 +72,7 @@ _OUT = flags.DEFINE_string(
     'out', None, 'Output path without suffix. Default: WORKDIR/samples/SAMPLER_TIMES_..._SEED_NUM.'
 )
 
-_LONGEST = 150  # characters of a name; file systems end at 255 bytes, suffixes included
+_LONGEST = 150  # bytes of a name; file systems end at 255, suffixes included
 
 
 def main() -> None:
@@ -87,6 +87,8 @@ def main() -> None:
     size = _ROWS.value * run.mesh.size if _ROWS.value else _BATCH.value or spec['batch_size']
     edit = specs.parse_spec(_EDIT.value) if _EDIT.value else None
     out = paths.parse(_OUT.value) if _OUT.value else workdir / 'samples' / _name(run, spec, edit)
+    if out.name in ('', '..'):
+        raise UserError(f'--out={_OUT.value} is a folder, and the path of a file is needed, without suffix')
     files.check_writable(out.with_name(f'{out.name}.npz'))
     request = {'run': str(paths.absolute(workdir)), 'step': run.step, 'sample': resolved, 'seed': _SEED.value}
     request |= {'rows': _ROWS.value}
@@ -110,12 +112,14 @@ def _name(run, spec, edit):
     choices += [] if run.experiment.source.condition is None else [f'cond-{runs.name_of(spec["cond"])}']
     choices += [f'rows{_ROWS.value}'] if _ROWS.value else []
     name = '_'.join([*choices, f'step{run.step}', f'seed{_SEED.value}', f'n{_NUM.value}'])
-    return name if len(name) <= _LONGEST else f'{name[:_LONGEST]}_{hashlib.sha256(name.encode()).hexdigest()[:12]}'
+    name = os.fsencode(name)
+    short = name[:_LONGEST].decode(errors='ignore') + '_' + hashlib.sha256(name).hexdigest()[:12]
+    return short if len(name) > _LONGEST else os.fsdecode(name)
 
 
 def _given_images(kind):
-    image, image2 = (read_samples(Path(f.value).expanduser(), kind) if f.value else None for f in (_IMAGE, _IMAGE2))
-    mask = read_mask(Path(_MASK.value).expanduser()) if _MASK.value else None
+    image, image2 = (read_samples(paths.local(f.value), kind) if f.value else None for f in (_IMAGE, _IMAGE2))
+    mask = read_mask(paths.local(_MASK.value)) if _MASK.value else None
     return builders.Images(image, image2, mask)
 
 

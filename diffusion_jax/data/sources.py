@@ -166,8 +166,8 @@ def tfds(
     """
     import tensorflow_datasets
 
-    root = tensorflow_datasets.core.Path(dir or os.environ.get('TFDS_DATA_DIR') or '~/tensorflow_datasets')
-    folder = _find_folder(root.expanduser(), name)
+    root = os.path.expanduser(dir or os.environ.get('TFDS_DATA_DIR') or '~/tensorflow_datasets')
+    folder = _find_folder(tensorflow_datasets.core.Path(root), name)
     builder = tensorflow_datasets.builder_from_directory(str(folder))
     declared: Any = builder.info.features
     found = dict(declared.items())

@@ -2,6 +2,7 @@
 weights is at hand. Its numbers compare runs on that data set under that file, and are called neither FID nor KID.
 """
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +102,7 @@ def accuracy(features: Features, source: Source, batch: int = 1000) -> float:
 def _load(path: str, shape: tuple[int, ...]) -> Any:
     try:
         # np.load leaves a damaged file open.
-        with Path(path).expanduser().open('rb') as opened, np.load(opened) as file:
+        with Path(os.path.expanduser(path)).open('rb') as opened, np.load(opened) as file:
             flat = {name: jnp.asarray(file[name]) for name in file.files}
     except Exception as error:  # a damaged archive raises many types
         raise UserError(f'cannot read {path} as a classifier: {one_line(error)}') from error

@@ -69,7 +69,8 @@ def check_writable(path: AnyPath) -> None:
         return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path.parent):
+        # As long a name as any that is taken until the file is whole.
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f'.{path.name}.', suffix='.unfinished'):
             pass
         if path.exists():
             path.open('a').close()
