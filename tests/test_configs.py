@@ -112,7 +112,8 @@ def test_cifar10_is_the_papers_network():
     config = config_of('cifar10_ddpm')
     params = jax.eval_shape(builders.build(config).init, jax.random.key(0))
     assert sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(params)) == 35_746_307
-    assert config['optim'] == {'name': 'adam', 'lr': 2e-4, 'warmup': 5000, 'clip': 1.0}
+    optim = {'name': 'adam', 'lr': 2e-4, 'warmup': 5000, 'clip': 1.0, 'anneal': {'name': 'constant'}}
+    assert config['optim'] == optim
     assert config['ema'] == {'name': 'constant', 'decay': 0.9999}
     assert config['train']['batch_size'] == 128
     assert config['train']['steps'] == 800_000

@@ -48,7 +48,7 @@ def test_results_go_where_they_can_be_written(digits_run, tmp_path, capsys, monk
     with monkeypatch.context() as refused:  # before anything is drawn
         refused.setattr(runs, 'survey', lambda *_: pytest.fail('it samples first'))
         said = tiny.refusal(capsys, 'evaluate', *call, f'--results={digits_run}/config.json/x.json')
-    assert said == f'cannot write to {digits_run}/config.json: Not a directory'
+    assert said == f'cannot write to {digits_run}/config.json: File exists'
     assert tiny.call('evaluate', *call, f'--results={tmp_path}/sub/mine.json') == 0
     assert [*json.loads((tmp_path / 'sub' / 'mine.json').read_text())] == [
         'ancestral(variance=large), uniform(n=3), step 4, 70 samples, seed 4, pixels-64'

@@ -27,7 +27,7 @@ from experiments.running import queue
 
 __doc__ = '\n'.join([f'{__doc__}\nTables:', *(f'  {name}: {papers.heading(name)}' for name in papers.NAMES)])
 
-_TABLE = flags.DEFINE_string('table', None, 'The NAME of the table.')
+_TABLE = flags.DEFINE_string('table', None, 'The NAME of the table, or the dotted one of a package of yours.')
 _SCALE = flags.DEFINE_enum('scale', 'mini', SCALES, 'mini: minutes to an hour on 2 cores; paper: its own setting.')
 _WORKDIR = flags.DEFINE_string(
     'workdir', None, 'Folder of the runs and of the table; where there is one run, its own.', required=True
@@ -51,7 +51,7 @@ def main() -> None:
     """The entry point."""
     if _TABLE.value is None:
         raise UserError('which table? The form is: python -m experiments.papers NAME --workdir=DIR; see --help')
-    name = known(_TABLE.value, papers.NAMES, 'there is no table')
+    name = papers.known(_TABLE.value)
     paper, plan, seeds = papers.table_of(name), papers.plan_of(name, _SCALE.value), _SEEDS.value
     if _LPIPS.value is not None and len(_LPIPS.value) != 2:
         raise UserError('--lpips: the form is VGG16.pth,LIN.pth')

@@ -351,6 +351,7 @@ def test_what_a_config_need_not_say(tmp_path):
     assert builders.check(saved) == config
     files.record(tmp_path, saved)
     files.check(tmp_path, config, allow_change=False, complete=builders.check)
+    files.check(tmp_path, changed(config, 'net.later', None), allow_change=False, complete=builders.check)
     with pytest.raises(UserError, match=r'data.drop_cond: None -> 0.25'):
         files.check(tmp_path, changed(config, 'data.drop_cond', 0.25), allow_change=False, complete=builders.check)
     with pytest.raises(UserError, match=r"^config.sample.guidance='no' must be None or a spec"):

@@ -33,7 +33,7 @@ def png(image):
 
 
 class TinyPictures(tfds.core.GeneratorBasedBuilder):
-    """RGBA pictures with a label, a plain integer and a text: encoded PNG, so that TensorFlow is not needed to write them."""
+    """RGBA pictures with a label, an integer and a text: encoded PNG, which needs no TensorFlow to write."""
 
     VERSION = tfds.core.Version('1.0.0')
 

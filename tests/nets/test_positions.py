@@ -48,10 +48,10 @@ def test_rotary_logits_depend_on_the_difference_of_places_alone(grid, size):
 
 
 def test_rotary_turns_pairs_by_the_angle_of_their_place():
-    q = np.array([1.0, 10.0, 0.0, 0.0])
+    q = np.array([1.0, 10.0, 2.0, -3.0])
     turned = rotated(jnp.broadcast_to(jnp.asarray(q, jnp.float32), (1, 4, 1, 4)), rotary((4,), 4))[0, :, 0]
-    expected = [[np.cos(k), 10 * np.cos(k / 100), np.sin(k), 10 * np.sin(k / 100)] for k in range(4)]
-    np.testing.assert_allclose(turned, expected, atol=1e-5)
+    as_complex = (q[:2] + 1j * q[2:]) * np.exp(1j * np.outer(np.arange(4), [1, 1 / 100]))
+    np.testing.assert_allclose(turned, np.concatenate([as_complex.real, as_complex.imag], 1), atol=1e-5)
 
 
 def test_too_few_channels():

@@ -32,8 +32,8 @@ MUTANTS = tuple(Mutant(*row) for row in [
      'sorted(wanted)', TESTS + 'test_only_the_runs_of_the_wanted_cells_are_trained'),
     ('an override of no field', PAPERS + 'ect_ablation/plan.py', "'objective.distance': {",
      "'objective.distances': {", BUILDS + '[ect_ablation-mini]'),
-    ('any word is a table', PAPERS + '__main__.py', "known(_TABLE.value, papers.NAMES, 'there is no table')",
+    ('any word is a table', PAPERS + '__main__.py', 'papers.known(_TABLE.value)',
      '_TABLE.value', TESTS + 'test_tables_are_named_on_the_command_line'),
-    ('a given folder that is no run', PAPERS + '__main__.py', '        files.load_config(Path(workdir))\n', '',
+    ('a given folder that is no run', PAPERS + '__main__.py', '        files.load_config(paths.local(workdir))\n', '',
      TESTS + 'test_cells_are_chosen_by_name'),
 ])
