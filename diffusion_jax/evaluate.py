@@ -58,8 +58,6 @@ def main() -> None:
     workdir = paths.parse(_WORKDIR.value)
     results = paths.parse(_RESULTS.value) if _RESULTS.value else workdir / 'metrics.json'
     run = runs.load(workdir, _STEP.value)
-    files.check_writable(results)
-    files.read_json(results, {})  # what cannot take the results is told before they are computed
     settings = run.config['eval']
     num = _NUM.value or settings['num']
     choices = runs.Choices(_SAMPLER.value, _STEPS.value, _GRID.value, _GUIDANCE.value, _COND.value)
@@ -73,6 +71,9 @@ def main() -> None:
     method = specs.parse_spec(_METHOD.value) if _METHOD.value else None
     if bits_num and held_out is not None:  # before hours of sampling
         builders.build_bits(run.experiment, held_out, settings, method)
+    # What cannot take the results is told before they are computed.
+    files.check_writable(results)
+    files.read_json(results, {})
     reference = runs.reference(run, held_out, specs.parse_spec(_FEATURES.value) if _FEATURES.value else None)
     d = len(reference.summary.moments.mean)
     if num <= d:

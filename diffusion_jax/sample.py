@@ -89,7 +89,6 @@ def main() -> None:
     out = paths.parse(_OUT.value) if _OUT.value else workdir / 'samples' / _name(run, spec, edit)
     if out.name in ('', '..'):
         raise UserError(f'--out={_OUT.value} is a folder, and the path of a file is needed, without suffix')
-    files.check_writable(out.with_name(f'{out.name}.npz'))
     request = {'run': str(paths.absolute(workdir)), 'step': run.step, 'sample': resolved, 'seed': _SEED.value}
     request |= {'rows': _ROWS.value}
     if edit:
@@ -128,6 +127,7 @@ def _write(run, sampling, size, num, out, request, beside):
     drawing = sampling.drawing._replace(batch_size=size, whole=_ROWS.value is not None)
     request = {**request, 'weak step': sampling.weak_step}
     file = out.with_name(f'{out.name}.npz')
+    files.check_writable(file)  # what is refused leaves no folder behind
     start = time.perf_counter()
     with runs.progress_bar(what, num) as progress:
         x = fill(file, request, num, lambda first: batches(drawing, key, num, first), kind.store, progress, beside)

@@ -13,6 +13,7 @@ from diffusion_jax.errors import UserError, nearest
 from diffusion_jax.ranges import MOST, MOST_SEED
 
 Spec = Mapping[str, Any]  # {'name': ..., ...}
+Section = Mapping[str, object]  # one of `SECTIONS`
 
 
 def _least(least: int, default: Any = MISSING, most: int = MOST) -> Any:
@@ -89,10 +90,10 @@ class Config:
     objective: Spec
     optim: Spec
     ema: Spec
-    train: Spec
-    mesh: Spec
-    sample: Spec
-    eval: Spec
+    train: Section
+    mesh: Section
+    sample: Section
+    eval: Section
     frozen: Spec = field(default_factory=lambda: {'name': 'fixed'})
     init_from: str | None = None  # workdir of the run whose averaged weights start this one
     init_step: str = 'newest'
