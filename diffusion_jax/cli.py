@@ -1,6 +1,7 @@
 """What the entry points share: errors that a user can mend end in one clear line and exit code 2."""
 
 import importlib.util
+import io
 import itertools
 import os
 import re
@@ -26,6 +27,11 @@ _NUM_PROCESSES = flags.DEFINE_integer('num_processes', None, 'How many processes
 _PROCESS_ID = flags.DEFINE_integer('process_id', None, 'Which of them this is, from 0 on.', lower_bound=0)
 _HEARTBEAT = flags.DEFINE_integer(
     'heartbeat', 30, 'Seconds without a sign of life of a process after which all of them end.', lower_bound=1
+)
+
+_NO_MEMORY = (
+    'there is not enough memory: take a smaller batch (train.batch_size, --batch_size), or parts of one '
+    '(train.accumulate), or set train.remat=full or mesh.fsdp'
 )
 
 
@@ -59,6 +65,8 @@ def _quieten():
 
 def guarded(main: Callable[[], None], argv: list[str], joins: bool = True) -> None:
     """Runs `main`, and turns what a user can mend into one line and an exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a path may hold bytes that no encoding has
+        sys.stdout.reconfigure(errors='backslashreplace')
     try:
         if len(argv) > 1:
             raise UserError(f'unexpected argument {argv[1]!r}: flags are --name=value, see --help')
@@ -76,7 +84,9 @@ def guarded(main: Callable[[], None], argv: list[str], joins: bool = True) -> No
         _fail(f'error: {error}', 2)
     except OSError as error:  # a full disk, a folder without permission
         _fail(f'error: {one_line(error)}', 2)
-    except Exception:
+    except Exception as error:
+        if isinstance(error, MemoryError) or 'RESOURCE_EXHAUSTED' in str(error):
+            _fail(f'error: {_NO_MEMORY} ({one_line(error):.200})', 2)
         if not processes.many():
             raise
         _fail(traceback.format_exc(), 1)

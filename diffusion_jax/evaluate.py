@@ -16,19 +16,24 @@ from diffusion_jax.devices import processes
 from diffusion_jax.errors import UserError
 from diffusion_jax.evaluation import report
 from diffusion_jax.inference import runs
+from diffusion_jax.ranges import MOST, MOST_SEED
 from diffusion_jax.workdir import files, paths, saved_grids
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a trained run.', required=True)
 _STEP = flags.DEFINE_string('step', 'newest', 'Which checkpoint: newest, best (by train.best_by), or its step.')
-_NUM = flags.DEFINE_integer('num', None, "How many samples. Default: the run's own eval.num.", lower_bound=2)
+_NUM = flags.DEFINE_integer(
+    'num', None, "How many samples. Default: the run's own eval.num.", lower_bound=2, upper_bound=MOST
+)
 _SAMPLER = flags.DEFINE_string('sampler', None, "e.g. ancestral, ddim, ddim:eta=0.5. Default: the run's own.")
-_STEPS = flags.DEFINE_integer('steps', None, "Steps of the time grid. Default: the run's own.", lower_bound=1)
+_STEPS = flags.DEFINE_integer(
+    'steps', None, "Steps of the time grid. Default: the run's own.", lower_bound=1, upper_bound=MOST
+)
 _GRID = flags.DEFINE_string('grid', None, "e.g. uniform, quadratic, karras, saved:grid=NAME. Default: the run's own.")
 _GUIDANCE = flags.DEFINE_string(
     'guidance', None, "e.g. classifier_free:w=2.0, auto:weak=WORKDIR,w=2.0, none. Default: the run's own."
 )
 _COND = flags.DEFINE_string('cond', None, "e.g. label:value=3, turn, nothing. Default: the run's own.")
-_SEED = flags.DEFINE_integer('seed', 0, 'Seed of the noise.')
+_SEED = flags.DEFINE_integer('seed', 0, 'Seed of the noise.', lower_bound=0, upper_bound=MOST_SEED)
 _FEATURES = flags.DEFINE_string(
     'features', None, "e.g. pixels, inception:path=FILE, dinov2:path=FILE. Default: the run's own eval.features."
 )
@@ -36,7 +41,7 @@ _HELD_OUT = flags.DEFINE_string(
     'held_out', None, "Split of data that the run has not seen; none for none. Default: the run's own eval.held_out."
 )
 _BITS = flags.DEFINE_integer(
-    'bits_num', None, "Held-out rows for bits/dim; 0 for none. Default: the run's own.", lower_bound=0
+    'bits_num', None, "Held-out rows for bits/dim; 0 for none. Default: the run's own.", lower_bound=0, upper_bound=MOST
 )
 _METHOD = flags.DEFINE_string(
     'bits',
@@ -54,7 +59,6 @@ def main() -> None:
     workdir = paths.parse(_WORKDIR.value)
     results = paths.parse(_RESULTS.value) if _RESULTS.value else workdir / 'metrics.json'
     run = runs.load(workdir, _STEP.value)
-    files.check_writable(results)
     settings = run.config['eval']
     num = _NUM.value or settings['num']
     choices = runs.Choices(_SAMPLER.value, _STEPS.value, _GRID.value, _GUIDANCE.value, _COND.value)
@@ -68,6 +72,9 @@ def main() -> None:
     method = specs.parse_spec(_METHOD.value) if _METHOD.value else None
     if bits_num and held_out is not None:  # before hours of sampling
         builders.build_bits(run.experiment, held_out, settings, method)
+    # What cannot take the results is told before they are computed.
+    files.check_writable(results)
+    files.read_json(results, {})
     reference = runs.reference(run, held_out, specs.parse_spec(_FEATURES.value) if _FEATURES.value else None)
     d = len(reference.summary.moments.mean)
     if num <= d:

@@ -3,6 +3,9 @@
 import numpy as np
 from jax.core import Tracer
 
+MOST = 2**31 - 1  # JAX counts in 32 bits
+MOST_SEED = 2**32 - 1  # and takes seeds modulo 2^32: a greater one would be another in disguise
+
 
 def within(interval: str, **values) -> None:
     """Refuses numbers outside of an interval such as '[0, 1)' or '(0, inf)', and those that are none.

@@ -20,8 +20,8 @@ transfer:source=3,target=5 (conditions). Images are pictures, or .npy with one o
 """
 
 import hashlib
+import os
 import time
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -37,13 +37,16 @@ from diffusion_jax.inference.generate import at_once, batches
 from diffusion_jax.inference.parallel import in_parallel
 from diffusion_jax.inference.sample_file import fill
 from diffusion_jax.progress import progress_bar
+from diffusion_jax.ranges import MOST, MOST_SEED
 from diffusion_jax.workdir import files, paths, saved_grids
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a trained run.', required=True)
 _STEP = flags.DEFINE_string('step', 'newest', 'Which checkpoint: newest, best (by train.best_by), or its step.')
-_NUM = flags.DEFINE_integer('num', 64, 'How many samples.', lower_bound=1)
+_NUM = flags.DEFINE_integer('num', 64, 'How many samples.', lower_bound=1, upper_bound=MOST)
 _SAMPLER = flags.DEFINE_string('sampler', None, "e.g. ancestral, ddim, ddim:eta=0.5. Default: the run's own.")
-_STEPS = flags.DEFINE_integer('steps', None, "Steps of the time grid. Default: the run's own.", lower_bound=1)
+_STEPS = flags.DEFINE_integer(
+    'steps', None, "Steps of the time grid. Default: the run's own.", lower_bound=1, upper_bound=MOST
+)
 _GRID = flags.DEFINE_string('grid', None, "e.g. uniform, quadratic, karras, saved:grid=NAME. Default: the run's own.")
 _GUIDANCE = flags.DEFINE_string(
     'guidance', None, "e.g. classifier_free:w=2.0, auto:weak=WORKDIR,w=2.0, none. Default: the run's own."
@@ -51,21 +54,26 @@ _GUIDANCE = flags.DEFINE_string(
 _COND = flags.DEFINE_string(
     'cond', None, "e.g. label:value=3, turn, prompts:text=..., row:index=7, nothing. Default: the run's own."
 )
-_SEED = flags.DEFINE_integer('seed', 0, 'Seed of the noise.')
+_SEED = flags.DEFINE_integer('seed', 0, 'Seed of the noise.', lower_bound=0, upper_bound=MOST_SEED)
 _BATCH = flags.DEFINE_integer(
-    'batch_size', None, "Samples at once; changes them by rounding only. Default: the run's own.", lower_bound=1
+    'batch_size',
+    None,
+    "Samples at once; changes them by rounding only. Default: the run's own.",
+    lower_bound=1,
+    upper_bound=MOST,
 )
 _ROWS = flags.DEFINE_integer(
     'rows',
     None,
     'Instead: samples at once on each device; the same to the last bit on any number of them.',
     lower_bound=1,
+    upper_bound=MOST,
 )
 _PARALLEL = flags.DEFINE_string(
     'parallel', None, 'Run the steps in parallel: picard:window=8,tolerance=1e-3. Default: one after another.'
 )
 _TRAJECTORY = flags.DEFINE_integer(
-    'trajectory', None, 'Of how many samples x_t and the prediction x_0(x_t, t) are kept and shown.', lower_bound=1
+    'trajectory', None, 'Of how many samples x_t and the prediction x_0(x_t, t) are kept and shown.', 1, MOST
 )
 _EDIT = flags.DEFINE_string('edit', None, 'e.g. inpaint, super_resolve:factor=2, sdedit:t0=0.5. Default: none.')
 _IMAGE = flags.DEFINE_string('image', None, 'What to edit; --num counts variants of each image.')
@@ -75,7 +83,7 @@ _OUT = flags.DEFINE_string(
     'out', None, 'Output path without suffix. Default: WORKDIR/samples/SAMPLER_TIMES_..._SEED_NUM.'
 )
 
-_LONGEST = 150  # characters of a name; file systems end at 255 bytes, suffixes included
+_LONGEST = 150  # bytes of a name; file systems end at 255, suffixes included
 
 
 def main() -> None:
@@ -90,7 +98,8 @@ def main() -> None:
     size = _ROWS.value * run.mesh.size if _ROWS.value else _BATCH.value or spec['batch_size']
     edit = specs.parse_spec(_EDIT.value) if _EDIT.value else None
     out = paths.parse(_OUT.value) if _OUT.value else workdir / 'samples' / _name(run, spec, edit, parallel, size)
-    files.check_writable(out.with_name(f'{out.name}.npz'))
+    if out.name in ('', '..'):
+        raise UserError(f'--out={_OUT.value} is a folder, and the path of a file is needed, without suffix')
     request = {'run': str(paths.absolute(workdir)), 'step': run.step, 'sample': resolved, 'seed': _SEED.value}
     request |= {'rows': _ROWS.value}
     if edit:
@@ -137,12 +146,14 @@ def _name(run, spec, edit, parallel, size):
     choices += [runs.name_of(parallel), f'batch{size}'] if parallel else []
     choices += [f'rows{_ROWS.value}'] if _ROWS.value else []
     name = '_'.join([*choices, f'step{run.step}', f'seed{_SEED.value}', f'n{_NUM.value}'])
-    return name if len(name) <= _LONGEST else f'{name[:_LONGEST]}_{hashlib.sha256(name.encode()).hexdigest()[:12]}'
+    name = os.fsencode(name)
+    short = name[:_LONGEST].decode(errors='ignore') + '_' + hashlib.sha256(name).hexdigest()[:12]
+    return short if len(name) > _LONGEST else os.fsdecode(name)
 
 
 def _given_images(kind):
-    image, image2 = (read_samples(Path(f.value).expanduser(), kind) if f.value else None for f in (_IMAGE, _IMAGE2))
-    mask = read_mask(Path(_MASK.value).expanduser()) if _MASK.value else None
+    image, image2 = (read_samples(paths.local(f.value), kind) if f.value else None for f in (_IMAGE, _IMAGE2))
+    mask = read_mask(paths.local(_MASK.value)) if _MASK.value else None
     return builders.Images(image, image2, mask)
 
 
@@ -165,6 +176,7 @@ def _write(run, sampling, num, out, request, beside):
     kind, key, what = run.experiment.source.kind, jax.random.key(_SEED.value), 'samples' if beside is None else 'edits'
     request = {**request, 'weak step': sampling.weak_step}
     file = out.with_name(f'{out.name}.npz')
+    files.check_writable(file)  # what is refused leaves no folder behind
     start = time.perf_counter()
     with progress_bar(what, num) as progress:
         x = fill(

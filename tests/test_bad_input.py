@@ -121,7 +121,7 @@ SAMPLE = [
     (['--guidance=auto:weak=/nowhere,w=2.0'], 'config.sample.guidance.weak: /nowhere holds no run (no config.json)'),
     (['--cond=label:value=3'], '--cond=label: this run trained an unconditional model: leave it out'),
     (['--label=3'], "Unknown command line flag 'label'"),
-    (['--steps=0'], 'flag --steps=0: 0 is not a positive integer. See --help.'),
+    (['--steps=0'], 'flag --steps=0: 0 is not an integer in the range [1, 2147483647]. See --help.'),
     (['--num=many'], "flag --num=many: invalid literal for int() with base 10: 'many'. See --help."),
 ]
 

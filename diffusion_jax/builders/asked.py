@@ -1,5 +1,6 @@
 """What a sampling run asks of a conditional model: from a spec to a condition for every sample's index."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -80,7 +81,7 @@ def _prompts(condition: Condition, text: str | None = None, file: str | None = N
     if (text is None) == (file is None):
         raise UserError(f'{_WHERE}=prompts needs text=... or file=...')
     try:
-        lines = [text] if file is None else Path(file).expanduser().read_text().splitlines()
+        lines = [text] if file is None else Path(os.path.expanduser(file)).read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f'{_WHERE}=prompts: cannot read {file}: {one_line(error)}') from error
     lines = [line for line in lines if line]

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
-from diffusion_jax.builders.specs import find, make
+from diffusion_jax.builders.specs import check_type, find, make
 from diffusion_jax.data import augment, sources
 from diffusion_jax.errors import UserError, nearest
 
@@ -36,10 +36,11 @@ def _read(spec):
     name = str(spec.get('name', ''))
     if name in _EMBEDDED.__all__ or '.' in name:
         return make(_EMBEDDED, spec, {}, 'config.data')
-    settable = list(inspect.signature(sources.tfds).parameters)
-    for key in spec:
+    settable = inspect.signature(sources.tfds).parameters
+    for key, value in spec.items():
         if key not in settable:
             raise UserError(f'config.data.{key} is not an argument of a data set; {nearest(key, settable)}')
+        check_type(value, settable[key].annotation, f'config.data.{key}')
     return sources.tfds(**{'name': '', **spec})
 
 

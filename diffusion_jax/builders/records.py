@@ -10,12 +10,14 @@ from ml_collections import config_dict
 
 from diffusion_jax.builders.specs import check_type
 from diffusion_jax.errors import UserError, nearest
+from diffusion_jax.ranges import MOST, MOST_SEED
 
 Spec = Mapping[str, Any]  # {'name': ..., ...}
+Section = Mapping[str, object]  # one of `SECTIONS`
 
 
-def _least(least: int, default: Any = MISSING) -> Any:
-    return field(default=default, metadata={'least': least})
+def _least(least: int, default: Any = MISSING, most: int = MOST) -> Any:
+    return field(default=default, metadata={'least': least, 'most': most})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +82,7 @@ class Eval:
 class Config:
     """A whole config."""
 
-    seed: int = _least(0)
+    seed: int = _least(0, most=MOST_SEED)
     data: Spec
     schedule: Spec
     precond: Spec
@@ -88,10 +90,10 @@ class Config:
     objective: Spec
     optim: Spec
     ema: Spec
-    train: Spec
-    mesh: Spec
-    sample: Spec
-    eval: Spec
+    train: Section
+    mesh: Section
+    sample: Section
+    eval: Section
     frozen: Spec = field(default_factory=lambda: {'name': 'fixed'})
     init_from: str | None = None  # workdir of the run whose averaged weights start this one
     init_step: str = 'newest'
@@ -149,16 +151,18 @@ def _checked(record, given, where):
 
 
 def _check_field(value, f, where):
-    allowed = typing.get_args(f.type) or (f.type,)
-    if Spec in allowed:
-        if not isinstance(value, Mapping) and not (value is None and type(None) in allowed):
-            none = 'None or ' if type(None) in allowed else ''
-            raise UserError(f"{where}={value!r} must be {none}a spec such as {{'name': ...}}")
+    if f.type in (Spec, Spec | None):
+        optional = f.type == Spec | None
+        if not isinstance(value, Mapping) and not (value is None and optional):
+            raise UserError(f"{where}={value!r} must be {'None or ' * optional}a spec such as {{'name': ...}}")
         return
     check_type(value, f.type, where)
     least = f.metadata.get('least')
     if least is not None and value is not None and value < least:
         raise UserError(f'{where}={value} must be at least {least}')
+    most = f.metadata.get('most')
+    if most is not None and value is not None and value > most:
+        raise UserError(f'{where}={value} must be at most {most}')
 
 
 def _check_train(train):

@@ -188,10 +188,13 @@ def _retime(experiment, grid, model_times):
     """The combinator on the denoiser by which the model is told other times than the grid's."""
     if model_times is None:
         return lambda denoise: denoise
-    told = np.asarray(model_times, np.float64)
+    try:
+        told = np.asarray(model_times, np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise UserError(f'config.sample.model_times={model_times!r} must be numbers') from error
     if experiment.models.denoise is None:
         raise UserError('config.sample.model_times: only a diffusion model can be told other times')
-    if told.shape != (len(grid) - 1,) or not (told > 0).all():
+    if told.shape != (len(grid) - 1,) or not ((told > 0) & (told < np.inf)).all():
         raise UserError(f'config.sample.model_times: needs {len(grid) - 1} positive times, one for each step')
     at, told = (jnp.asarray(a, jnp.float32) for a in (grid[:-1], told))
     return lambda denoise: retimed(denoise, experiment.schedule, at, told)

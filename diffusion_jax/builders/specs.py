@@ -84,7 +84,8 @@ def make(
     implied = {k: v for k, v in {**defaults, **given}.items() if k in parameters and k not in arguments}
     try:
         return factory(**implied, **arguments)
-    except (TypeError, ValueError) as error:
+    # Numbers beyond what a factory can hold, or divide by, are refused as those are that it checks.
+    except (TypeError, ValueError, ArithmeticError, MemoryError) as error:
         raise UserError(f'{where}: {name}: {one_line(error)}') from error
 
 
@@ -99,10 +100,17 @@ def find(module: ModuleType | SimpleNamespace, name: str, where: str) -> Callabl
         if name not in module.__all__:
             raise UserError(f'{where}.name={name!r} is unknown; {nearest(name, module.__all__)}')
         return getattr(module, name)
+    if not all(part.isidentifier() for part in name.split('.')):
+        raise UserError(f'{where}.name={name!r} is no dotted name, such as my_module.my_factory')
     try:
-        return getattr(importlib.import_module(package), attribute)
+        found = getattr(importlib.import_module(package), attribute)
     except (ImportError, AttributeError) as error:
         raise UserError(f'{where}.name={name!r} cannot be imported: {one_line(error)}') from error
+    try:
+        inspect.signature(found)
+    except (TypeError, ValueError) as error:
+        raise UserError(f'{where}.name={name!r} is no function with named arguments: {one_line(error)}') from error
+    return found
 
 
 def check_type(value, annotation, where):
@@ -132,7 +140,7 @@ def parse_spec(text: str) -> dict[str, Any]:
     spec: dict[str, Any] = {'name': name}
     for item in filter(None, rest.split(',')):
         key, equals, value = item.partition('=')
-        if not equals:
+        if not equals or key == 'name':
             raise UserError(f'cannot read {text!r}: the form is name:key=value,key=value')
         spec[key] = literal(value)
     return spec

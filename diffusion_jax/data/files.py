@@ -35,8 +35,8 @@ def read_mask(path: Path) -> np.ndarray:
 
 def _read(path: Path, meaning: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     try:
-        x = np.load(path) if path.suffix == '.npy' else _decode(path)
-    except (OSError, ValueError, EOFError) as error:
+        x = _load(path) if path.suffix == '.npy' else _decode(path)
+    except Exception as error:  # of a damaged file the decoders raise many types
         why = 'there is no such file' if isinstance(error, FileNotFoundError) else 'it is no picture and no .npy array'
         raise DataError(f'cannot read {path}: {why}') from error
     if not (x.dtype == bool or np.issubdtype(x.dtype, np.number)) or np.iscomplexobj(x):
@@ -56,6 +56,11 @@ def _as_mask(x: np.ndarray) -> np.ndarray:
     if hidden.all() or not hidden.any():
         raise UserError('hides everything' if hidden.all() else 'hides nothing: white (1, 255, True) is what is hidden')
     return hidden
+
+
+def _load(path):
+    with path.open('rb') as file:  # not np.load, which opens archives as well
+        return np.lib.format.read_array(file)
 
 
 def _decode(path):

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from diffusion_jax.ranges import whole
 from diffusion_jax.types import Key, Schedule
 
 
@@ -26,14 +27,16 @@ class GaussianMixture(NamedTuple):
 
 
 def ring(k: int = 8, radius: float = 1.0, std: float = 0.05) -> GaussianMixture:
-    """`k` equal components on a circle in the plane."""
+    """`k` equal components, in [1, 2^31), on a circle in the plane."""
+    whole('[1, 2147483648)', k=k)
     angle = 2 * jnp.pi * jnp.arange(k) / k
     means = radius * jnp.stack([jnp.cos(angle), jnp.sin(angle)], axis=-1)
     return _equal(means, std)
 
 
 def grid(k: int = 5, extent: float = 1.0, std: float = 0.05) -> GaussianMixture:
-    """`k` x `k` equal components on a square grid over [-extent, extent]^2."""
+    """`k` x `k` equal components on a square grid over [-extent, extent]^2, `k` in [1, 2^15)."""
+    whole('[1, 32768)', k=k)
     line = jnp.linspace(-extent, extent, k)
     means = jnp.stack(jnp.meshgrid(line, line, indexing='ij'), axis=-1).reshape(k * k, 2)
     return _equal(means, std)

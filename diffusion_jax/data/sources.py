@@ -16,6 +16,7 @@ from diffusion_jax.data import conditions, features, kinds
 from diffusion_jax.data import mixture as mixtures
 from diffusion_jax.data.errors import DataError
 from diffusion_jax.data.features import Cast
+from diffusion_jax.ranges import whole
 from diffusion_jax.types import Condition, Kind
 
 MEMORY_LIMIT = 2 * 2**30  # bytes of decoded images; a larger set is read from disk batch by batch
@@ -113,7 +114,12 @@ def digits(split: str = 'train', condition: str | None = None) -> Source:
 def mixture(
     components: mixtures.GaussianMixture, n: int, seed: int, name: str = 'mixture', condition: str | None = None
 ) -> Source:
-    """`n` points drawn once from a Gaussian mixture: x is `[n, D]` float32; the label is the component."""
+    """`n` points drawn once from a Gaussian mixture: x is `[n, D]` float32; the label is the component.
+
+    `n` is in [1, 2^31), `seed` in [0, 2^32); anything else is a ValueError.
+    """
+    whole('[1, 2147483648)', n=n)
+    whole('[0, 4294967296)', seed=seed)
     x, component = mixtures.sample_labelled(components, jax.random.key(seed), n)
     num = components.weights.shape[0]
     x, component = np.asarray(x, np.float32), np.asarray(component)
@@ -160,8 +166,8 @@ def tfds(
     """
     import tensorflow_datasets
 
-    root = tensorflow_datasets.core.Path(dir or os.environ.get('TFDS_DATA_DIR') or '~/tensorflow_datasets')
-    folder = _find_folder(root.expanduser(), name)
+    root = os.path.expanduser(dir or os.environ.get('TFDS_DATA_DIR') or '~/tensorflow_datasets')
+    folder = _find_folder(tensorflow_datasets.core.Path(root), name)
     builder = tensorflow_datasets.builder_from_directory(str(folder))
     declared: Any = builder.info.features
     found = dict(declared.items())

@@ -2,6 +2,7 @@
 weights is at hand. Its numbers compare runs on that data set under that file, and are called neither FID nor KID.
 """
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from jaxtyping import Array
 
 from diffusion_jax.data.pipeline import batch_at
 from diffusion_jax.data.sources import Source
-from diffusion_jax.errors import UserError
+from diffusion_jax.errors import UserError, one_line
 from diffusion_jax.evaluation.features import Features, Outputs
 from diffusion_jax.evaluation.pretrained import file_hash, in_batches
 from diffusion_jax.nets.classifier import WIDTH, Classifier
@@ -100,10 +101,21 @@ def accuracy(features: Features, source: Source, batch: int = 1000) -> float:
 
 def _load(path: str, shape: tuple[int, ...]) -> Any:
     try:
-        with np.load(Path(path).expanduser()) as file:
+        # np.load leaves a damaged file open.
+        with Path(os.path.expanduser(path)).open('rb') as opened, np.load(opened) as file:
             flat = {name: jnp.asarray(file[name]) for name in file.files}
-    except (OSError, ValueError) as error:
-        raise UserError(f'cannot read {path} as a classifier: {error}') from error
+    except Exception as error:  # a damaged archive raises many types
+        raise UserError(f'cannot read {path} as a classifier: {one_line(error)}') from error
+    bias = flat.get('params/out/bias')
+    if bias is not None and bias.ndim == 1 and bias.size:
+        image = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
+        wanted = jax.eval_shape(Classifier(bias.size).init, jax.random.key(0), image)
+        if {'/'.join(n): v.shape for n, v in _flat(wanted)} == {n: v.shape for n, v in flat.items()}:
+            return _nested(flat)
+    raise UserError(f'{path} is no classifier of images of shape {shape}')
+
+
+def _nested(flat):
     params: dict[str, Any] = {}
     for name, value in flat.items():
         *path_to, last = name.split('/')
@@ -111,13 +123,7 @@ def _load(path: str, shape: tuple[int, ...]) -> Any:
         for part in path_to:
             node = node.setdefault(part, {})
         node[last] = value
-    if 'params/out/bias' in flat:
-        net = Classifier(len(flat['params/out/bias']))
-        image = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
-        wanted = jax.eval_shape(net.init, jax.random.key(0), image)
-        if {n: v.shape for n, v in _flat(wanted)} == {n: v.shape for n, v in _flat(params)}:
-            return params
-    raise UserError(f'{path} is no classifier of images of shape {shape}')
+    return params
 
 
 def _flat(tree, path=()):

@@ -1,6 +1,7 @@
 """Feature spaces of published networks, from files of weights that the user names."""
 
 import hashlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -119,7 +120,7 @@ def in_batches(run: Callable[[Any, Array], Outputs], params: Any, batch_size: in
 
 def file_hash(path: str | Path) -> str:
     """SHA-256 of a file, to 16 hexadecimal digits."""
-    with Path(path).expanduser().open('rb') as file:
+    with Path(os.path.expanduser(path)).open('rb') as file:
         return hashlib.file_digest(file, 'sha256').hexdigest()[:16]
 
 

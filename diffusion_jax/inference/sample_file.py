@@ -47,9 +47,7 @@ def fill(
     request = {**request, 'num': num}
     done, rows = 0, None
     if processes.is_first():
-        found = files.read_json(done_file, {})
-        if found.get('request') == request and rows_file.exists():
-            done, rows = found['done'], np.lib.format.open_memmap(rows_file, mode='r+')
+        done, rows = _begun(rows_file, done_file, request)
     (done,) = processes.from_first([done])  # what the others have on their disks is of another time
     progress(done)
     try:
@@ -63,7 +61,7 @@ def fill(
             rows[done : done + len(part)] = part
             rows.flush()
             done += len(part)
-            files.write_json(done_file, {'request': request, 'done': done})
+            files.write_json(done_file, {'request': request, 'done': done, 'rows': _form(rows)})
             progress(done)
     except KeyboardInterrupt as error:
         message = f'stopped after {done} of {num} samples. Run the same command again to go on.'
@@ -81,3 +79,20 @@ def fill(
     rows_file.unlink()
     done_file.unlink()
     return np.asarray(rows)
+
+
+def _begun(rows_file, done_file, request):
+    """How many samples of this request there are, and the array that holds them; none where either file is damaged."""
+    try:
+        told = files.read_json(done_file, {})
+        if told.get('request') == request:
+            rows, done = np.lib.format.open_memmap(rows_file, mode='r+'), told['done']
+            if told['rows'] == _form(rows) and type(done) is int and 0 < done <= len(rows):
+                return done, rows
+    except Exception:  # NumPy has many types for a damaged file
+        pass
+    return 0, None
+
+
+def _form(rows):
+    return [rows.dtype.str, list(rows.shape)]

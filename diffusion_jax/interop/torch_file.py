@@ -8,6 +8,7 @@ LPIPS's weights are still distributed so.
 
 import functools
 import io
+import os
 import pickle
 import struct
 import zipfile
@@ -46,7 +47,7 @@ def read(path: str | Path) -> dict[str, np.ndarray]:
         UserError: if the file is not there, is none of PyTorch's, is damaged, or holds anything but named tensors.
     """
     try:
-        data = Path(path).expanduser().read_bytes()
+        data = Path(os.path.expanduser(path)).read_bytes()
     except OSError as error:
         raise UserError(f'cannot read {path}: {error.strerror}') from error
     try:

@@ -69,7 +69,8 @@ def check_writable(path: AnyPath) -> None:
         return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path.parent):
+        # As long a name as any that is taken until the file is whole.
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f'.{path.name}.', suffix='.unfinished'):
             pass
         if path.exists():
             path.open('a').close()
@@ -138,7 +139,8 @@ def record(workdir: AnyPath, config: Mapping[str, Any]) -> None:
     path = workdir / 'provenance.json'
     last = read_json(path, {})
     earlier = last.pop('earlier', [])
-    write_json(path, {**provenance(), 'earlier': [*earlier, last] if last else []})
+    known = earlier if isinstance(earlier, list) else [earlier]  # whatever somebody made of it
+    write_json(path, {**provenance(), 'earlier': [*known, last] if last else []})
 
 
 def load_config(workdir: AnyPath) -> dict[str, Any]:
@@ -151,8 +153,6 @@ def load_config(workdir: AnyPath) -> dict[str, Any]:
     if not path.exists():
         raise UserError(f'{workdir} holds no run (no config.json): train first, or check the path')
     config = read_json(path, {})
-    if not isinstance(config, dict):
-        raise UserError(f'{path} is damaged: it is not the config of a run')
     found = config.pop('format', 1)
     if found != FORMAT:
         raise UserError(
@@ -162,16 +162,19 @@ def load_config(workdir: AnyPath) -> dict[str, Any]:
     return config
 
 
-def read_json(path: AnyPath, default: Any) -> Any:
-    """The content of a JSON file, `default` if there is none.
+def read_json(path: AnyPath, default: dict[str, Any]) -> dict[str, Any]:
+    """The named values that a JSON file holds, `default` if there is none.
 
     Raises:
-        UserError: if the file is not JSON.
+        UserError: if the file is not JSON, or holds anything else.
     """
     try:
-        return json.loads(path.read_text()) if path.exists() else default
-    except ValueError as error:
+        content = json.loads(path.read_text()) if path.exists() else default
+    except (ValueError, RecursionError) as error:
         raise UserError(f'{path} is damaged ({one_line(error)}): mend it, or move it away') from error
+    if not isinstance(content, dict):
+        raise UserError(f'{path} is damaged (it holds no named values): mend it, or move it away')
+    return content
 
 
 def write_json(path: AnyPath, content: Any) -> None:

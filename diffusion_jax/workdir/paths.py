@@ -46,7 +46,7 @@ def local(text: str | Path) -> Path:
     """
     if '://' in str(text):
         raise UserError(f'{text}: this must be on this machine, or in a store that is mounted as a folder')
-    return Path(text).expanduser()  # a shell leaves the ~ of --workdir=~/runs alone
+    return Path(os.path.expanduser(text))  # a shell leaves the ~ of --workdir=~/runs alone
 
 
 def _is_there(module):

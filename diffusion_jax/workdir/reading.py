@@ -130,14 +130,23 @@ def open_reader(directory: AnyPath) -> Iterator[ocp.CheckpointManager]:
 
 
 def read(reader: ocp.CheckpointManager, step: int, items: Mapping[str, Any]) -> dict[str, Any]:
-    """Items of a checkpoint, on the shardings of the shapes given, where None stands for what is not wanted."""
+    """Items of a checkpoint, on the shardings of the shapes given, where None stands for what is not wanted.
+
+    Raises:
+        ValueError: for an array that it does not have. Orbax raises many types.
+    """
     args = {
         name: ocp.args.PyTreeRestore(
             item, restore_args=ocp.checkpoint_utils.construct_restore_args(item), partial_restore=name == 'ema'
         )
         for name, item in items.items()
     }
-    return dict(reader.restore(step, args=ocp.args.Composite(**args)).items())
+    content = dict(reader.restore(step, args=ocp.args.Composite(**args)).items())
+    # An array that is not there stays what was asked for where a part is restored.
+    absent = [p for p, a in jax.tree_util.tree_leaves_with_path(content) if isinstance(a, jax.ShapeDtypeStruct)]
+    if absent:
+        raise ValueError(f'it has no {jax.tree_util.keystr(absent[0], simple=True, separator="/")}')
+    return content
 
 
 class Found(NamedTuple):

@@ -51,9 +51,14 @@ def load(workdir: AnyPath, grid: str) -> dict[str, tuple[float, ...]]:
             + (nearest(grid, known) if known else 'make one: python -m experiments.search_grid')
         )
     content = files.read_json(where(workdir, grid), {})
-    if not isinstance(content, dict) or 'times' not in content:
+    found = {name: content[name] for name in ('times', 'model_times') if name in content}
+    if 'times' not in found or not all(_are_numbers(values) for values in found.values()):
         raise UserError(f'{where(workdir, grid)} is damaged: it holds no times')
-    return {name: tuple(content[name]) for name in ('times', 'model_times') if name in content}
+    return {name: tuple(map(float, values)) for name, values in found.items()}
+
+
+def _are_numbers(values):
+    return isinstance(values, list) and all(type(value) in (int, float) for value in values)
 
 
 def resolved(workdir: AnyPath, sample: Mapping[str, Any]) -> dict[str, Any]:
