@@ -8,11 +8,11 @@ GENERATE = 'tests/inference/test_generate.py::'
 
 MUTANTS = tuple(Mutant(*row) for row in [
     ('the request not compared', 'inference/sample_file.py',
-     "if found.get('request') == request and rows_file.exists()",
-     "if rows_file.exists()", FILE + 'test_another_number_begins_anew'),
+     "if told.get('request') == request:",
+     "if told.get('request'):", FILE + 'test_another_number_begins_anew'),
     ('rows written from the start', 'inference/sample_file.py', 'rows[done : done + len(part)] = part',
      'rows[: len(part)] = part', FILE + 'test_an_interrupted_file_is_gone_on_with'),
-    ('the count never kept', 'inference/sample_file.py', "'done': done})", "'done': 0})",
+    ('the count never kept', 'inference/sample_file.py', "'done': done, 'rows'", "'done': 0, 'rows'",
      FILE + 'test_an_interrupted_file_is_gone_on_with'),
     ('float images kept', 'inference/sample_file.py', 'part = store(part)',
      'part = part[:]',
