@@ -2,7 +2,7 @@
 
     python -m diffusion_jax.train --config=configs/mnist_dit.py --workdir=runs/mnist_dit --config.data.dir=DIR
 
-Cost: 2000 steps in 35 CPU minutes on 2 shared cores.
+Cost: 5500 steps of batch 64 in 33 CPU minutes on 2 shared cores.
 Expected: digits that can be read and are rougher than the U-Net's of equal CPU time; docs/results/mnist_dit.md.
 """
 
@@ -12,10 +12,11 @@ from configs import common, mnist_edm
 def get_config(arg=''):
     """The config of this file; `arg` is '' or 'runlocal'."""
     config = mnist_edm.get_config(arg)
-    config.net = {'name': 'DiT', 'hidden': 128, 'depth': 6, 'heads': 4, 'patch': 4, 'positions': 'rotary'}
-    config.optim.lr = 1.5e-3
+    # Positions that say where a patch is: attention that sees differences of places alone cannot know it.
+    config.net = {'name': 'DiT', 'hidden': 96, 'depth': 6, 'heads': 4, 'patch': 4, 'positions': 'sincos'}
+    config.optim.update(lr=2e-3, anneal={'name': 'linear'})
     if arg == 'runlocal':
         config.net.update(hidden=16, depth=2, heads=2)
     else:
-        config.train.steps = 2000
+        config.train.update(batch_size=64, steps=5500)
     return common.runlocal(config) if arg == 'runlocal' else config

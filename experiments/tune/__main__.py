@@ -56,8 +56,6 @@ _KILLED = (-9, 137)  # exit codes
 def main() -> None:
     """The entry point."""
     workdir, space = paths.local(_WORKDIR.value), worker.load_space(_SPACE.value)
-    if '://' in _WORKDIR.value:
-        raise UserError(f'--workdir={_WORKDIR.value}: the workdir of a study must be on this machine')
     if (_CONFIG.value is None) == (_OF.value is None):
         raise UserError('set either --config or --of')
     seeds = _seeds()

@@ -246,7 +246,7 @@ def test_refusals(trained, tmp_path, capsys):
     assert refusal(f'--of={tmp_path}/nothing').startswith(f'{tmp_path}/nothing holds no run')
     assert refusal('--of=x', '--test_seeds=a') == '--test_seeds=a: the form is 1000,1001'
     assert refusal('--of=x', '--test_seeds=7,0') == '--test_seeds=7,0: 0 is the seed of the trials'
-    assert refusal('--of=x', '--workdir=gs://bucket/x').startswith('--workdir=gs://bucket/x: ')
+    assert refusal('--of=x', '--workdir=gs://bucket/x').startswith('gs://bucket/x: this must be on this machine')
     (tmp_path / 'space.py').write_text("def space(trial):\n    return {'sample.time': 1}\n")
     told = f'space() of {tmp_path}/space.py: config.sample.time is not a field; did you mean times'
     assert refusal(f'--of={trained[1]}').startswith(told)
