@@ -4,7 +4,7 @@ r"""MeanFlow of digits_edm's velocity, on scikit-learn's 8x8 digits.
         --config.init_from=runs/digits_edm
 
 Cost: a few minutes on 2 CPU cores.
-Expected: TODO
+Expected: not measured yet; no number of ours is claimed.
 """
 
 from configs import common, digits_edm, methods
