@@ -261,14 +261,14 @@ def evaluated(workdir, place, *arguments, older=b'{"older": {}}'):
 RUNS = st.sampled_from(['points', 'digits', 'classes', 'texts'])
 
 
-@fuzz(150)
+@fuzz(120)
 @given(name=RUNS, arguments=flags(OF_SAMPLE))
 def test_flags_of_sample(trained, name, arguments):
     with room() as place:
         sampled(trained / name, place, *arguments)
 
 
-@fuzz(80)
+@fuzz(60)
 @given(name=st.sampled_from(['points', 'digits', 'classes']), arguments=flags(OF_EVALUATE))
 def test_flags_of_evaluate(trained, name, arguments):
     with room() as place:
@@ -280,7 +280,7 @@ NAMED = st.sampled_from(
 )
 
 
-@fuzz(40)
+@fuzz(25)
 @given(out=NAMED)
 def test_names_of_outputs(trained, out):
     with room() as place:
@@ -291,7 +291,7 @@ def test_names_of_outputs(trained, out):
             assert told == (contents(place) != before)
 
 
-@fuzz(30)
+@fuzz(20)
 @given(prompt=NAMED | TEXTS, sampler=specs_of(samplers))
 def test_outputs_named_by_what_was_asked_for(trained, prompt, sampler):
     shutil.rmtree(trained / 'texts' / 'samples', ignore_errors=True)
@@ -468,7 +468,7 @@ def test_images_and_masks(trained, name, edit, image, mask, suffixes):
         )
 
 
-@fuzz(40)
+@fuzz(15)
 @given(content=st.one_of(st.binary(max_size=40), TEXTS.map(str.encode)))
 def test_files_of_prompts(trained, content):
     with room() as place:
@@ -521,7 +521,7 @@ def test_files_of_features(trained, network, content):
 UNFINISHED = st.fixed_dictionaries({}, optional={'request': JSON, 'done': JSON})
 
 
-@fuzz(40)
+@fuzz(20)
 @given(told=st.one_of(st.none(), UNFINISHED, JSON), garbled=st.none() | st.binary(max_size=20), rows=damaged(NPY))
 def test_samples_that_were_begun(trained, told, garbled, rows):
     """The request is right where it is None: only then the rows are looked at."""
