@@ -125,6 +125,12 @@ def mean_flow(config: Any) -> Any:
     return config
 
 
+def mean_flow_distillation(config: Any) -> Any:
+    """MeanFlow of a diffusion model's velocity (arXiv 2505.13447); the student's network is new, told two times."""
+    mean_flow(config).objective.name = 'mean_flow_distillation'
+    return config
+
+
 def shortcut(config: Any, mu: float) -> Any:
     """A shortcut model, from scratch, mu the decay of the weights that its targets are made with (arXiv 2410.12557)."""
     mean_flow(config).objective = {'name': 'shortcut', 'pairs': {'name': 'dyadic_pairs'}}

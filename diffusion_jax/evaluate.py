@@ -47,7 +47,8 @@ _METHOD = flags.DEFINE_string(
     'bits',
     None,
     'How bits/dim are computed: vlb (the variational bound; needs a table of steps) or ode (any schedule), e.g. '
-    'ode:dequantise=truncated_normal,sigma_min=0.002. Default: vlb where it can be.',
+    'ode:dequantise=truncated_normal,sigma_min=0.002, or ode:dequantise=trained,fit_steps=500 (a network, '
+    'trained on training rows for this model). Default: vlb where it can be.',
 )
 _RESULTS = flags.DEFINE_string('results', None, 'JSON file that takes the results. Default: WORKDIR/metrics.json.')
 _GAP = flags.DEFINE_bool('bits_gap', False, 'Bits/dim of as many training rows as well, and the difference.')

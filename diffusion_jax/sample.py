@@ -9,7 +9,8 @@ listen to. Samplers, grids, conditions take arguments as name:key=value, for exa
 (classes in turn), label:value=3, prompts:text=.. or prompts:file=.., row:index=7, nothing. One whose conditions were
 dropped (data.drop_cond) takes --guidance=classifier_free:w=2.0, also with rescale=0.7, low=0.3,high=5 (noise levels)
 and threshold=0.995. An interrupted command goes on where it was when it is given again, an edit too, on other devices
-as well; with --rows=16 every sample is the same to the last bit on however many of one kind.
+as well; with --rows=16 every sample is the same to the last bit on however many of one kind. --trajectory=8 shows how
+the first 8 came about, in OUT_trajectory.png and .npz: x [S + 1, 8, ...] at the times [S + 1], x_0 [S, 8, ...].
 
     python -m diffusion_jax.sample --workdir=runs/mnist --edit=inpaint --image=digit.png --mask=hidden.png --num=8
 
@@ -23,15 +24,19 @@ import os
 import time
 
 import jax
+import numpy as np
 from absl import flags
 
 from diffusion_jax import builders, cli
 from diffusion_jax.builders import specs
 from diffusion_jax.data.files import read_mask, read_samples
+from diffusion_jax.devices import processes
 from diffusion_jax.errors import UserError
 from diffusion_jax.inference import media, runs
-from diffusion_jax.inference.generate import batches
+from diffusion_jax.inference.generate import at_once, batches
+from diffusion_jax.inference.parallel import in_parallel
 from diffusion_jax.inference.sample_file import fill
+from diffusion_jax.progress import progress_bar
 from diffusion_jax.ranges import MOST, MOST_SEED
 from diffusion_jax.workdir import files, paths, saved_grids
 
@@ -64,6 +69,12 @@ _ROWS = flags.DEFINE_integer(
     lower_bound=1,
     upper_bound=MOST,
 )
+_PARALLEL = flags.DEFINE_string(
+    'parallel', None, 'Run the steps in parallel: picard:window=8,tolerance=1e-3. Default: one after another.'
+)
+_TRAJECTORY = flags.DEFINE_integer(
+    'trajectory', None, 'Of how many samples x_t and the prediction x_0(x_t, t) are kept and shown.', 1, MOST
+)
 _EDIT = flags.DEFINE_string('edit', None, 'e.g. inpaint, super_resolve:factor=2, sdedit:t0=0.5. Default: none.')
 _IMAGE = flags.DEFINE_string('image', None, 'What to edit; --num counts variants of each image.')
 _IMAGE2 = flags.DEFINE_string('image2', None, 'Where interpolate leads.')
@@ -82,11 +93,11 @@ def main() -> None:
     choices = runs.Choices(_SAMPLER.value, _STEPS.value, _GRID.value, _GUIDANCE.value, _COND.value)
     spec = runs.sample_spec(run.config['sample'], choices)
     resolved = saved_grids.resolved(workdir, spec)
-    if _ROWS.value and _BATCH.value:
-        raise UserError('--rows is for each device, --batch_size for all together: set one of them')
+    parallel = specs.parse_spec(_PARALLEL.value) if _PARALLEL.value else None
+    _check_flags(parallel)
     size = _ROWS.value * run.mesh.size if _ROWS.value else _BATCH.value or spec['batch_size']
     edit = specs.parse_spec(_EDIT.value) if _EDIT.value else None
-    out = paths.parse(_OUT.value) if _OUT.value else workdir / 'samples' / _name(run, spec, edit)
+    out = paths.parse(_OUT.value) if _OUT.value else workdir / 'samples' / _name(run, spec, edit, parallel, size)
     if out.name in ('', '..'):
         raise UserError(f'--out={_OUT.value} is a folder, and the path of a file is needed, without suffix')
     request = {'run': str(paths.absolute(workdir)), 'step': run.step, 'sample': resolved, 'seed': _SEED.value}
@@ -96,19 +107,43 @@ def main() -> None:
         editing = runs.editing(run, resolved, edit, images, _NUM.value)
         contents = [None if image is None else hashlib.sha256(image.tobytes()).hexdigest() for image in images]
         request |= {'edit': edit, 'images': contents}
-        _write(run, editing.sampling, size, editing.num, out, request, editing.beside)
+        _write(run, _at_once(editing.sampling, size), editing.num, out, request, editing.beside)
         return
+    sampling = _at_once(runs.sampling(run, resolved), size)
+    told = None
+    if parallel:
+        sampling, told = in_parallel(run, resolved, sampling, parallel)
+        request |= {'parallel': parallel, 'at once': at_once(sampling.drawing, _NUM.value)}
+    n = _TRAJECTORY.value
+    way = runs.trajectory(run, resolved, sampling, _NUM.value, n) if n else None
+    _write(run, sampling, _NUM.value, out, request, None)
+    if told:
+        print(told())
+    if way:
+        _write_trajectory(run, *way, out.with_name(f'{out.name}_trajectory'))
+
+
+def _check_flags(parallel):
+    if _ROWS.value and _BATCH.value:
+        raise UserError('--rows is for each device, --batch_size for all together: set one of them')
+    if parallel and _ROWS.value:
+        raise UserError('--parallel: a sample depends on all that are drawn with it, to the tolerance: set no --rows')
+    for flag in (_PARALLEL, _TRAJECTORY):
+        if flag.value and _EDIT.value:
+            raise UserError(f'--{flag.name} is of samples, not of edits: leave one of them out')
+    if _PARALLEL.value and _TRAJECTORY.value:
+        raise UserError('--trajectory is of steps one after another: leave out --parallel')
     for flag in (_IMAGE, _IMAGE2, _MASK):
-        if flag.value:
+        if flag.value and not _EDIT.value:
             raise UserError(f'--{flag.name} is for an edit: set --edit')
-    _write(run, runs.sampling(run, resolved), size, _NUM.value, out, request, None)
 
 
-def _name(run, spec, edit):
+def _name(run, spec, edit, parallel, size):
     """All that samples depend on; a long name ends in a hash of what it leaves out."""
     choices = [runs.name_of(edit)] if edit else []
     choices += [runs.name_of(spec[name]) for name in ('sampler', 'times', 'guidance') if spec.get(name)]
     choices += [] if run.experiment.source.condition is None else [f'cond-{runs.name_of(spec["cond"])}']
+    choices += [runs.name_of(parallel), f'batch{size}'] if parallel else []
     choices += [f'rows{_ROWS.value}'] if _ROWS.value else []
     name = '_'.join([*choices, f'step{run.step}', f'seed{_SEED.value}', f'n{_NUM.value}'])
     name = os.fsencode(name)
@@ -122,15 +157,31 @@ def _given_images(kind):
     return builders.Images(image, image2, mask)
 
 
-def _write(run, sampling, size, num, out, request, beside):
+def _at_once(sampling, size):
+    return sampling._replace(drawing=sampling.drawing._replace(batch_size=size, whole=_ROWS.value is not None))
+
+
+def _write_trajectory(run, grid, states_of, out):
+    states = states_of(jax.random.key(_SEED.value))
+    if not processes.is_first():
+        return
+    file = out.with_name(f'{out.name}.npz')
+    with file.open('wb') as opened:
+        np.savez_compressed(opened, times=grid, **states._asdict())
+    media.save_trajectory(out, run.experiment.source.kind, run.experiment.schedule, grid, states)
+    print(f'the way of the first {_TRAJECTORY.value} over {len(grid) - 1} steps: {file}')
+
+
+def _write(run, sampling, num, out, request, beside):
     kind, key, what = run.experiment.source.kind, jax.random.key(_SEED.value), 'samples' if beside is None else 'edits'
-    drawing = sampling.drawing._replace(batch_size=size, whole=_ROWS.value is not None)
     request = {**request, 'weak step': sampling.weak_step}
     file = out.with_name(f'{out.name}.npz')
     files.check_writable(file)  # what is refused leaves no folder behind
     start = time.perf_counter()
-    with runs.progress_bar(what, num) as progress:
-        x = fill(file, request, num, lambda first: batches(drawing, key, num, first), kind.store, progress, beside)
+    with progress_bar(what, num) as progress:
+        x = fill(
+            file, request, num, lambda first: batches(sampling.drawing, key, num, first), kind.store, progress, beside
+        )
     if x is None:
         return
     seconds = time.perf_counter() - start

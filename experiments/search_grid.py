@@ -15,6 +15,7 @@ from absl import flags
 from diffusion_jax import builders, cli, samplers, search, times
 from diffusion_jax.errors import UserError
 from diffusion_jax.inference import runs
+from diffusion_jax.progress import progress_bar
 from diffusion_jax.samplers.retime import retimed
 from diffusion_jax.times import noise_levels
 from diffusion_jax.workdir import files, paths, saved_grids
@@ -53,10 +54,11 @@ def main() -> None:
     by_heun = _end_points(experiment, {**spec, 'sampler': {'name': 'heun'}}, fine, weak)
     keys = jax.random.split(jax.random.key(_SEED.value))
     fit = search.fit_retimed_grid if _MODEL_TIMES.value else search.fit_grid
-    found = fit(
-        lambda *grid: solve(params, keys[0], *grid), by_heun(params, keys[0], fine), schedule, starts,
-        max_steps=_ITERATIONS.value,
-    )  # fmt: skip
+    with progress_bar(f'search from {len(starts)} grids', len(starts)) as progress:
+        found = fit(
+            lambda *grid: solve(params, keys[0], *grid), by_heun(params, keys[0], fine), schedule, starts,
+            max_steps=_ITERATIONS.value, progress=progress,
+        )  # fmt: skip
 
     target = by_heun(params, keys[1], fine)
 

@@ -5,6 +5,8 @@ r"""Searches the times of multistep sampling for a trained consistency model, on
 prints the Frechet distance of every grid that it tries and the best one, as `diffusion_jax.sample` takes it.
 """
 
+import itertools
+
 import jax
 import numpy as np
 from absl import flags
@@ -14,6 +16,7 @@ from diffusion_jax.errors import UserError
 from diffusion_jax.evaluation import measure
 from diffusion_jax.inference import runs
 from diffusion_jax.inference.generate import Drawing, generate
+from diffusion_jax.progress import progress_bar
 from diffusion_jax.workdir import paths
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a trained consistency model on VE.', required=True)
@@ -42,14 +45,19 @@ def main() -> None:
         x = samplers.prior(samplers.fold_in(keys, 0), experiment.schedule, shape, context['sigma_max'])
         return samplers.sample(make_sampler(params, keys, asked(index)), samplers.fold_in(keys, 1), x, times)
 
+    tried = itertools.count(1)
+
     def distance(times: np.ndarray) -> float:
         given = (run.params, times.astype(np.float32))
         x = generate(Drawing(draw, given, run.mesh, size), jax.random.key(0), _NUM.value)
         name, value = next(iter(measure.measure(x, reference, seeds=(0,)).values.items()))
         print(f'{_shown(times)}: {name} {value:.4g}', flush=True)
+        progress(next(tried))
         return value
 
-    best = search.greedy_times(distance, _STEPS.value, _EVALUATIONS.value, context['sigma_min'], context['sigma_max'])
+    least, most, evaluations = context['sigma_min'], context['sigma_max'], _EVALUATIONS.value
+    with progress_bar('grids', (_STEPS.value - 1) * (evaluations // 2) * 2) as progress:
+        best = search.greedy_times(distance, _STEPS.value, evaluations, least, most)
     print(f'best: --sampler=renoise --grid=at:times={_shown(best)}')
 
 

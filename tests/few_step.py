@@ -16,6 +16,7 @@ METHODS = {
     'sct': lambda config: methods.sct(config, warmup=2),
     'scd': lambda config: methods.scd(config, warmup=2),
     'mean_flow': methods.mean_flow,
+    'mean_flow_distillation': methods.mean_flow_distillation,
     'pd': lambda config: methods.pd(config, each=1, n_0=4),  # N = 4, 2, 2, 1, 1
 }
 

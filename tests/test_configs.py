@@ -95,10 +95,10 @@ def test_every_method_trains_and_samples(name):
             part['net']['multipliers'] = (1,)  # the shallowest does as well
     experiment = builders.build(config)
     key, raw = jax.random.key(0), pipeline.batch_at(experiment.source, 0, 2)(0)
-    create = init_state(experiment.init, experiment.tx, experiment.targets, experiment.keeps_teacher)
-    start = jax.eval_shape(experiment.network_init, key) if config['teacher'] else None
+    create = init_state(experiment.init, experiment.tx, experiment.targets)
+    start = jax.eval_shape(experiment.start_init, key) if config['teacher'] else None
     step = make_train_step(experiment.loss, experiment.tx, experiment.ema, experiment.targets)
-    state = jax.eval_shape(create, key, start)
+    state = jax.eval_shape(create, key, *experiment.taken(start))
     after, metrics = jax.eval_shape(step, state, key, raw)
     assert jax.tree.map(lambda a: (a.shape, a.dtype), after) == jax.tree.map(lambda a: (a.shape, a.dtype), state)
     assert {'loss', 'grad_norm'} <= metrics.keys()

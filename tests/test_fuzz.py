@@ -25,7 +25,7 @@ from PIL import Image
 
 from configs import digits_classes
 from diffusion_jax import builders, samplers, schedules, times
-from diffusion_jax.builders import asked, data, editing, evaluation, experiment, guidance, models, optimiser
+from diffusion_jax.builders import asked, data, editing, evaluation, experiment, guidance, models, optimiser, parallel
 from diffusion_jax.data import conditions, kinds, sources
 from diffusion_jax.inference import generate, runs, sample_file
 from diffusion_jax.training import checkpoint
@@ -116,7 +116,14 @@ FEATURES = st.one_of(specs_of(evaluation._FEATURES))
 METHODS = st.one_of(
     specs_of(types.SimpleNamespace(__all__=['ode', 'vlb'], ode=builders.bits._ode, vlb=builders.bits._vlb))
 )
-OF_SAMPLE = {**SHARED, 'batch_size': COUNTS, 'rows': COUNTS, 'edit': specs_of(editing._EDITS)}
+OF_SAMPLE = {
+    **SHARED,
+    'batch_size': COUNTS,
+    'rows': COUNTS,
+    'edit': specs_of(editing._EDITS),
+    'parallel': specs_of(parallel._PARALLEL),
+    'trajectory': COUNTS,
+}
 OF_EVALUATE = {**SHARED, 'features': FEATURES, 'bits': METHODS, 'bits_num': COUNTS, 'held_out': VALUES}
 
 

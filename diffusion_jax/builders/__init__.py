@@ -28,8 +28,11 @@ from diffusion_jax.builders.guidance import WithWeak as WithWeak
 from diffusion_jax.builders.guidance import check_weak as check_weak
 from diffusion_jax.builders.models import Context as Context
 from diffusion_jax.builders.optimiser import build_optimiser as build_optimiser
+from diffusion_jax.builders.parallel import build_parallel as build_parallel
 from diffusion_jax.builders.records import check as check
+from diffusion_jax.builders.sampling import States as States
 from diffusion_jax.builders.sampling import build_draw as build_draw
 from diffusion_jax.builders.sampling import build_find_non_finite as build_find_non_finite
 from diffusion_jax.builders.sampling import build_sampling as build_sampling
+from diffusion_jax.builders.sampling import build_states as build_states
 from diffusion_jax.builders.teacher import with_teacher as with_teacher

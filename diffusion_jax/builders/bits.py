@@ -10,12 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from diffusion_jax import guidance, likelihood, reverse
+from diffusion_jax.builders.dequantiser import build_trained
 from diffusion_jax.builders.experiment import Experiment
 from diffusion_jax.builders.specs import make
 from diffusion_jax.data import sources
 from diffusion_jax.errors import UserError, one_line
 from diffusion_jax.types import Array, Cond, Key, Params
 
+_FIT_STEPS = 500
 _VARIANCES = {'small': reverse.small, 'large': reverse.large}
 
 
@@ -64,8 +66,16 @@ def build_bound(
 class Bits(NamedTuple):
     """One method: what it computes of a batch, and what it reports of all rows."""
 
-    evaluate: Callable[[Params, Key, Array, Cond], Any]  # `.total`, bits/dim `[B]`, and what `parts` reads
+    evaluate: Callable[[Any, Key, Array, Cond], Any]  # `.total`, bits/dim `[B]`, and what `parts` reads
     parts: Callable[[Any], dict[str, Any]]  # from the same for all rows, in NumPy
+    learn: Callable[[Params, Key], Any] = lambda params, key: params  # what `evaluate` takes in place of parameters
+
+
+class WithDequantiser(NamedTuple):
+    """What the ODE's bits take: the model's parameters, and those of a dequantiser."""
+
+    params: Params
+    dequantiser: Params
 
 
 class OdeBits(NamedTuple):
@@ -119,39 +129,53 @@ def _ode(
     probes: int = 1,
     rtol: float = 1e-4,
     atol: float = 1e-4,
+    fit_steps: int | None = None,
 ):
     """Bits/dim by the probability-flow ODE of the unclipped model.
 
     Args:
         experiment: the run.
         source: the data set.
-        dequantise: 'uniform', or 'truncated_normal' of standard deviation `sigma_min`.
+        dequantise: 'uniform', 'truncated_normal' of standard deviation `sigma_min`, or 'trained' (a network for this
+            model, on the run's training rows).
         sigma_min: noise-to-signal ratio at which the path starts; by default the smallest that the network has seen.
         probes: Hutchinson's vectors per sample.
         rtol: relative tolerance of the solver.
         atol: absolute tolerance.
+        fit_steps: in which the dequantiser is trained; 500 by default.
     """
     levels = _levels(experiment, source)
     start = _smallest_noise(experiment) if sigma_min is None else sigma_min
-    dequantisers = {
+    untrained = {
         'uniform': likelihood.uniform(levels), 'truncated_normal': likelihood.truncated_normal(start, levels),
     }  # fmt: skip
-    if dequantise not in dequantisers:
-        raise ValueError(f'dequantise must be one of {", ".join(dequantisers)}; got {dequantise!r}')
+    if dequantise not in {*untrained, 'trained'}:
+        raise ValueError(f'dequantise must be one of {", ".join(untrained)}, trained; got {dequantise!r}')
+    if fit_steps is not None and dequantise != 'trained':
+        raise ValueError(f'fit_steps={fit_steps} is of dequantise=trained, not of {dequantise}')
+    if dequantise == 'trained':
+        steps = _FIT_STEPS if fit_steps is None else fit_steps
+        learn, dequantiser = build_trained(experiment, levels, start, steps)
+    else:
+        learn, dequantiser = lambda params, key: {}, lambda phi: untrained[dequantise]
     vectors = likelihood.hutchinson(probes)
     schedule, model = experiment.schedule, experiment.models.denoise
     nats_per_bit = math.prod(experiment.shape) * math.log(2)
 
-    def evaluate(params, key, x, cond):
-        denoise = model(params, cond, None)
+    def evaluate(given, key, x, cond):
+        denoise = model(given.params, cond, None)
         key_y, key_p = jax.random.split(key)
-        y, log_q = dequantisers[dequantise](key_y, x)
+        y, log_q = dequantiser(given.dequantiser)(key_y, x)
         terms = likelihood.ode(denoise, schedule, schedule.t_max, vectors, start, rtol, atol)(key_p, y)
         prior, change, noise = (a / nats_per_bit for a in (-terms.prior, -terms.change, log_q))
         return OdeBits(prior + change + noise, prior, change, noise, terms.steps)
 
     parts = [name for name in OdeBits._fields if name != 'total']
-    return Bits(evaluate, lambda terms: {name: float(np.mean(getattr(terms, name))) for name in parts})
+    return Bits(
+        evaluate,
+        lambda terms: {name: float(np.mean(getattr(terms, name))) for name in parts},
+        lambda params, key: WithDequantiser(params, learn(params, key)),
+    )
 
 
 def _levels(experiment, source):

@@ -13,14 +13,14 @@ from diffusion_jax.builders.data import build_source
 from diffusion_jax.builders.models import Context, build_network
 from diffusion_jax.builders.optimiser import build_optimiser
 from diffusion_jax.builders.specs import check_type, make
-from diffusion_jax.builders.teacher import build_teacher, of_the_schedule
+from diffusion_jax.builders.teacher import Teacher, build_teacher, of_the_schedule
 from diffusion_jax.data import pipeline, sources
 from diffusion_jax.errors import UserError
 from diffusion_jax.optim import ema as emas
 from diffusion_jax.optim import skip_bad_updates, targets
 from diffusion_jax.optim.ema import Ema
 from diffusion_jax.optim.targets import Targets
-from diffusion_jax.types import Cond, Key, LossFn, Model, Models, Objective, Params, Schedule
+from diffusion_jax.types import Cond, Key, LossFn, Models, Objective, Params, Schedule
 
 
 class Experiment(NamedTuple):
@@ -30,12 +30,13 @@ class Experiment(NamedTuple):
     drops_cond: bool  # so that it knows what the condition that tells nothing means
     schedule: Schedule
     init: Callable[[Key], Params]
-    network_init: Callable[[Key], Params]  # the same without what the objective learns beside the network
+    start_init: Callable[[Key], Params]  # what the run of `init_from` has learnt, without what its objective did
     models: Models
     loss: LossFn  # on RawBatch
     tx: optax.GradientTransformation
     ema: Ema
     targets: Targets
+    starts_from_teacher: bool  # False where its network is another one
     keeps_teacher: bool
     context: Context  # what specs may leave unsaid
 
@@ -43,6 +44,10 @@ class Experiment(NamedTuple):
     def shape(self) -> tuple[int, ...]:
         """Of one sample."""
         return self.source.kind.shape
+
+    def taken(self, found: Params | None) -> tuple[Params | None, Params | None]:
+        """What a run takes of the parameters of the run of `init_from`: to begin with, and as its teacher's."""
+        return found if self.starts_from_teacher else None, found if self.keeps_teacher else None
 
     def nothing(self, n: int) -> Cond:
         """As many conditions that tell nothing; None of an unconditional model."""
@@ -63,7 +68,7 @@ def build(config: Mapping[str, Any]) -> Experiment:
     context = _context(config, schedule, source)
     network = build_network(config, source, context)
     teacher = build_teacher(config, context, network, source) if config['teacher'] else None
-    context = context.having(**_as_arguments(network.models), teacher=teacher or _no_teacher)
+    context = context.having(**_as_arguments(network.models), teacher=teacher.model if teacher else _no_teacher)
     objective: Objective = context.make(objectives, config['objective'], 'config.objective')
     _check_teacher(config, objective, teacher)
     prepare, drops = _prepare(config['data'], source, objective)
@@ -72,12 +77,13 @@ def build(config: Mapping[str, Any]) -> Experiment:
         drops_cond=drops,
         schedule=schedule,
         init=_with_what_the_objective_learns(network.init, objective),
-        network_init=network.init,
+        start_init=teacher.init if teacher else network.init,
         models=network.models,
         loss=_on_raw_batch(objective.loss, prepare),
         tx=_build_optimiser(config),
         ema=make(emas, config['ema'], {}, 'config.ema'),
         targets=context.make(targets, config['frozen'], 'config.frozen'),
+        starts_from_teacher=teacher is None or teacher.starts_student,
         keeps_teacher=objective.reads_teacher,
         context=context,
     )
@@ -106,7 +112,9 @@ def _no_teacher(params, cond, key):
     raise ValueError('there is no teacher')
 
 
-def _check_teacher(config: Mapping[str, Any], objective: Objective, teacher: Model | None) -> None:
+def _check_teacher(config: Mapping[str, Any], objective: Objective, teacher: Teacher | None) -> None:
+    if teacher is not None and not teacher.starts_student and not objective.reads_teacher:
+        raise UserError('config.init_from: a flow map cannot start from another run: leave it out')
     if not objective.reads_teacher or teacher is not None:
         return
     if config['init_partial'] is not None:

@@ -97,9 +97,21 @@ def build_network(config: Mapping[str, Any], source: Source, context: Context) -
     Raises:
         UserError: as `make`; for a network that cannot be for these data.
     """
+    init, apply = network_functions(config['net'], config['objective'], source, config['train']['remat'])
     learnt = _LEARNT[trained_by(config['objective'])]
-    module = _module(config['net'], learnt.outputs, source, config['train']['remat'])
-    init, apply = nets.functional(module)
+    return BoundNetwork(init, apply, learnt.bind(context, config['precond'], apply))
+
+
+def network_functions(
+    net: Mapping[str, Any], objective: Mapping[str, Any], source: Source, remat: str | None = None
+) -> tuple[Callable[[Key], Params], Network]:
+    """How the parameters of a network of this spec begin, and what it computes, if this objective trains it.
+
+    Raises:
+        UserError: as `make`; for a network that cannot be for these data.
+    """
+    learnt = _LEARNT[trained_by(objective)]
+    init, apply = nets.functional(_module(net, learnt.outputs, source, remat))
     x, c_noise = jnp.zeros((1, *source.kind.shape)), jnp.zeros((1, 2) if learnt.times == 2 else 1)
     cond = None if source.condition is None else repeat_row(source.condition.null, 1)
 
@@ -110,7 +122,7 @@ def build_network(config: Mapping[str, Any], source: Source, context: Context) -
         jax.eval_shape(init_params, jax.random.key(0))
     except (TypeError, ValueError) as error:
         raise UserError(f'config.net: {one_line(error)}') from error
-    return BoundNetwork(init_params, apply, learnt.bind(context, config['precond'], apply))
+    return init_params, apply
 
 
 def _module(spec, outputs, source, remat):

@@ -2,20 +2,21 @@
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from diffusion_jax import guidance, samplers, times
+from diffusion_jax.axes import expand_time
 from diffusion_jax.builders.asked import build_asked
 from diffusion_jax.builders.experiment import Experiment
 from diffusion_jax.builders.guidance import WithWeak, check_guidance, guided
 from diffusion_jax.builders.specs import find
 from diffusion_jax.errors import UserError
 from diffusion_jax.samplers.retime import retimed
-from diffusion_jax.types import Draw, FindNonFinite, Model, Sampler
+from diffusion_jax.types import Array, Draw, FindNonFinite, Key, Model, Params, Sampler
 
 _OTHERS = 'choose another grid, or its t_max'
 
@@ -27,6 +28,20 @@ _BOUND = {
     'flow_map': ('flow_map', 'a flow map'),
 }
 _JUMPS = ('consistency', 'flow_map')
+# The x_0 that each of them predicts from (x_t, t).
+_PREDICTED = {
+    'denoise': lambda denoise: denoise,
+    'denoise_with_variance': lambda denoise: lambda x, t: denoise(x, t)[0],
+    'consistency': lambda consistency: consistency,
+    'flow_map': lambda flow_map: lambda x, t: flow_map(x, t, jnp.zeros_like(t)),
+}
+
+
+class States(NamedTuple):
+    """The way of the first n samples of a batch: x_t at every time of the grid, and x_0(x_t, t) at all but the last."""
+
+    x: Array  # [S + 1, n, ...]
+    x_0: Array  # [S, n, ...]
 
 
 def build_draw(experiment: Experiment, spec: Mapping[str, Any], weak: Model | None = None) -> Draw:
@@ -39,7 +54,7 @@ def build_draw(experiment: Experiment, spec: Mapping[str, Any], weak: Model | No
         UserError: as `make`; for a sampler of another kind of model, times that a consistency model has not seen, a
             guidance that the model cannot have.
     """
-    grid, bind = _prepare(experiment, spec, weak)
+    grid, bind = build_bound(experiment, spec, weak)
 
     def draw(params, keys, index):
         return samplers.sample(*bind(params, keys, index), grid)
@@ -53,7 +68,7 @@ def build_find_non_finite(experiment: Experiment, spec: Mapping[str, Any], weak:
     Raises:
         UserError: as `build_draw`.
     """
-    grid, bind = _prepare(experiment, spec, weak)
+    grid, bind = build_bound(experiment, spec, weak)
 
     @jax.jit
     def finite(params, keys, index):
@@ -67,8 +82,40 @@ def build_find_non_finite(experiment: Experiment, spec: Mapping[str, Any], weak:
     return find
 
 
-def _prepare(experiment, spec, weak):
-    """The grid, and what binds a run to its parameters: (params, keys, index) -> (sampler, keys, start)."""
+def build_states(
+    experiment: Experiment, spec: Mapping[str, Any], n: int, weak: Model | None = None
+) -> tuple[np.ndarray, Callable[[Params, Key, Array], States]]:
+    """The grid `[S + 1]`, and what a draw's first n samples are on the way: (params, keys [B], index [B]) -> States.
+
+    Its arguments are those of `build_draw`; x_0 is the prediction that the sampler itself asks for, guided and clipped.
+
+    Raises:
+        UserError: as `build_draw`; for a sampler that asks no model for x_0.
+    """
+    grid, bind = build_bound(experiment, spec, weak)
+    _, bound = _bound_models(experiment, spec, weak)
+    asked, name = build_asked(experiment, spec.get('cond') or {'name': 'data'}), str(spec['sampler'].get('name'))
+    asks = [model for model in _PREDICTED if model in _asks_for(name)]
+    if not asks:
+        raise UserError(f'config.sample.sampler: {name} asks no model of this run for x_0')
+
+    def states(params, keys, index):
+        x = samplers.trajectory(*bind(params, keys, index), grid, keep=lambda x: x[:n])
+        predict = _PREDICTED[asks[0]](bound(params, keys[:n], asked(index[:n])).given[asks[0]])
+        t = jnp.asarray(grid[:-1], x.dtype)
+        return States(x, jax.lax.map(lambda at: predict(at[0], expand_time(at[1], at[0])), (x[:-1], t)))
+
+    return grid, states
+
+
+def build_bound(
+    experiment: Experiment, spec: Mapping[str, Any], weak: Model | None = None
+) -> tuple[np.ndarray, Callable[[Params, Key, Array], tuple[Sampler, Key, Array]]]:
+    """The grid `[S + 1]`, and what a run along it takes: (params, keys [B], index [B]) -> (sampler, keys, start).
+
+    Raises:
+        UserError: as `build_draw`.
+    """
     grid, make_sampler = build_sampling(experiment, spec, weak)
     asked = build_asked(experiment, spec.get('cond') or {'name': 'data'})
 
@@ -89,6 +136,23 @@ def build_sampling(
     `edit`, Denoiser -> Denoiser, is the last combinator on a denoiser or consistency function that evaluates it at the
     point given; none by default. `retime` may ask a denoiser elsewhere; by default it does as `model_times` says.
     """
+    grid, bound = _bound_models(experiment, spec, weak)
+
+    def make_sampler(*arguments, **combinators):
+        return bound(*arguments, **combinators).make(samplers, spec['sampler'], 'config.sample.sampler')
+
+    # So that a wrong spec fails before anything is restored or compiled.
+    sampler = make_sampler({} if weak is None else WithWeak({}, {}), jax.random.key(0)[None], experiment.nothing(1))
+    if len(grid) - 1 < sampler.least_steps:
+        raise UserError(
+            f'config.sample.sampler: {spec["sampler"]["name"]} has order {sampler.order} from {sampler.least_steps} '
+            f'steps on, and the grid has {len(grid) - 1}'
+        )
+    return grid, make_sampler
+
+
+def _bound_models(experiment, spec, weak):
+    """The grid, and the models that a sampler may ask for: (params, keys, cond, edit, retime) -> Context."""
     context = experiment.context
     grid = context.make(times, spec['times'], 'config.sample.times')
     if not isinstance(grid, np.ndarray):
@@ -103,7 +167,7 @@ def build_sampling(
     as_told = _retime(experiment, grid, spec.get('model_times'))
     models = experiment.models
 
-    def make_sampler(params, keys, cond, edit=lambda denoise: denoise, retime=as_told):
+    def bound(params, keys, cond, edit=lambda denoise: denoise, retime=as_told):
         # The keys of a Brownian path that a sampler may want as a whole: the run's own, apart from those of its steps.
         given: dict[str, Any] = {'n': len(grid) - 1, 'brownian': samplers.fold_in(keys, 2)}
         given |= {name: model(params, cond, None) for name in _JUMPS if (model := getattr(models, name)) is not None}
@@ -115,16 +179,9 @@ def build_sampling(
             given['denoise'] = lambda x, t: denoise(x, t)[0]
             if models.with_variance is not None:
                 given['denoise_with_variance'] = denoise
-        return context.having(**given).make(samplers, spec['sampler'], 'config.sample.sampler')
+        return context.having(**given)
 
-    # So that a wrong spec fails before anything is restored or compiled.
-    sampler = make_sampler({} if weak is None else WithWeak({}, {}), jax.random.key(0)[None], experiment.nothing(1))
-    if len(grid) - 1 < sampler.least_steps:
-        raise UserError(
-            f'config.sample.sampler: {spec["sampler"]["name"]} has order {sampler.order} from {sampler.least_steps} '
-            f'steps on, and the grid has {len(grid) - 1}'
-        )
-    return grid, make_sampler
+    return grid, bound
 
 
 def _retime(experiment, grid, model_times):

@@ -1,19 +1,19 @@
-"""The teacher of a distillation: another run, whose averaged parameters start this one."""
+"""The teacher of a distillation: another run, whose averaged parameters start this one where the networks are alike."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
 from diffusion_jax import precond, schedules
 from diffusion_jax.builders.data import build_source, undecoded
-from diffusion_jax.builders.models import BoundNetwork, Context, trained_by
+from diffusion_jax.builders.models import BoundNetwork, Context, network_functions, trained_by
 from diffusion_jax.builders.records import check
 from diffusion_jax.builders.specs import make
 from diffusion_jax.data.sources import Source
 from diffusion_jax.errors import UserError
-from diffusion_jax.types import Model, Schedule
+from diffusion_jax.types import Key, Model, Params, Schedule
 from diffusion_jax.workdir import files, paths
 from diffusion_jax.workdir.paths import AnyPath
 
@@ -23,6 +23,14 @@ _TIMES = (0.1, 0.5, 0.9)  # within every schedule's range
 _TOLERANCE = 0.05  # a consistency model's coefficients differ from EDM's by sigma_min / t
 # What other factories may ask of a schedule: no spec may contradict its table, others may be set.
 _GIVEN, _DEFAULTS = ('T',), ('sigma_data', 'sigma_max', 'sigma_min')
+
+
+class Teacher(NamedTuple):
+    """A diffusion model that a run learns from or starts from."""
+
+    model: Model  # on the run's schedule
+    init: Callable[[Key], Params]  # the shapes of its parameters
+    starts_student: bool  # with them: the networks are alike, and mean the same
 
 
 def with_teacher(config: Mapping[str, Any], workdir: AnyPath) -> dict[str, Any]:
@@ -45,21 +53,23 @@ def with_teacher(config: Mapping[str, Any], workdir: AnyPath) -> dict[str, Any]:
     return {**config, 'teacher': {name: teacher[name] for name in _SECTIONS}}
 
 
-def build_teacher(config: Mapping[str, Any], context: Context, network: BoundNetwork, source: Source) -> Model:
+def build_teacher(config: Mapping[str, Any], context: Context, network: BoundNetwork, source: Source) -> Teacher:
     """The teacher on the student's schedule, if its network means the same as the student's.
+
+    A flow map's network is told two times, so that its teacher is any diffusion model, with a network of its own.
 
     Raises:
         UserError: for another kind of model, architecture, data, condition, schedule or parameterisation.
     """
     teacher, schedule = config['teacher'], context.given['schedule']
-    if network.models.flow_map is not None:
-        raise UserError('config.init_from: a flow map cannot start from another run: leave it out')
     if trained_by(teacher['objective']) != 'denoise':
         raise UserError(
             f'config.init_from: a teacher is a diffusion model (denoising), and that run has the objective '
             f'{teacher["objective"]["name"]}'
         )
-    _check_net(teacher['net'], config['net'])
+    alone = network.models.flow_map is not None
+    if not alone:
+        _check_net(teacher['net'], config['net'])
     _check_data(teacher['data'], config['data'], source)
     theirs = make(schedules, teacher['schedule'], {}, 'teacher.schedule')
     given, defaults = of_the_schedule(theirs)
@@ -71,13 +81,16 @@ def build_teacher(config: Mapping[str, Any], context: Context, network: BoundNet
                 f"{config['schedule']}: they must be the same, or the teacher's VE"
             )
         their_coefficients = precond.rescaled(their_coefficients, schedule)
+    if alone:
+        init, apply = network_functions(teacher['net'], teacher['objective'], source)
+        return Teacher(precond.denoiser(their_coefficients, apply), init, starts_student=False)
     ours = context.make(precond, config['precond'], 'config.precond')
     if not _alike(_values(their_coefficients), _values(ours), _TOLERANCE):
         raise UserError(
             f"config.init_from: the teacher's network means something else: its precond is {teacher['precond']}, and "
             f"this run's is {config['precond']}"
         )
-    return precond.denoiser(their_coefficients, network.apply)
+    return Teacher(precond.denoiser(their_coefficients, network.apply), network.init, starts_student=True)
 
 
 def of_the_schedule(schedule: Schedule) -> tuple[dict[str, Any], dict[str, Any]]:

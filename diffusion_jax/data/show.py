@@ -3,7 +3,7 @@
 They know nothing of kinds of data; `kinds` says which of them shows what.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -109,19 +109,44 @@ def framed_grid(x: Shaped[np.ndarray, 'n h w c'], columns: int) -> UInt8[np.ndar
     return image_grid(np.pad(enlarged, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=_GAP), columns)
 
 
-def named_rows(path: Any, rows: Mapping[str, Shaped[np.ndarray, 'n h w c']]) -> None:
-    """One PNG: named rows of images below each other, with their names."""
+def named_rows(path: Any, rows: Mapping[str, Shaped[np.ndarray, 'n h w c']], columns: Sequence[str] = ()) -> None:
+    """One PNG: named rows of images below each other, with their names, and those of the `columns` above them."""
     grids = {name: framed_grid(x, columns=len(x)) for name, x in rows.items()}
     height, width = next(iter(grids.values())).shape[:2]
     left = max(1.2, 0.08 * max(map(len, rows)))  # inches for the names
-    figure = Figure(figsize=(8 + left, 8 * len(rows) * height / width))
+    tall, above = 8 * len(rows) * height / width, 0.3 * bool(columns)
+    figure = Figure(figsize=(8 + left, tall + above))
+    row = tall / (tall + above) / len(rows)
     for i, (name, grid) in enumerate(grids.items()):
-        axes = figure.add_axes((left / (8 + left), 1 - (i + 1) / len(rows), 8 / (8 + left), 1 / len(rows)))
+        axes = figure.add_axes((left / (8 + left), (len(rows) - i - 1) * row, 8 / (8 + left), row))
         axes.imshow(grid, cmap='gray', vmin=0, vmax=255, interpolation='nearest', aspect='auto')
         axes.set_axis_off()
         axes.text(-0.01, 0.5, name, transform=axes.transAxes, ha='right', va='center', fontsize=9)
+    for i, name in enumerate(columns):
+        x = (left + 8 * (i + 0.5) / len(columns)) / (8 + left)
+        figure.text(x, len(rows) * row + 0.3 * (1 - len(rows) * row), name, ha='center', va='bottom', fontsize=8)
     with path.open('wb') as file:  # the path has its suffix
         figure.savefig(file, dpi=100)
+
+
+def ways(path: Any, panels: Mapping[str, Float[np.ndarray, 's n d']]) -> None:
+    """One PNG: in each named panel the ways of n points over s times, by their first two coordinates.
+
+    A ring marks where a way begins and a dot where it ends. Points of one coordinate are drawn over their steps.
+    """
+    figure = Figure(figsize=(5.5 * len(panels), 5.5), layout='constrained')
+    for i, (name, x) in enumerate(panels.items()):
+        axes = figure.add_subplot(1, len(panels), i + 1)
+        steps = np.broadcast_to(np.arange(len(x))[:, None], x.shape[:2])
+        across, up = (x[..., 0], x[..., 1]) if x.shape[-1] > 1 else (steps, x[..., 0])
+        axes.plot(across, up, linewidth=0.8, marker='.', markersize=3)
+        axes.scatter(across[0], up[0], s=30, facecolors='none', edgecolors='grey', label='begins')
+        axes.scatter(across[-1], up[-1], s=20, color='black', zorder=3, label='ends')
+        axes.set(title=name, xlabel='first coordinate' if x.shape[-1] > 1 else 'step')
+        axes.set_ylabel('second coordinate' if x.shape[-1] > 1 else 'x')
+        axes.set_aspect('equal' if x.shape[-1] > 1 else 'auto', 'datalim')
+        axes.legend()
+    _save(figure, path)
 
 
 def image_grid(images: UInt8[np.ndarray, 'n h w c'], columns: int) -> UInt8[np.ndarray, 'H W c']:

@@ -17,6 +17,7 @@ from diffusion_jax.evaluation.kid import kernel_distance
 from diffusion_jax.evaluation.manifold import manifold
 from diffusion_jax.evaluation.report import Protocol, Result, class_name, frechet_name, kernel_name, spatial_name
 from diffusion_jax.evaluation.rows import Values
+from diffusion_jax.progress import counted, progress_bar
 
 _CHUNK = 1000
 _ROWS = 10_000  # so many samples and their features are kept for the metrics of pairs
@@ -78,15 +79,18 @@ def summarise(features: Features, batches: Iterable[np.ndarray], num: int) -> Su
 
 def make_reference(source: Source, features: Features, held_out: Source | None = None) -> Reference:
     """Reads a data set and its features, in memory that does not grow with it."""
-    x = Values(source)
-    summary = summarise(features, _chunks(x, len(x)), len(x))
-    if held_out is None:
-        return Reference(source.name, source.kind.levels, features, x, None, None, summary)
-    other = Values(held_out)
-    n = min(len(x), len(other))
-    gap = frechet.moments(features, _chunks(x, n)), frechet.moments(features, _chunks(other, n))
-    near = nearest_neighbours(other[:_HELD_OUT_ROWS], x)
-    return Reference(source.name, source.kind.levels, features, x, near, gap, summary)
+    x, other = Values(source), None if held_out is None else Values(held_out)
+    n = 0 if other is None else min(len(x), len(other))
+    with progress_bar(f'{source.name} in {features.name}', len(x) + 2 * n) as progress:
+        summary = summarise(features, counted(_chunks(x, len(x)), progress), len(x))
+        if other is None:
+            return Reference(source.name, source.kind.levels, features, x, None, None, summary)
+        gap = (
+            frechet.moments(features, counted(_chunks(x, n), progress, len(x))),
+            frechet.moments(features, counted(_chunks(other, n), progress, len(x) + n)),
+        )
+        near = nearest_neighbours(other[:_HELD_OUT_ROWS], x)
+        return Reference(source.name, source.kind.levels, features, x, near, gap, summary)
 
 
 def measure(samples: np.ndarray, reference: Reference, seeds: tuple[int, ...], conditions: str = 'none') -> Result:

@@ -38,19 +38,29 @@ def batches(drawing: Drawing, key: Key, num: int, first: int = 0) -> Iterator[np
     Raises:
         Diverged: if the model yields NaN.
     """
-    draw, params, mesh, size, find_non_finite, whole = drawing
-    size = -(-(size if whole else min(size, num)) // mesh.size) * mesh.size
+    draw, params, mesh, _, find_non_finite, _ = drawing
+    size = at_once(drawing, num)
     for start in range(first, num, size):
-        rows = np.arange(start, start + size, dtype=np.int32)
-        index = spread(mesh, rows)
-        part = processes.gather(draw(params, _keys(key, index), index))[: num - start]
+        part = processes.gather(draw(params, *of_rows(mesh, key, start, size)))[: num - start]
         bad = np.flatnonzero(~np.isfinite(part).reshape(len(part), -1).all(1))
         if len(bad):
-            row = jnp.asarray(rows[bad[:1]])
+            row = jnp.asarray(start + bad[:1], jnp.int32)
             step = find_non_finite(params, _keys(key, row), row)
             came_up = '' if step is None else f' that came up in the step from t = {step[0]:.4g} to t = {step[1]:.4g}'
             raise Diverged(f'sample {start + bad[0]} holds NaN or infinity{came_up}: the model diverged')
         yield part
+
+
+def at_once(drawing: Drawing, num: int) -> int:
+    """How many rows `batches` evaluates at once, padding included, where `num` samples are wanted."""
+    size = drawing.batch_size if drawing.whole else min(drawing.batch_size, num)
+    return -(-size // drawing.mesh.size) * drawing.mesh.size
+
+
+def of_rows(mesh: Mesh, key: Key, start: int, size: int) -> tuple[Key, jax.Array]:
+    """The keys and the indices of samples start .. start + size - 1, `[size]` each, spread over the mesh."""
+    index = spread(mesh, np.arange(start, start + size, dtype=np.int32))
+    return _keys(key, index), index
 
 
 def generate(drawing: Drawing, key: Key, num: int, progress: Callable[[int], None] = lambda done: None) -> np.ndarray:

@@ -1,16 +1,13 @@
 """A trained run opened again, for sampling and evaluation."""
 
-import contextlib
 import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from diffusion_jax import builders, times
 from diffusion_jax.builders import specs
@@ -19,8 +16,9 @@ from diffusion_jax.devices import processes, sharding
 from diffusion_jax.errors import UserError
 from diffusion_jax.evaluation import measure, reference_cache, report
 from diffusion_jax.evaluation.rows import Values
-from diffusion_jax.inference.generate import Drawing, batches, generate
-from diffusion_jax.types import Model, Params
+from diffusion_jax.inference.generate import Drawing, at_once, batches, generate, of_rows
+from diffusion_jax.progress import counted, progress_bar
+from diffusion_jax.types import Key, Model, Params
 from diffusion_jax.workdir import files, paths, reading
 from diffusion_jax.workdir.paths import AnyPath
 
@@ -58,6 +56,7 @@ class Sampling(NamedTuple):
 
     drawing: Drawing
     weak_step: int | None  # of the weak model of an autoguidance
+    weak: Model | None = None  # itself
 
 
 def sampling(run: Run, spec: Mapping[str, Any]) -> Sampling:
@@ -69,7 +68,31 @@ def sampling(run: Run, spec: Mapping[str, Any]) -> Sampling:
     weak, params, weak_step = with_weak(run, spec)
     draw = builders.build_draw(run.experiment, spec, weak)
     find_non_finite = builders.build_find_non_finite(run.experiment, spec, weak)
-    return Sampling(Drawing(jax.jit(draw), params, run.mesh, spec['batch_size'], find_non_finite), weak_step)
+    return Sampling(Drawing(jax.jit(draw), params, run.mesh, spec['batch_size'], find_non_finite), weak_step, weak)
+
+
+def trajectory(
+    run: Run, spec: Mapping[str, Any], sampling: Sampling, num: int, n: int
+) -> tuple[np.ndarray, Callable[[Key], builders.States]]:
+    """The grid `[S + 1]`, and the states on the way of the first n of `num` samples, from `sampling` of the same spec.
+
+    They are drawn among as many as those, so that the last state is the sample to the last bit.
+
+    Raises:
+        UserError: as `builders.build_states`; for more of them than are drawn, or drawn at once.
+    """
+    drawing = sampling.drawing
+    size = at_once(drawing, num)
+    if n > min(num, size):
+        raise UserError(f'--trajectory={n} is more than the {min(num, size)} samples that are drawn at once')
+    grid, states = builders.build_states(run.experiment, spec, n, sampling.weak)
+    whole = sharding.replicated(drawing.mesh)
+    run_states = jax.jit(states, out_shardings=whole)
+
+    def found(key):
+        return jax.tree.map(processes.gather, run_states(drawing.params, *of_rows(drawing.mesh, key, 0, size)))
+
+    return grid, found
 
 
 def draw(run: Run, spec: Mapping[str, Any], num: int, seed: int = 0) -> np.ndarray:
@@ -211,15 +234,7 @@ def survey(run: Run, spec: Mapping[str, Any], num: int, reference: measure.Refer
     drawing = sampling(run, spec).drawing._replace(batch_size=run.config['eval']['batch_size'])
     with progress_bar('sampling', num) as progress:
         stream = batches(drawing, jax.random.key(seed), num)
-        return measure.survey(_counted(stream, progress), num, reference, (seed,), conditions)
-
-
-def _counted(stream, progress):
-    done = 0
-    for x in stream:
-        yield x
-        done += len(x)
-        progress(done)
+        return measure.survey(counted(stream, progress), num, reference, (seed,), conditions)
 
 
 def bits_per_dim(
@@ -245,6 +260,7 @@ def bits_per_dim(
     conds = rows_of(source, np.arange(len(x)))
 
     key, devices = jax.random.key(seed), run.mesh.size
+    given = bits.learn(run.params, jax.random.fold_in(key, len(x)))
     size = -(-min(settings['batch_size'], len(x)) // devices) * devices
     done = []
     with progress_bar('bits/dim', len(x)) as progress:
@@ -252,7 +268,7 @@ def bits_per_dim(
             # The last batch is filled up with its last row, so that one executable does for all.
             rows = np.minimum(np.arange(i, i + size), len(x) - 1)
             cond = jax.tree.map(lambda a, rows=rows: sharding.spread(run.mesh, a[rows]), conds)
-            terms = evaluate(run.params, jax.random.fold_in(key, i), sharding.spread(run.mesh, x[rows]), cond)
+            terms = evaluate(given, jax.random.fold_in(key, i), sharding.spread(run.mesh, x[rows]), cond)
             done.append(jax.tree.map(lambda a, i=i: processes.gather(a)[: len(x) - i], terms))
             progress(min(i + size, len(x)))
     terms = jax.tree.map(lambda *a: np.concatenate(a), *done)
@@ -269,13 +285,3 @@ def bits_gap(held_out: Mapping[str, Any], seen: Mapping[str, Any]) -> dict[str, 
     gap = held_out['bits/dim'] - seen['bits/dim']
     a, b = (bits['standard error'] or np.nan for bits in (held_out, seen))  # of one row there is none
     return {'gap': gap, 'standard error': float(np.hypot(a, b))}
-
-
-@contextlib.contextmanager
-def progress_bar(what: str, total: int):
-    """Yields a function that takes the number done."""
-    console = Console(stderr=True)
-    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda done: bar.update(task, completed=done)

@@ -1,10 +1,14 @@
 """Likelihoods: DDPM's variational bound, the probability-flow ODE's log-density, and dequantisation between the two."""
 
+from diffusion_jax.likelihood.dequantise import Dequantiser as Dequantiser
 from diffusion_jax.likelihood.dequantise import dequantised as dequantised
 from diffusion_jax.likelihood.dequantise import elbo as elbo
 from diffusion_jax.likelihood.dequantise import truncated_normal as truncated_normal
 from diffusion_jax.likelihood.dequantise import uniform as uniform
 from diffusion_jax.likelihood.dequantise import variational as variational
+from diffusion_jax.likelihood.fit import along as along
+from diffusion_jax.likelihood.fit import fit as fit
+from diffusion_jax.likelihood.fit import score_at as score_at
 from diffusion_jax.likelihood.ode import OdeTerms as OdeTerms
 from diffusion_jax.likelihood.ode import exact as exact
 from diffusion_jax.likelihood.ode import hutchinson as hutchinson

@@ -7,6 +7,7 @@ import jax
 from flax import linen as nn
 from jaxtyping import Array
 
+from diffusion_jax.nets.dequantiser import Dequantiser
 from diffusion_jax.nets.dit import DiT
 from diffusion_jax.nets.log_weight import LogWeight
 from diffusion_jax.nets.mlp import MLP
@@ -14,7 +15,7 @@ from diffusion_jax.nets.remat import REMAT
 from diffusion_jax.nets.unet import UNet
 from diffusion_jax.types import Cond
 
-__all__ = ['MLP', 'REMAT', 'DiT', 'LogWeight', 'UNet', 'functional']
+__all__ = ['MLP', 'REMAT', 'Dequantiser', 'DiT', 'LogWeight', 'UNet', 'functional']
 
 Init = Callable[..., Any]  # (key, x [B, ...], c_noise [B] or [B, 2], cond = None) -> params
 Apply = Callable[[Any, Array, Array, Cond, jax.Array | None], Array]  # types.Network

@@ -4,7 +4,7 @@ from diffusion_jax.objectives.consistency import consistency
 from diffusion_jax.objectives.consistency import teacher_step as teacher_step
 from diffusion_jax.objectives.continuous import continuous, continuous_distillation
 from diffusion_jax.objectives.denoising import denoising
-from diffusion_jax.objectives.mean_flow import mean_flow
+from diffusion_jax.objectives.mean_flow import mean_flow, mean_flow_distillation
 from diffusion_jax.objectives.mean_flow import teacher_velocity as teacher_velocity
 from diffusion_jax.objectives.progressive import progressive
 from diffusion_jax.objectives.shortcut import shortcut
@@ -18,6 +18,7 @@ __all__ = [
     'denoising',
     'hybrid',
     'mean_flow',
+    'mean_flow_distillation',
     'progressive',
     'shortcut',
     'vlb',

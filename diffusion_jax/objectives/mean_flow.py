@@ -82,6 +82,24 @@ def mean_flow(
     return Objective(None, loss, reads_teacher=velocity is not None, drops_cond=drops)
 
 
+@trains('average_velocity')
+def mean_flow_distillation(
+    average_velocity: AverageVelocityModel,
+    teacher: Model,
+    schedule: Schedule,
+    pairs: Pairs,
+    p: float = 1.0,
+    c: float = 1e-3,
+) -> Objective:
+    """The MeanFlow loss with a diffusion model's velocity, `frozen.teacher` its parameters, in place of the data's.
+
+    The Eulerian residual of the teacher's own map: zero for every sample at the exact average velocity, so that any
+    power p of the adaptive weight has the same minimum. Arguments are those of `mean_flow`; t must keep away from
+    where the teacher on this schedule is not finite.
+    """
+    return mean_flow(average_velocity, schedule, pairs, p, c, velocity=teacher_velocity(teacher, schedule))
+
+
 def teacher_velocity(teacher: Model, schedule: Schedule) -> TeacherVelocity:
     """A diffusion model's velocity along its ODE, without dropout. Needs sigma(t) > 0."""
     return lambda params, cond: drift.velocity(teacher(params, cond, None), schedule)

@@ -1,5 +1,7 @@
 """The one loop: every sampler is a step, run by one `lax.scan` over a time grid."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,9 +27,14 @@ def sample(sampler: Sampler, key: Key, x: Shaped[Array, 'b ...'], times) -> Shap
     return _run(sampler, key, x, times, keep=lambda _: None)[0]
 
 
-def trajectory(sampler: Sampler, key: Key, x: Shaped[Array, 'b ...'], times) -> Shaped[Array, 's_plus_1 b ...']:
-    """The same run with every state kept: `[S + 1, B, ...]`, the start first; `times` in [0, inf) as there."""
-    return jnp.concatenate([x[None], _run(sampler, key, x, times, keep=lambda x: x)[1]])
+def trajectory(
+    sampler: Sampler, key: Key, x: Shaped[Array, 'b ...'], times, keep: Callable[[Array], Array] = lambda x: x
+) -> Shaped[Array, 's_plus_1 ...']:
+    """The same run with every state kept, or what `keep` takes of it: `[S + 1, B, ...]`, the start first.
+
+    The samplers and `times`, in [0, inf), are as there.
+    """
+    return jnp.concatenate([keep(x)[None], _run(sampler, key, x, times, keep)[1]])
 
 
 def _run(sampler, key, x, times, keep):

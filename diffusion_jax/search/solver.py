@@ -45,6 +45,7 @@ def fit_grid(
     least_level: float = 1e-3,
     max_steps: int = 40,
     tolerance: float = 1e-4,
+    progress: Callable[[int], None] = lambda done: None,
 ) -> Found:
     """The grid with the least mean of `per_sample_error` that is found from any of the starts.
 
@@ -59,6 +60,7 @@ def fit_grid(
         least_level: every time but the last is above this sigma / alpha.
         max_steps: iterations from each start; one costs about 2 n runs.
         tolerance: relative, at which the iterations stop.
+        progress: called with the number of starts that are done.
 
     Raises:
         ValueError: no starts, of different lengths or first times, or an error that is not finite at all of them.
@@ -66,7 +68,7 @@ def fit_grid(
     n, (to_times, _, to_z) = _prepared(schedule, starts, least_level, target.dtype)
     if n == 1:  # a single step has nothing to place
         max_steps = 0
-    return _fit(run, target, [(g,) for g in starts], lambda z: (to_times(z),), to_z, max_steps, tolerance)
+    return _fit(run, target, [(g,) for g in starts], lambda z: (to_times(z),), to_z, max_steps, tolerance, progress)
 
 
 def fit_retimed_grid(
@@ -77,6 +79,7 @@ def fit_retimed_grid(
     least_level: float = 1e-3,
     max_steps: int = 40,
     tolerance: float = 1e-4,
+    progress: Callable[[int], None] = lambda done: None,
 ) -> Found:
     """The grid and the times `[n]` that the model is told on it, searched together from the starts' own times.
 
@@ -89,6 +92,7 @@ def fit_retimed_grid(
         least_level: see there; model times are above it too.
         max_steps: one costs about 4 n runs.
         tolerance: see there.
+        progress: see there.
 
     Raises:
         ValueError: as `fit_grid`.
@@ -102,6 +106,7 @@ def fit_retimed_grid(
         lambda grid, _: jnp.append(to_z(grid), jnp.zeros(n, target.dtype)),
         max_steps,
         tolerance,
+        progress,
     )
 
 
@@ -112,7 +117,7 @@ def _prepared(schedule, starts, least_level, dtype):
     return len(starts[0]) - 1, _parametrise(schedule, first[0], least_level, dtype)
 
 
-def _fit(run, target, starts, to_arguments, to_z, max_steps, tolerance):
+def _fit(run, target, starts, to_arguments, to_z, max_steps, tolerance, progress):
     """The best of the starts, tuples of arguments of `run`, and of what is found from each by way of z."""
     scale = np.sqrt(target.size)
 
@@ -136,10 +141,11 @@ def _fit(run, target, starts, to_arguments, to_z, max_steps, tolerance):
 
     found = [(error(start), start) for start in starts]
     before = [value for value, _ in found]
-    for start in starts if max_steps else ():
+    for done, start in enumerate(starts if max_steps else [], 1):
         times, *more = (np.asarray(a, np.float64) for a in improved(to_z(*start)))
         arguments = (np.append(start[0][0], times[1:]), *more)
         found.append((error(arguments), arguments))
+        progress(done)
     usable = [(value, a) for value, a in found if np.isfinite(value) and (np.diff(a[0]) < 0).all()]
     if not usable:
         raise ValueError('the error is not finite on any grid')

@@ -63,8 +63,9 @@ def train(
     learner = experiment.loss, experiment.tx, experiment.ema, experiment.targets
     train_step = make_train_step(*learner, settings['accumulate'])
     key_init, key_train, key_sample = jax.random.split(jax.random.key(config['seed']), 3)
-    fresh = init_state(experiment.init, experiment.tx, experiment.targets, experiment.keeps_teacher)
-    shapes = jax.eval_shape(fresh, key_init, _shapes(experiment.network_init, mesh) if config['teacher'] else None)
+    fresh = init_state(experiment.init, experiment.tx, experiment.targets)
+    of_teacher = _shapes(experiment.start_init, mesh) if config['teacher'] else None
+    shapes = jax.eval_shape(fresh, key_init, *experiment.taken(of_teacher))
     _check_best_by(settings, train_step, shapes, key_train, experiment.source)
     files.check(workdir, config, allow_config_change, lambda saved: _completed(saved, settings))
     shardings = sharding.of_state(mesh, shapes)
@@ -80,7 +81,7 @@ def train(
     with files.lock(workdir), contextlib.closing(checkpoint.open_manager(workdir, _keep(settings))) as manager:
         state = _restored(manager, shapes, mesh, settings)
         if state is None:
-            state = create(key_init, start_from or _start(config, experiment, mesh))
+            state = create(key_init, *experiment.taken(start_from or _start(config, experiment, mesh)))
         done = int(state.step)
         if done > settings['steps']:
             raise UserError(
@@ -200,7 +201,7 @@ def _start(config, experiment, mesh):
     try:
         best_by = builders.check(files.load_config(workdir))['train']['best_by']
         if partial is None:
-            return reading.restore_ema(workdir, _shapes(experiment.network_init, mesh), which, best_by)[0]
+            return reading.restore_ema(workdir, _shapes(experiment.start_init, mesh), which, best_by)[0]
         taken = reading.restore_matching(workdir, _shapes(experiment.init, mesh), partial, which, best_by)
         if processes.is_first():
             print(_told(taken, workdir), file=sys.stderr)

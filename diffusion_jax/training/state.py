@@ -28,18 +28,17 @@ def init_state(
     init: Callable[[Key], Params],
     tx: optax.GradientTransformation,
     freezing: Targets = _FIXED,
-    keeps_teacher: bool = False,
 ) -> Callable[..., TrainState]:
-    """A pure function `(key, start=None) -> TrainState` at step 0, to be jitted; `ema` starts as a copy of `params`.
+    """A pure function `(key, start=None, teacher=None) -> TrainState` at step 0, to be jitted; `ema` is as `params`.
 
-    `start` holds another run's parameters, some of them None, which replace those of `init` of the same paths, and are
-    the teacher if one is kept.
+    `start` holds another run's parameters, some of them None, which replace those of `init` of the same paths;
+    `teacher` those of the teacher to be kept, which may be the same.
     """
 
-    def create(key: Key, start: Params | None = None) -> TrainState:
+    def create(key: Key, start: Params | None = None, teacher: Params | None = None) -> TrainState:
         given = {str(path): a for path, a in jax.tree_util.tree_leaves_with_path(start)}
         params = jax.tree_util.tree_map_with_path(lambda path, a: given.get(str(path), a), init(key))
-        ema, teacher = jax.tree.map(jnp.copy, (params, start if keeps_teacher else None))
+        ema, teacher = jax.tree.map(jnp.copy, (params, teacher))
         return TrainState(jnp.zeros((), jnp.int32), params, ema, tx.init(params), freezing.init(params, teacher))
 
     return create

@@ -162,7 +162,7 @@ def load_config(workdir: AnyPath) -> dict[str, Any]:
     return config
 
 
-def read_json(path: AnyPath, default: dict[str, Any]) -> dict[str, Any]:
+def read_json(path: AnyPath, default: Mapping[str, Any]) -> dict[str, Any]:
     """The named values that a JSON file holds, `default` if there is none.
 
     Raises:
@@ -174,7 +174,7 @@ def read_json(path: AnyPath, default: dict[str, Any]) -> dict[str, Any]:
         raise UserError(f'{path} is damaged ({one_line(error)}): mend it, or move it away') from error
     if not isinstance(content, dict):
         raise UserError(f'{path} is damaged (it holds no named values): mend it, or move it away')
-    return content
+    return dict(content)
 
 
 def write_json(path: AnyPath, content: Any) -> None:

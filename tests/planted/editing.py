@@ -10,8 +10,8 @@ EXACT = PROJECT + 'known_values_are_exact_and_independent_ones_are_as_without_th
 MUTANTS = tuple(Mutant(*row) for row in [
     ('editing: hidden values leak', 'editing/operators.py', 'jnp.where(known[None], x, 0)',
      'x * jnp.where(known[None], 1.0, 0.0)', OPERATORS + 'what_is_known'),
-    ('editing: a half-done edit begins anew', 'sample.py', 'batches(drawing, key, num, first)',
-     'batches(drawing, key, num, 0)',
+    ('editing: a half-done edit begins anew', 'sample.py', 'batches(sampling.drawing, key, num, first)',
+     'batches(sampling.drawing, key, num, 0)',
      COMMAND + 'a_half_done_edit_goes_on_unless_the_image_is_another'),
     ('editing: goes on with another image', 'sample.py', "'images': contents", "'images': len(contents)",
      COMMAND + 'a_half_done_edit_goes_on_unless_the_image_is_another'),

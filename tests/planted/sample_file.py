@@ -8,11 +8,11 @@ GENERATE = 'tests/inference/test_generate.py::'
 
 MUTANTS = tuple(Mutant(*row) for row in [
     ('the request not compared', 'inference/sample_file.py',
-     "if found.get('request') == request and rows_file.exists()",
-     "if rows_file.exists()", FILE + 'test_another_number_begins_anew'),
+     "if told.get('request') == request:",
+     "if told.get('request'):", FILE + 'test_another_number_begins_anew'),
     ('rows written from the start', 'inference/sample_file.py', 'rows[done : done + len(part)] = part',
      'rows[: len(part)] = part', FILE + 'test_an_interrupted_file_is_gone_on_with'),
-    ('the count never kept', 'inference/sample_file.py', "'done': done})", "'done': 0})",
+    ('the count never kept', 'inference/sample_file.py', "'done': done, 'rows'", "'done': 0, 'rows'",
      FILE + 'test_an_interrupted_file_is_gone_on_with'),
     ('float images kept', 'inference/sample_file.py', 'part = store(part)',
      'part = part[:]',
@@ -22,8 +22,9 @@ MUTANTS = tuple(Mutant(*row) for row in [
     ('resuming draws the first rows again', 'inference/generate.py', 'for start in range(first, num, size):',
      'for start in range(0, num - first, size):',
      GENERATE + 'test_going_on_from_any_index'),
-    ('small batches cut', 'inference/generate.py', 'size if whole else min(size, num)',
-     'min(size, num)',
+    ('small batches cut', 'inference/generate.py',
+     'drawing.batch_size if drawing.whole else min(drawing.batch_size, num)',
+     'min(drawing.batch_size, num)',
      GENERATE + 'test_with_as_many_rows_on_each_device_a_sample_is_the_same_to_the_last_bit'),
 ])
 # fmt: on

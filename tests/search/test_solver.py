@@ -36,7 +36,9 @@ def fit(n, **kwargs):
 
 
 def test_one_free_time_is_brute_forces(x64):
-    found, starts = fit(2, tolerance=1e-8)
+    told = []
+    found, starts = fit(2, tolerance=1e-8, progress=told.append)
+    assert told == [1, 2]
     candidates = np.geomspace(1e-2, 79, 4001)
     errors = [mean_error([80.0, t, 0.0], TARGET) for t in candidates]
     assert 0 < np.argmin(errors) < 4000

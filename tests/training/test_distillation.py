@@ -39,8 +39,29 @@ def cd(trained, tmp_path_factory):
     return train(few_step.run('cd', trained[1]), folder), folder
 
 
+def config_of(folder):
+    return builders.check(files.load_config(folder))
+
+
 def without(params, name):
     return {k: v for k, v in params.items() if k != name}
+
+
+def test_a_flow_map_learns_from_another_network(trained, tmp_path):
+    """The student begins from its seed; the teacher, which it keeps, is the diffusion model's own network."""
+    teacher, folder = trained
+    config = few_step.run('mean_flow_distillation', folder, steps=1)
+    config['net']['width'] = 16  # which the teacher's is not
+    state = train(config, tmp_path)
+    assert_same(state.frozen.teacher, teacher.ema)
+    own = train(changed(few_step.run('mean_flow', steps=0), 'net.width', 16), tmp_path / 'own')
+    begun = train({**config, 'train': {**config['train'], 'steps': 0}}, tmp_path / 'begun')
+    assert_same(begun.params, own.params)
+    experiment = builders.build({**config, 'teacher': config_of(folder)})
+    x, t = jax.random.normal(KEY, (5, 2)), jnp.array([0.1, 0.3, 0.5, 0.7, 0.9])
+    found = experiment.context.given['teacher'](teacher.ema, None, None)(x, t)
+    edm = builders.build(config_of(folder)).models.denoise(teacher.ema, None, None)
+    np.testing.assert_allclose(found, edm(x / (1 - t[:, None]), t / (1 - t)), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize('name', [*DISTILLED, *TUNED])

@@ -28,7 +28,7 @@ def test_fresh_state():
 
 
 def test_start_from_another_run():
-    """Its parameters replace those of the same names, and are the teacher if one is kept."""
+    """Its parameters replace those of the same names; a teacher's, which may be the same, are kept beside them."""
     start = {'w': jnp.ones(3)}
 
     def init(key):
@@ -41,7 +41,7 @@ def test_start_from_another_run():
     np.testing.assert_array_equal(state.params['own'], jax.random.normal(jax.random.key(5), (2,)))
     assert state.frozen == Frozen()
     both = targets.moving_target(lambda step: step)
-    state = jax.jit(init_state(init, tx, both, keeps_teacher=True))(jax.random.key(5), start)
+    state = jax.jit(init_state(init, tx, both))(jax.random.key(5), start, start)
     assert state.frozen.teacher.keys() == {'w'}
     jax.tree.map(np.testing.assert_array_equal, state.frozen.target, state.params)
     buffers = [a.unsafe_buffer_pointer() for a in jax.tree.leaves((state.params, state.ema, state.frozen))]

@@ -1,0 +1,15 @@
+"""Flow matching on scikit-learn's 8x8 digits: a velocity along straight paths from noise to data.
+
+    python -m diffusion_jax.train --config=configs/digits_flow.py --workdir=runs/digits_flow
+
+Cost: about two minutes on 2 CPU cores.
+Expected: TODO
+"""
+
+from configs import common, quickstart
+
+
+def get_config(arg=''):
+    """The config of this file; `arg` is '' or 'runlocal'."""
+    config = common.on_data_of(common.flow(), quickstart.get_config())
+    return common.runlocal(config) if arg == 'runlocal' else config
