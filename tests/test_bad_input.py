@@ -122,6 +122,9 @@ SAMPLE = [
     (['--cond=label:value=3'], '--cond=label: this run trained an unconditional model: leave it out'),
     (['--label=3'], "Unknown command line flag 'label'"),
     (['--steps=0'], 'flag --steps=0: 0 is not an integer in the range [1, 2147483647]. See --help.'),
+    (['--num=2147483648'], 'flag --num=2147483648: 2147483648 is not an integer in the range [1, 2147483647]'),
+    (['--seed=4294967296'], 'flag --seed=4294967296: 4294967296 is not an integer in the range [0, 4294967295]'),
+    (['--sampler=.x'], "config.sample.sampler.name='.x' is no dotted name"),
     (['--num=many'], "flag --num=many: invalid literal for int() with base 10: 'many'. See --help."),
 ]
 
@@ -275,6 +278,17 @@ def test_a_full_disk_outside_a_checkpoint(monkeypatch, tmp_path, digits_run, cap
     monkeypatch.setattr('numpy.savez_compressed', full)
     said = tiny.refusal(capsys, 'sample', f'--workdir={digits_run}', '--num=2', f'--out={tmp_path}/x')
     assert said == '[Errno 28] No space left on device'
+
+
+@pytest.mark.parametrize('error', [MemoryError('no room'), RuntimeError('RESOURCE_EXHAUSTED: no room')], ids=repr)
+def test_too_little_memory(error, monkeypatch, digits_run, capsys):
+    def large(*_, **__):
+        raise error
+
+    monkeypatch.setattr(reading, 'restore_ema', large)
+    said = tiny.refusal(capsys, 'sample', f'--workdir={digits_run}')
+    assert said.startswith('there is not enough memory: take a smaller batch')
+    assert said.endswith('no room)')
 
 
 def test_ctrl_c_while_sampling(monkeypatch, digits_run, capsys):

@@ -116,3 +116,13 @@ def test_the_bound_counts_every_row_once(digits_run, monkeypatch, num, batch_siz
     assert result['kl_by_step'] == [0.0] + [None] * 9
     assert len(shapes) == 1  # traced once: the last batch has the size of the others
     json.dumps(result, allow_nan=False)
+
+
+def test_results_that_cannot_take_more_are_told_before_sampling(digits_run, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(runs, 'survey', lambda *_: pytest.fail('it samples first'))
+    (tmp_path / 'x.json').write_text('[1]')
+    call = [f'--workdir={digits_run}', '--num=70', '--bits_num=0', f'--results={tmp_path}/x.json']
+    assert tiny.refusal(capsys, 'evaluate', *call).startswith(
+        f'{tmp_path}/x.json is damaged (it holds no named values)'
+    )
+    assert (tmp_path / 'x.json').read_text() == '[1]'

@@ -1,5 +1,7 @@
 """The sampling command: what it writes, and that its choices reach the sampler."""
 
+import io
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -68,6 +70,22 @@ def test_other_settings_go_to_other_files(digits_run, capsys):
         assert tiny.call('sample', f'--workdir={digits_run}', '--num=2', f'--sampler={sampler}', '--steps=2') == 0
     names = {path.name for path in (digits_run / 'samples').glob('ddim*.npz')}
     assert names == {'ddim_uniform-n=2_step4_seed0_n2.npz', 'ddim-eta=0.5_uniform-n=2_step4_seed0_n2.npz'}
+
+
+def test_names_of_files(digits_run, tmp_path, capsys, monkeypatch):
+    """Bytes that are no text, names of 255 bytes, and folders where a file is asked for."""
+    few = [f'--workdir={digits_run}', '--num=2', '--sampler=ddim', '--steps=2']
+    with monkeypatch.context() as strict:
+        strict.setattr('sys.stdout', io.TextIOWrapper(io.BytesIO(), 'utf-8'))
+        assert tiny.call('sample', *few, f'--out={tmp_path}/\udcff') == 0
+    assert (tmp_path / '\udcff.npz').exists()
+    for out in ('.', '/', '..'):
+        said = tiny.refusal(capsys, 'sample', *few, f'--out={out}')
+        assert said == f'--out={out} is a folder, and the path of a file is needed, without suffix'
+    assert 'File name too long' in tiny.refusal(capsys, 'sample', *few, f'--out={tmp_path}/{"a" * 250}')
+    monkeypatch.setattr(runs, 'name_of', lambda spec: '漢' * 60)
+    assert tiny.call('sample', *few) == 0
+    assert [*(digits_run / 'samples').glob('漢*.npz')]
 
 
 @pytest.fixture(scope='module')

@@ -86,6 +86,7 @@ def _begun(rows_file, done_file, request):
     try:
         told = files.read_json(done_file, {})
         if told.get('request') == request:
+            np.lib.format.open_memmap(rows_file, mode='r')  # refuses a file cut short, which r+ fills up with zeros
             rows, done = np.lib.format.open_memmap(rows_file, mode='r+'), told['done']
             if told['rows'] == _form(rows) and type(done) is int and 0 < done <= len(rows):
                 return done, rows

@@ -1,5 +1,7 @@
 """From a config to objects: what the specs mean, and what the optimiser and the loss then do."""
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -135,6 +137,21 @@ def test_specs_on_the_command_line(text, spec):
     assert [type(v) for v in parsed.values()] == [type(v) for v in spec.values()]
 
 
+def test_a_name_is_said_once():
+    with pytest.raises(UserError, match=r"cannot read 'ddim:name=5': the form is name:key=value,key=value"):
+        specs.parse_spec('ddim:name=5')
+
+
+@pytest.mark.parametrize('error', [ValueError, OverflowError, ZeroDivisionError, MemoryError])
+def test_numbers_that_a_factory_cannot_hold(error):
+    def factory(n: int):
+        raise error(f'no room for {n}')
+
+    module = SimpleNamespace(__all__=['factory'], factory=factory)
+    with pytest.raises(UserError, match=r'^here: factory: no room for 7$'):
+        specs.make(module, {'name': 'factory', 'n': 7}, {}, 'here')
+
+
 POINTS, DIGITS = tiny.points(), tiny.digits()
 REFUSED = [
     (POINTS, 'schedule.name', 'DiscretVP', "config.schedule.name='DiscretVP' is unknown; did you mean DiscreteVP?"),
@@ -165,6 +182,19 @@ REFUSED = [
     (POINTS, 'data.condition', 'labels', "mixture/n=64,seed=0 can tell its 'label' or nothing; got condition='labels'"),
     (POINTS, 'net.name', 'no.such.Net', "config.net.name='no.such.Net' cannot be imported: No module named 'no'"),
     (POINTS, 'data.augment', {'name': 'flop'}, "config.data.augment.name='flop' is unknown; did you mean flip?"),
+    (POINTS, 'ema.name', '.x', "config.ema.name='.x' is no dotted name, such as my_module.my_factory"),
+    (POINTS, 'ema.name', '..math.sqrt', "config.ema.name='..math.sqrt' is no dotted name"),
+    (POINTS, 'ema.name', 'math.pi', "config.ema.name='math.pi' is no function with named arguments: "),
+    (POINTS, 'ema.name', 'builtins.dict', "config.ema.name='builtins.dict' is no function with named arguments: "),
+    (
+        POINTS,
+        'data.components.k',
+        0,
+        'config.data.components: ring: k must be a whole number in [1, 2147483648); got 0',
+    ),
+    (POINTS, 'data.n', 2**31, 'config.data: mixture: n must be a whole number in [1, 2147483648); got'),
+    (POINTS, 'data.seed', 2**32, 'config.data: mixture: seed must be a whole number in [0, 4294967296); got'),
+    (DIGITS, 'data', {'name': 'x', 'split': 3}, 'config.data.split=3 must be of type str'),
     (DIGITS, 'data.split', 'valid', "digits has no split 'valid'; it has train, test"),
     (DIGITS, 'net.multipliers', [1, 1, 1, 1, 1], 'config.net: an image of 8x8 cannot be halved evenly 4 times'),
     (DIGITS, 'net.dtype', 'floaty', 'config.net: '),
@@ -187,6 +217,11 @@ CHECKED = [
     ('train.log_every', -1, 'config.train.log_every=-1 must be at least 0'),
     ('sample.batch_size', None, 'config.sample.batch_size=None must be of type int'),
     ('seed', -1, 'config.seed=-1 must be at least 0'),
+    ('seed', 2**32, 'config.seed=4294967296 must be at most 4294967295'),
+    ('train.steps', 2**31, 'config.train.steps=2147483648 must be at most 2147483647'),
+    ('data', [], "config.data=[] must be a spec such as {'name': ...}"),
+    ('objective', None, "config.objective=None must be a spec such as {'name': ...}"),
+    ('sample.guidance', 3, "config.sample.guidance=3 must be None or a spec such as {'name': ...}"),
     ('eval', 3, 'config.eval must have the fields num, batch_size'),
 ]
 

@@ -232,9 +232,11 @@ def test_the_model_is_told_its_own_times(model):
     want = experiment.models.denoise(params, CLASSES, None)(ratio * START, jnp.full(6, 0.5))
     np.testing.assert_allclose(told, want, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(itself, x_0, rtol=1e-4, atol=1e-4)
-    for bad in ((0.5, 0.2), (0.0,)):
+    for bad in ((0.5, 0.2), (0.0,), (np.inf,), (np.nan,)):
         with pytest.raises(UserError, match='model_times: needs 1 positive times, one for each step'):
             builders.build_draw(experiment, {**ONE_STEP, 'model_times': bad})
+    with pytest.raises(UserError, match=r"model_times=\('a',\) must be numbers"):
+        builders.build_draw(experiment, {**ONE_STEP, 'model_times': ('a',)})
     without = experiment._replace(models=Models(consistency=experiment.models.denoise))
     with pytest.raises(UserError, match='only a diffusion model can be told other times'):
         builders.build_draw(without, {**ONE_STEP, 'sampler': {'name': 'renoise'}, 'model_times': (0.5,)})

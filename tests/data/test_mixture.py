@@ -135,6 +135,13 @@ def test_samples_have_the_moments_of_the_mixture():
         np.testing.assert_allclose(np.std(np.asarray(x)[np.asarray(component) == k], 0), stds[k], rtol=0.02)
 
 
+def test_constructors_need_a_component():
+    for make, most in ((mixture.ring, 2**31), (mixture.grid, 2**15)):
+        for k in (0, -1, most):
+            with pytest.raises(ValueError, match='k must be a whole number in'):
+                make(k)
+
+
 def test_constructors():
     ring = mixture.ring(6, radius=2.0, std=0.1)
     np.testing.assert_allclose(jnp.linalg.norm(ring.means, axis=1), 2.0, rtol=1e-6)

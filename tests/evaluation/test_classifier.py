@@ -43,9 +43,22 @@ def test_it_learns_and_its_numbers_carry_its_hash(trained):
 def test_wrong_files_and_data_are_one_line(trained, tmp_path):
     (tmp_path / 'bad.npz').write_bytes(b'no')
     np.savez(tmp_path / 'none.npz', a=np.zeros(2))
+    np.savez(tmp_path / 'nested.npz', **{'params/out': np.zeros(2), 'params/out/bias': np.zeros(2)})
+    np.savez(tmp_path / 'number.npz', **{'params/out/bias': np.zeros(())})
+    np.save(tmp_path / 'array.npy', np.zeros(2))
+    whole = trained.read_bytes()
+    (tmp_path / 'cut.npz').write_bytes(whole[: len(whole) // 2])
+    (tmp_path / 'other.npz').write_bytes(whole[:900] + bytes(99) + whole[999:])
+    (tmp_path / 'empty.npz').write_bytes(b'')
     cases = [
         (lambda: features(tmp_path / 'bad.npz'), r'cannot read .*bad.npz as a classifier'),
         (lambda: features(tmp_path / 'missing.npz'), r'cannot read .*missing.npz as a classifier'),
+        *(
+            (lambda name=name: features(tmp_path / name), f'cannot read .*{name} as a classifier')
+            for name in ('array.npy', 'cut.npz', 'other.npz', 'empty.npz')
+        ),
+        (lambda: features(tmp_path / 'nested.npz'), 'nested.npz is no classifier of images'),
+        (lambda: features(tmp_path / 'number.npz'), 'number.npz is no classifier of images'),
         (lambda: features(tmp_path / 'none.npz'), r'none.npz is no classifier of images of shape \(8, 8, 1\)'),
         (lambda: classifier.classifier((16, 16, 1), str(trained)), r'no classifier of images of shape \(16, 16, 1\)'),
         (lambda: classifier.classifier(SHAPE), r'experiments.classifier --data=NAME --out=FILE.npz'),

@@ -88,6 +88,31 @@ def test_points_stay_as_they_are(tmp_path):
     assert saved(tmp_path / 'p.npz').dtype == np.float32
 
 
+DAMAGE = {
+    'rows cut': lambda rows, done: rows.write_bytes(rows.read_bytes()[:140]),
+    'rows empty': lambda rows, done: rows.write_bytes(b''),
+    'an open header': lambda rows, done: rows.write_bytes(rows.read_bytes().replace(b'}', b'(')),
+    'other rows': lambda rows, done: np.save(rows, np.zeros((11, 3), np.uint8)),
+    'a list': lambda rows, done: done.write_text('[]'),
+    'no JSON': lambda rows, done: done.write_text('{'),
+    'too many': lambda rows, done: done.write_text(done.read_text().replace('"done": 8', '"done": 12')),
+    'a text': lambda rows, done: done.write_text(done.read_text().replace('"done": 8', '"done": "8"')),
+    'an older form': lambda rows, done: done.write_text(json.dumps({**json.loads(done.read_text()), 'rows': None})),
+}
+
+
+@pytest.mark.parametrize('damage', DAMAGE)
+def test_what_was_begun_and_is_damaged_is_begun_anew(tmp_path, damage):
+    path, seen = tmp_path / 'x.npz', []
+    with pytest.raises(Interrupted):
+        fill(path, REQUEST, 11, drawn_in_fours(seen, fail_at=8), STORE)
+    DAMAGE[damage](tmp_path / '.x.unfinished.npy', tmp_path / '.x.unfinished.json')
+    fill(path, REQUEST, 11, drawn_in_fours(seen), STORE)
+    assert seen == [0, 4, 0, 4, 8]
+    np.testing.assert_array_equal(saved(path), STORED)
+    assert [*tmp_path.iterdir()] == [path]
+
+
 @pytest.mark.slow
 def test_a_killed_command_ends_with_the_same_samples(digits_run, tmp_path):
     def command(out):

@@ -202,6 +202,14 @@ def test_another_models_shapes_are_refused_and_stay(tmp_path):
     assert sorted(p.name for p in (tmp_path / 'checkpoints').iterdir()) == ['10', '20']
 
 
+def test_a_checkpoint_that_lacks_an_array_is_another_models(tmp_path, caplog):
+    save_all(tmp_path, [10])
+    wanted = {**abstract(state_at(0).ema), 'more': jax.ShapeDtypeStruct((3,), jnp.float32)}
+    with pytest.raises(UserError, match="or they are another model's"):
+        reading.restore_ema(tmp_path, wanted)
+    assert 'it has no ema/more' in caplog.text
+
+
 def test_the_ema_alone(tmp_path):
     save_all(tmp_path, [10, 20])
     params, step = reading.restore_ema(tmp_path, abstract(state_at(0).ema))

@@ -77,6 +77,19 @@ def test_a_damaged_config(tmp_path, text):
     assert (tmp_path / 'config.json').read_text() == text
 
 
+@pytest.mark.parametrize('text', ['[]', 'null', '3', '"a"', '[' * 100_000])
+def test_a_file_that_holds_no_named_values(tmp_path, text):
+    (tmp_path / 'x.json').write_text(text)
+    with pytest.raises(UserError, match=r'x\.json is damaged \('):
+        files.read_json(tmp_path / 'x.json', {})
+
+
+def test_whatever_became_of_the_starts_before_is_kept(tmp_path):
+    (tmp_path / 'provenance.json').write_text('{"git": "a", "earlier": 3}')
+    files.record(tmp_path, CONFIG)
+    assert json.loads((tmp_path / 'provenance.json').read_text())['earlier'] == [3, {'git': 'a'}]
+
+
 def test_no_run(tmp_path):
     with pytest.raises(UserError, match=r'holds no run \(no config.json\): train first, or check the path'):
         files.load_config(tmp_path)
@@ -119,7 +132,8 @@ def test_what_cannot_be_written_is_told_before_its_content_is_made(tmp_path):
     kept.write_text('{}')
     files.check_writable(kept)
     assert kept.read_text() == '{}'
-    for path in (kept / 'under a file.json', tmp_path / 'new'):
+    # The files that it is made of have longer names.
+    for path in (kept / 'under a file.json', tmp_path / 'new', tmp_path / f'{"a" * 245}.json'):
         with pytest.raises(UserError, match='cannot write to'):
             files.check_writable(path)
 
@@ -178,3 +192,9 @@ def test_the_tilde_is_the_home(monkeypatch, tmp_path):
     assert paths.local('~/runs/x') == tmp_path / 'runs' / 'x'
     with pytest.raises(UserError, match='gs://bucket/x: this must be on this machine'):
         paths.local('gs://bucket/x')
+
+
+def test_the_home_of_nobody_is_a_folder_that_is_not_there(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match='~nobody_has_this_name/run holds no run'):
+        files.load_config(paths.parse('~nobody_has_this_name/run'))

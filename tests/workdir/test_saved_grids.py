@@ -49,9 +49,10 @@ def test_what_is_not_there_is_told_with_the_nearest(tmp_path):
             resolve(text)
     with pytest.raises(UserError, match='no number of steps'):
         resolve('saved:grid=ddim_3', 5)
-    (tmp_path / 'grids' / 'ddim_3.json').write_text('[1]')
-    with pytest.raises(UserError, match='damaged'):
-        resolve('saved:grid=ddim_3')
+    for text in ('[1]', '{}', '{"times": true}', '{"times": [null]}', '{"times": [1, 0], "model_times": ["1"]}'):
+        (tmp_path / 'grids' / 'ddim_3.json').write_text(text)
+        with pytest.raises(UserError, match='damaged'):
+            resolve('saved:grid=ddim_3')
 
 
 def test_the_error_of_a_searched_grid_is_that_of_what_is_sampled(tmp_path):
