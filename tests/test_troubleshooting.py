@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-ERRORS = {'DataError', 'Diverged', 'Interrupted', 'UserError'}
-LEAST = 8  # letters of its own that a message has
+ERRORS = {'DataError', 'Diverged', 'Interrupted', 'ProtocolError', 'UserError'}
+LEAST = 5  # letters of its own that a message has
 
 
 def text(node, constants):
@@ -71,6 +71,14 @@ def test_every_message_is_on_the_page():
     assert len(told) > 200
     missing = [f'{path}: {message}' for message, path in told.items() if message not in entries()]
     assert not missing, 'docs/troubleshooting.md lacks:\n' + '\n'.join(missing)
+
+
+def test_every_kind_of_error_is_looked_for():
+    files = [path for part in ('diffusion_jax', 'experiments') for path in (ROOT / part).rglob('*.py')]
+    nodes = [node for path in files for node in ast.walk(ast.parse(path.read_text()))]
+    classes = [node for node in nodes if isinstance(node, ast.ClassDef)]
+    kinds = {node.name for node in classes if ERRORS & {getattr(b, 'id', getattr(b, 'attr', '')) for b in node.bases}}
+    assert kinds | {'UserError'} == ERRORS
 
 
 def test_every_entry_of_the_page_is_in_the_code():
