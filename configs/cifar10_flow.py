@@ -3,8 +3,7 @@
     python -m diffusion_jax.train --config=configs/cifar10_flow.py --workdir=runs/cifar10_flow --config.data.dir=DIR
 
 Cost: 390,625 steps of batch 512.
-Expected: FID 2.58 is the published one of rectified flow's first stage, of another network (arXiv 2209.03003, table 1,
-    by an adaptive solver). Not run here: no number of ours is claimed.
+Expected: not run here; no number of ours is claimed, and no published one is of this network and sampler.
 """
 
 from configs import cifar10_edm, common
