@@ -25,7 +25,8 @@ def known(name: str) -> str:
     if '.' not in name and name not in NAMES:
         raise UserError(f'there is no table {name!r}; {nearest(name, NAMES)}')
     try:
-        _module(name, 'paper')
+        for part in ('paper', 'plan'):
+            _module(name, part)
     except ModuleNotFoundError as error:
         raise UserError(f'there is no table {name!r}: {error}') from error
     return name
