@@ -138,6 +138,49 @@ def shortcut(config: Any, mu: float) -> Any:
     return config
 
 
+def improved_mean_flow(config: Any) -> Any:
+    """MeanFlow along the model's own velocity, from scratch (arXiv 2512.02012)."""
+    mean_flow(config).objective.name = 'improved_mean_flow'
+    return config
+
+
+def alpha_flow(config: Any) -> Any:
+    """Alpha-Flow, from scratch: flow matching for a fifth of the run, MeanFlow for the last (arXiv 2510.20771)."""
+    mean_flow(config).objective.update(name='alpha_flow', alpha={'name': 'falling', 'start': 0.2, 'end': 0.8})
+    return config
+
+
+def terminal_velocity(config: Any, mu: float) -> Any:
+    """Terminal velocity matching, from scratch, mu the decay of its target's weights (arXiv 2511.19797)."""
+    mean_flow(config).objective = {'name': 'terminal_velocity', 'pairs': {'name': 'logit_normal_pairs', 'share': 1.0}}
+    config.frozen = {'name': 'moving_target', 'decay': {'name': 'constant_decay', 'mu': mu}}
+    return config
+
+
+def align_your_flow(config: Any, warmup: int) -> Any:
+    """Flow maps for all pairs of times, from a diffusion model (arXiv 2506.14603)."""
+    mean_flow(config).objective.update(name='align_your_flow', warmup=warmup)
+    return config
+
+
+def data_free(config: Any) -> Any:
+    """The map from noise, from a diffusion model and no data (arXiv 2511.19428)."""
+    mean_flow(config).objective = {'name': 'data_free', 'p_t': {'name': 'logit_normal'}}
+    return config
+
+
+def self_distillation(config: Any, equation: Any) -> Any:
+    """A flow map from scratch, by one of its equations and its own velocity (arXiv 2505.18825)."""
+    mean_flow(config).objective.update(name='flow_map', equation=equation, velocity={'name': 'own'})
+    return config
+
+
+def flow_map_matching(config: Any, equation: Any) -> Any:
+    """A flow map of a diffusion model, by one of its equations (arXiv 2406.07507)."""
+    self_distillation(config, equation).objective.velocity.name = 'of_a_teacher'
+    return config
+
+
 def pd(config: Any, each: int, n_0: int) -> Any:
     """Progressive distillation of an EDM model in equal steps of TrigFlow's angle (arXiv 2202.00512)."""
     stages = {'name': 'halving', 'each': each, 'n_0': n_0}

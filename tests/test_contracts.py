@@ -9,7 +9,7 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from diffusion_jax import editing, guidance, objectives, precond, reverse, samplers, schedules, times
-from diffusion_jax.objectives import distances, pair_weights, weights
+from diffusion_jax.objectives import distances, equations, pair_weights, velocities, weights
 from diffusion_jax.objectives.adaptive import AdaptiveWeight
 from diffusion_jax.times import curricula
 from diffusion_jax.types import Batch, Frozen
@@ -115,6 +115,10 @@ OBJECTIVES = {
     'CT': objectives.consistency(
         bound, VE, times.uniform_pairs(curricula.constant(18)), distances.l2(), pair_weights.uniform()
     ).loss,
+    'CT by the batch': objectives.consistency(
+        bound, VE, times.uniform_pairs(curricula.constant(18)), distances.l2(), pair_weights.uniform(),
+        objectives.batch_step(VE),
+    ).loss,
     'iCT': objectives.consistency(
         bound, VE, times.log_normal_pairs(curricula.doubling(1000)), distances.pseudo_huber(),
         pair_weights.inverse_gap(),
@@ -136,11 +140,33 @@ OBJECTIVES = {
     ).loss,
     'MeanFlow distilled': objectives.mean_flow(
         average, FLOW, times.logit_normal_pairs(),
-        velocity=objectives.teacher_velocity(precond.denoiser(precond.flow(FLOW), network), FLOW),
+        velocity=velocities.of_a_teacher(precond.denoiser(precond.flow(FLOW), network), FLOW),
     ).loss,
     'sCT': objectives.continuous(angular, TRIG, times.arctan_log_normal(), WEIGHT, warmup=0).loss,
+    'sCT by the batch': objectives.continuous(
+        angular, TRIG, times.arctan_log_normal(), warmup=0, velocity=velocities.of_the_batch(TRIG)
+    ).loss,
     'sCD': objectives.continuous_distillation(
         angular, angular, TRIG, times.arctan_log_normal(), WEIGHT, warmup=0
+    ).loss,
+    'flow map, Lagrangian': objectives.flow_map(
+        average, FLOW, times.logit_normal_pairs(), equations.lagrangian(), velocities.own()
+    ).loss,
+    'flow map, Eulerian': objectives.flow_map(
+        average, FLOW, times.logit_normal_pairs(), equations.eulerian(through=True), velocities.own(), p=1.0
+    ).loss,
+    'flow map, semigroup': objectives.flow_map(
+        average, FLOW, times.logit_normal_pairs(), equations.semigroup(),
+        velocities.of_a_teacher(precond.denoiser(precond.flow(FLOW), network), FLOW),
+    ).loss,
+    'improved MeanFlow': objectives.improved_mean_flow(average, FLOW, times.logit_normal_pairs()).loss,
+    'alpha-Flow': objectives.alpha_flow(average, FLOW, times.logit_normal_pairs(), lambda step: jnp.array(0.5)).loss,
+    'TVM': objectives.terminal_velocity(average, FLOW, times.logit_normal_pairs()).loss,
+    'AYF': objectives.align_your_flow(
+        average, precond.denoiser(precond.flow(FLOW), network), FLOW, times.logit_normal_pairs(), warmup=0
+    ).loss,
+    'without data': objectives.data_free(
+        average, precond.denoiser(precond.flow(FLOW), network), FLOW, times.logit_normal()
     ).loss,
     'shortcut': objectives.shortcut(average, FLOW, times.dyadic_pairs(16, 0.5), M=16).loss,
 }  # fmt: skip

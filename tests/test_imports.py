@@ -12,7 +12,7 @@ ENTRY_POINTS = {'train', 'sample', 'evaluate', 'quickstart'}
 TIERS = [
     {'types', 'errors', 'axes', 'ranges', 'progress'},
     {'schedules'},
-    {'precond', 'drift', 'ode', 'times', 'reverse', 'optim'},
+    {'precond', 'drift', 'flow_maps', 'ode', 'times', 'reverse', 'optim'},
     {'samplers', 'guidance', 'objectives', 'likelihood', 'editing', 'search'},
     {'evaluation'},
     {'builders'},

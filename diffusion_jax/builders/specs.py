@@ -14,13 +14,23 @@ from typing import Any
 from diffusion_jax import precond, schedules, times
 from diffusion_jax.data import mixture
 from diffusion_jax.errors import UserError, nearest, one_line
-from diffusion_jax.objectives import adaptive, distances, pair_weights, teacher_step, weights
+from diffusion_jax.objectives import (
+    adaptive,
+    batch_step,
+    distances,
+    equations,
+    pair_weights,
+    teacher_step,
+    velocities,
+    weights,
+)
 from diffusion_jax.samplers import euler_step, heun_step
 from diffusion_jax.times import curricula
 
 _MIXTURES = SimpleNamespace(__all__=['grid', 'ring'], grid=mixture.grid, ring=mixture.ring)
 _ODE_STEPS = SimpleNamespace(
-    __all__=['euler', 'heun'],
+    __all__=['batch', 'euler', 'heun'],
+    batch=batch_step,
     euler=lambda teacher, schedule: teacher_step(teacher, schedule, euler_step),
     heun=lambda teacher, schedule: teacher_step(teacher, schedule, heun_step),
 )
@@ -28,10 +38,12 @@ _ODE_STEPS = SimpleNamespace(
 _NESTED = {
     'N': curricula,
     'adaptive_weight': adaptive,
+    'alpha': curricula,
     'betas': schedules,
     'components': _MIXTURES,
     'decay': curricula,
     'distance': distances,
+    'equation': equations,
     'grid': times,
     'ode_step': _ODE_STEPS,
     'of': precond,
@@ -39,6 +51,7 @@ _NESTED = {
     'pair_weight': pair_weights,
     'pairs': times,
     'schedule': schedules,
+    'velocity': velocities,
     'weight': weights,
 }
 

@@ -1,26 +1,38 @@
 """Training objectives: factories of pure loss functions."""
 
+from diffusion_jax.objectives.align_your_flow import align_your_flow
+from diffusion_jax.objectives.alpha_flow import alpha_flow
+from diffusion_jax.objectives.consistency import batch_step as batch_step
 from diffusion_jax.objectives.consistency import consistency
 from diffusion_jax.objectives.consistency import teacher_step as teacher_step
 from diffusion_jax.objectives.continuous import continuous, continuous_distillation
+from diffusion_jax.objectives.data_free import data_free
 from diffusion_jax.objectives.denoising import denoising
+from diffusion_jax.objectives.flow_map import flow_map
+from diffusion_jax.objectives.improved_mean_flow import improved_mean_flow
 from diffusion_jax.objectives.mean_flow import mean_flow, mean_flow_distillation
-from diffusion_jax.objectives.mean_flow import teacher_velocity as teacher_velocity
 from diffusion_jax.objectives.progressive import progressive
 from diffusion_jax.objectives.shortcut import shortcut
+from diffusion_jax.objectives.terminal_velocity import terminal_velocity
 from diffusion_jax.objectives.trains import trains as trains
 from diffusion_jax.objectives.vlb import hybrid, vlb, vlb_learned
 
 __all__ = [
+    'align_your_flow',
+    'alpha_flow',
     'consistency',
     'continuous',
     'continuous_distillation',
+    'data_free',
     'denoising',
+    'flow_map',
     'hybrid',
+    'improved_mean_flow',
     'mean_flow',
     'mean_flow_distillation',
     'progressive',
     'shortcut',
+    'terminal_velocity',
     'vlb',
     'vlb_learned',
 ]

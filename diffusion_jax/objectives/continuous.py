@@ -4,9 +4,10 @@ import jax
 import jax.numpy as jnp
 
 from diffusion_jax.axes import mean_square, per_sample
-from diffusion_jax.drift import velocity
+from diffusion_jax.flow_maps import along_the_flow
 from diffusion_jax.objectives.adaptive import AdaptiveWeight
 from diffusion_jax.objectives.trains import trains
+from diffusion_jax.objectives.velocities import Velocity, of_a_teacher, of_the_path
 from diffusion_jax.schedules import TrigFlow
 from diffusion_jax.times import TimeDistribution
 from diffusion_jax.types import Array, Denoiser, Model, Objective, Schedule
@@ -22,6 +23,7 @@ def continuous(
     adaptive_weight: AdaptiveWeight | None = None,
     warmup: int = 10_000,
     c: float = 0.1,
+    velocity: Velocity | None = None,
 ) -> Objective:
     """sCT: training from data alone, with dx_t/dt = cos(t) z - sin(t) x_0, the ODE's velocity in expectation.
 
@@ -36,16 +38,14 @@ def continuous(
         warmup: H, the number of steps in which r, the share of dF/dt in the tangent, grows from 0 to 1.
         c: constant of the tangent's normalisation g / (||g|| + c), ||.|| the norm over a whole sample, not its root
             mean square.
+        velocity: what dx_t/dt is; None for that of the sample. `velocities.of_the_batch` is the same with less noise.
 
     Raises:
         ValueError: for another schedule.
     """
 
-    def dx_dt(frozen, batch, x_t, t, z):
-        del frozen, x_t
-        return per_sample(jnp.cos(t), z) * z - per_sample(jnp.sin(t), z) * batch.x
-
-    return _objective(consistency_model, schedule, p_t, adaptive_weight, warmup, c, dx_dt)
+    velocity = of_the_path() if velocity is None else velocity
+    return _objective(consistency_model, schedule, p_t, adaptive_weight, warmup, c, velocity)
 
 
 @trains('consistency')
@@ -63,15 +63,11 @@ def continuous_distillation(
     The paper starts the consistency model from the teacher: then the tangent is 0 at step 0, where r = 0.
     """
 
-    def dx_dt(frozen, batch, x_t, t, z):
-        del z
-        return velocity(teacher(frozen.teacher, batch.cond, None), schedule)(x_t, t)
-
-    made = _objective(consistency_model, schedule, p_t, adaptive_weight, warmup, c, dx_dt)
-    return made._replace(reads_teacher=True)
+    velocity = of_a_teacher(teacher, schedule)
+    return _objective(consistency_model, schedule, p_t, adaptive_weight, warmup, c, velocity)
 
 
-def _objective(consistency_model, schedule, p_t, adaptive_weight, warmup, c, dx_dt) -> Objective:
+def _objective(consistency_model, schedule, p_t, adaptive_weight, warmup, c, velocity) -> Objective:
     if not isinstance(schedule, TrigFlow):
         raise ValueError(f'continuous-time consistency models are defined on TrigFlow, not on {schedule}')
 
@@ -88,7 +84,8 @@ def _objective(consistency_model, schedule, p_t, adaptive_weight, warmup, c, dx_
         x_t = per_sample(jnp.cos(t), z) * batch.x + per_sample(jnp.sin(t), z) * z
         r = jnp.where(step < warmup, step / max(warmup, 1), 1.0)
         f = consistency_model(params, batch.cond, key_dropout)
-        sigma_F, g = tangent(f, x_t, t, dx_dt(frozen, batch, x_t, t, z), r)
+        path = per_sample(jnp.cos(t), z) * z - per_sample(jnp.sin(t), z) * batch.x
+        sigma_F, g = tangent(f, x_t, t, velocity.field(frozen, batch, path, None)(x_t, t), r)
         F, g = sigma_F / schedule.sigma_data, jax.lax.stop_gradient(g)
         norm = jnp.sqrt(jnp.sum(g**2, axis=tuple(range(1, g.ndim))))
         g = g / per_sample(norm + c, g)
@@ -97,7 +94,7 @@ def _objective(consistency_model, schedule, p_t, adaptive_weight, warmup, c, dx_
         value = jnp.mean(jnp.exp(w) * mean_square(F - jax.lax.stop_gradient(F) - g) - w)
         return value, {'loss': value, 'tangent_norm': jnp.mean(norm)}
 
-    return Objective(init, loss)
+    return Objective(init, loss, reads_teacher=velocity.reads_teacher)
 
 
 def tangent(f: Denoiser, x: Array, t: Array, dx_dt: Array, r: Array) -> tuple[Array, Array]:
@@ -108,6 +105,6 @@ def tangent(f: Denoiser, x: Array, t: Array, dx_dt: Array, r: Array) -> tuple[Ar
     The factor cos(t) is inside the derivative, because dF/dt alone may overflow near pi/2 (section 5.1).
     """
     cos, sin = per_sample(jnp.cos(t), x), per_sample(jnp.sin(t), x)
-    f_t, cos_df_dt = jax.jvp(f, (x, t), (cos * dx_dt, jnp.cos(t)))
+    f_t, cos_df_dt = along_the_flow(f, x, t, cos * dx_dt, jnp.cos(t))
     sigma_F = (cos * x - f_t) / sin
     return sigma_F, r * cos_df_dt - (1 - r) * cos**2 * (sigma_F - dx_dt)

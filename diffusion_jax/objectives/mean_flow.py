@@ -1,6 +1,5 @@
 """MeanFlow (arXiv 2505.13447): the average velocity u(z_t, r, t), by its own total derivative in t."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -8,12 +7,13 @@ import jax.numpy as jnp
 
 from diffusion_jax import drift
 from diffusion_jax.axes import equal_rows, per_sample, repeat_row, sum_square, where_rows
+from diffusion_jax.flow_maps import departure_velocity
+from diffusion_jax.objectives.flow_map import weighted_square
 from diffusion_jax.objectives.trains import trains
+from diffusion_jax.objectives.velocities import Velocity, of_a_teacher, of_the_path
 from diffusion_jax.schedules import q_sample
 from diffusion_jax.times import Pairs
-from diffusion_jax.types import AverageVelocityModel, Cond, Model, Objective, Params, Schedule, VectorField
-
-TeacherVelocity = Callable[[Params, Cond], VectorField]  # (the teacher's parameters, cond) -> v(z_t, t)
+from diffusion_jax.types import AverageVelocityModel, Batch, Model, Objective, Schedule
 
 
 @trains('average_velocity')
@@ -29,7 +29,7 @@ def mean_flow(
     guide_to: float = 1.0,
     drop: float = 0.1,
     null: Any = None,
-    velocity: TeacherVelocity | None = None,
+    velocity: Velocity | None = None,
 ) -> Objective:
     """The MeanFlow loss, a mean over the batch of sg(w) ||u - sg(u_tgt)||^2 (arXiv 2505.13447, eq. 9 and 11).
 
@@ -50,7 +50,7 @@ def mean_flow(
         guide_to: largest t that is guided.
         drop: probability with which a row's condition becomes `null`; such rows are not guided.
         null: one row that tells nothing, of a conditional model; None for an unconditional one.
-        velocity: a teacher's velocity to distil (see `teacher_velocity`); without it the data's, alpha' x + sigma' eps.
+        velocity: what v is, not the model's own; None for the data's, alpha' x + sigma' eps. See `velocities`.
 
     Raises:
         ValueError: guidance of an unconditional model, or a kappa outside of [0, 1).
@@ -59,6 +59,7 @@ def mean_flow(
         raise ValueError(f'omega={omega} and kappa={kappa} guide by a condition, and the model has none')
     if not 0 <= kappa < 1:
         raise ValueError(f'kappa must be in [0, 1); got {kappa}')
+    told = of_the_path() if velocity is None else velocity
     guide = _guidance(average_velocity, omega, kappa, guide_from, guide_to, null)
 
     def loss(params, frozen, key, batch, step):
@@ -67,19 +68,16 @@ def mean_flow(
         eps = jax.random.normal(key_eps, batch.x.shape)
         z = q_sample(schedule, batch.x, t, eps)
         cond = batch.cond if null is None else _drop(key_drop, batch.cond, drop, null)
-        v = drift.path_velocity(schedule, batch.x, eps, t) if velocity is None else velocity(frozen.teacher, cond)(z, t)
+        path = drift.path_velocity(schedule, batch.x, eps, t)
+        v = told.field(frozen, Batch(batch.x, cond), path, None)(z, t)
         v = guide(jax.lax.stop_gradient(params), v, z, t, cond)
-        # The paper's tangents (v, 0, 1) of u(z, r, t), in the order of our u(z, t, r).
-        u = average_velocity(params, cond, key_dropout)
-        u_now, du_dt = jax.jvp(u, (z, t, r), (v, jnp.ones_like(t), jnp.zeros_like(r)))
+        u, du_dt = departure_velocity(average_velocity(params, cond, key_dropout), z, t, r, v)
         u_tgt = jax.lax.stop_gradient(v - per_sample(t - r, z) * du_dt)
-        square = sum_square(u_now - u_tgt)
-        value = jnp.mean(square / jax.lax.stop_gradient(square + c) ** p)
-        tangent_norm = jnp.mean(jnp.sqrt(sum_square(du_dt)))
-        return value, {'loss': value, 'squared_error': jnp.mean(square), 'tangent_norm': tangent_norm}
+        value, metrics = weighted_square(u - u_tgt, p, c)
+        return value, {**metrics, 'tangent_norm': jnp.mean(jnp.sqrt(sum_square(du_dt)))}
 
     drops = null is not None and drop > 0
-    return Objective(None, loss, reads_teacher=velocity is not None, drops_cond=drops)
+    return Objective(None, loss, reads_teacher=told.reads_teacher, drops_cond=drops)
 
 
 @trains('average_velocity')
@@ -97,12 +95,7 @@ def mean_flow_distillation(
     power p of the adaptive weight has the same minimum. Arguments are those of `mean_flow`; t must keep away from
     where the teacher on this schedule is not finite.
     """
-    return mean_flow(average_velocity, schedule, pairs, p, c, velocity=teacher_velocity(teacher, schedule))
-
-
-def teacher_velocity(teacher: Model, schedule: Schedule) -> TeacherVelocity:
-    """A diffusion model's velocity along its ODE, without dropout. Needs sigma(t) > 0."""
-    return lambda params, cond: drift.velocity(teacher(params, cond, None), schedule)
+    return mean_flow(average_velocity, schedule, pairs, p, c, velocity=of_a_teacher(teacher, schedule))
 
 
 def _drop(key, cond, drop, null):

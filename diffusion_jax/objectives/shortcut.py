@@ -5,6 +5,7 @@ import jax.numpy as jnp
 
 from diffusion_jax.axes import mean_square, per_sample
 from diffusion_jax.drift import path_velocity
+from diffusion_jax.flow_maps import two_jumps
 from diffusion_jax.objectives.trains import trains
 from diffusion_jax.schedules import q_sample
 from diffusion_jax.times import Pairs
@@ -43,8 +44,8 @@ def shortcut(average_velocity: AverageVelocityModel, schedule: Schedule, pairs: 
 
 def _two_halves(u, x_t, t, s, M):
     """(s(x_t, t, d) + s(x_{t-d}, t - d, d)) / 2 with d = (t - s) / 2."""
-    m = (t + s) / 2
-    least = t - m < 1.5 / M
-    u_t = u(x_t, t, jnp.where(least, t, m))
-    x_m = x_t - per_sample(t - m, x_t) * u_t
-    return (u_t + u(x_m, m, jnp.where(least, m, s))) / 2
+
+    def least_is_none(x, t, s):
+        return u(x, t, jnp.where(t - s < 1.5 / M, t, s))
+
+    return two_jumps(least_is_none, x_t, t, (t + s) / 2, s)

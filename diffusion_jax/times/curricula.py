@@ -7,13 +7,14 @@ the range that its docstring gives is a ValueError.
 import math
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int
+from jaxtyping import Array, Float, Int
 
-from diffusion_jax.ranges import one_of, whole, within
+from diffusion_jax.ranges import ascending, one_of, whole, within
 
-__all__ = ['constant', 'constant_decay', 'doubling', 'halving', 'square_root', 'target_decay']
+__all__ = ['constant', 'constant_decay', 'doubling', 'falling', 'halving', 'square_root', 'target_decay']
 
 Curriculum = Callable[[Array], Array]  # training step [] -> N []
 
@@ -70,6 +71,32 @@ def constant_decay(mu: float = 0.0) -> Callable[[Array], Array]:
     """The same decay of the target network, in [0, 1], at every step, as CD has it."""
     within('[0, 1]', mu=mu)
     return lambda step: jnp.asarray(mu)
+
+
+def falling(
+    steps: int, start: float = 0.0, end: float = 1.0, sharpness: float = 25.0, clamp: float = 5e-3
+) -> Curriculum:
+    """Alpha-Flow's alpha, from 1 to 0 by a sigmoid between two fractions of the run (arXiv 2510.20771).
+
+    Args:
+        steps: of the run, in [1, inf).
+        start: fraction of the steps at which it begins to fall, in [0, 1].
+        end: fraction at which it has fallen, in [0, 1] and above start.
+        sharpness: steepness of the sigmoid over that stretch, in (0, inf).
+        clamp: in [0, 0.5): nearer to 0 or to 1 than this it is exactly that.
+    """
+    whole('[1, inf)', steps=steps)
+    within('[0, 1]', start=start, end=end)
+    ascending(start=start, end=end)
+    within('(0, inf)', sharpness=sharpness)
+    within('[0, 0.5)', clamp=clamp)
+
+    def alpha(step: Int[Array, '']) -> Float[Array, '']:
+        way = (step / steps - start) / (end - start)
+        a = jax.nn.sigmoid(sharpness * (0.5 - way))
+        return jnp.where(a > 1 - clamp, 1.0, jnp.where(a < clamp, 0.0, a))
+
+    return alpha
 
 
 def halving(each: int, n_0: int = 1024, n_1: int = 1, stretch: int = 2) -> Curriculum:

@@ -37,6 +37,7 @@ VE = _renoise((80.0,), (80.0, 0.821))
 ANGLES = _renoise((T_MAX,), (T_MAX, 1.1))
 FLOW = tuple(Sampling(n, n, {'name': 'jump'}, {'name': 'uniform', 'n': n}) for n in (1, 2))
 L2 = {'name': 'l2'}
+LAGRANGIAN = {'name': 'lagrangian'}
 TEACHER = (
     Sampling(18, 35, {'name': 'heun'}, {'name': 'karras', 'n': 18}),
     *(Sampling(n, n, {'name': 'ddim', 'eta': 0.0}, {'name': 'multistep', 'n': n}) for n in (1, 2, 5, 10, 50)),
@@ -54,6 +55,13 @@ def all_methods(steps: int) -> tuple[Method, ...]:
         Method('sCD', lambda c: methods.scd(c, warmup=steps // 5), True, ANGLES),
         Method('MeanFlow', methods.mean_flow, False, FLOW),
         Method('Shortcut', lambda c: methods.shortcut(c, mu=0.99), False, FLOW),
+        Method('iMF', methods.improved_mean_flow, False, FLOW),
+        Method('AlphaFlow', methods.alpha_flow, False, FLOW),
+        Method('TVM', lambda c: methods.terminal_velocity(c, mu=0.99), False, FLOW),
+        Method('LSD', lambda c: methods.self_distillation(c, LAGRANGIAN), False, FLOW),
+        Method('LMD', lambda c: methods.flow_map_matching(c, LAGRANGIAN), True, FLOW),
+        Method('AYF', lambda c: methods.align_your_flow(c, warmup=steps // 5), True, FLOW),
+        Method('FreeFlow', methods.data_free, True, FLOW[:1]),
         Method(
             'PD',  # its 2-step model was an earlier stage of the same run
             lambda c: methods.pd(c, each=steps // 7, n_0=16),

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from diffusion_jax import objectives, precond, schedules, times
-from diffusion_jax.objectives import weights
+from diffusion_jax.objectives import velocities, weights
+from diffusion_jax.objectives.velocities import Velocity
 from diffusion_jax.types import Batch, Frozen
 from tests.oracles import GAUSSIAN as DATA
 from tests.test_flow_map import average
@@ -55,10 +56,10 @@ def noise(shape):
     """The eps that KEY draws: x_t at t = 1."""
     seen = {}
 
-    def record(params, cond):
+    def record(frozen, batch, path, u):
         return lambda z, t: seen.setdefault('eps', z)
 
-    loss = objectives.mean_flow(lambda *_: lambda x, t, s: x, FLOW, at(1.0, 1.0), velocity=record).loss
+    loss = objectives.mean_flow(lambda *_: lambda x, t, s: x, FLOW, at(1.0, 1.0), velocity=Velocity(record)).loss
     loss(None, Frozen(), KEY, Batch(jnp.zeros(shape)), STEP)
     return np.asarray(seen['eps'])
 
@@ -66,7 +67,7 @@ def noise(shape):
 @pytest.mark.parametrize('p', [0.0, 1.0])
 def test_the_identity_holds_at_the_exact_average_velocity_and_only_there(p, x64):
     """With the marginal velocity, by distillation, the residual is zero for every sample."""
-    teacher = objectives.teacher_velocity(exact_denoiser, FLOW)
+    teacher = velocities.of_a_teacher(exact_denoiser, FLOW)
     loss = objectives.mean_flow(model, FLOW, PAIRS, p, velocity=teacher).loss
     value, metrics, grad = run(loss, 1.0, data(), Frozen(teacher=1.0))
     assert value < 1e-20
@@ -226,7 +227,7 @@ def test_guidance_of_scale_one_is_none_and_a_part_of_its_own_velocity_is_no_scal
     plain = objectives.mean_flow(by_class([]), FLOW, PAIRS).loss
     undropped = objectives.mean_flow(by_class([]), FLOW, PAIRS, drop=0.0, null=NULL).loss
     jax.tree.map(np.testing.assert_array_equal, run(undropped, w, batch), run(plain, w, batch))
-    teacher = objectives.teacher_velocity(exact_denoiser, FLOW)
+    teacher = velocities.of_a_teacher(exact_denoiser, FLOW)
     scale_one = objectives.mean_flow(model, FLOW, PAIRS, omega=0.5, kappa=0.5, null=NULL, velocity=teacher).loss
     assert run(scale_one, 1.0, batch, Frozen(teacher=1.0))[1]['squared_error'] < 1e-20
 
@@ -234,11 +235,11 @@ def test_guidance_of_scale_one_is_none_and_a_part_of_its_own_velocity_is_no_scal
 def test_a_teacher_is_asked_with_the_label_that_the_student_sees():
     seen, asked = [], []
 
-    def velocity(params, cond):
-        asked.append(np.asarray(cond))
+    def velocity(frozen, batch, path, u):
+        asked.append(np.asarray(batch.cond))
         return lambda z, t: z
 
-    loss = objectives.mean_flow(by_class(seen), FLOW, PAIRS, drop=0.5, null=NULL, velocity=velocity).loss
+    loss = objectives.mean_flow(by_class(seen), FLOW, PAIRS, drop=0.5, null=NULL, velocity=Velocity(velocity)).loss
     loss(jnp.ones(3), Frozen(), KEY, Batch(jnp.ones((64, 1)), jnp.arange(64) % CLASSES), STEP)
     (call,) = seen
     np.testing.assert_array_equal(asked[0], call['cond'])
@@ -257,10 +258,10 @@ def test_every_draw_has_its_own_key():
         drawn['times'] = np.asarray(t)
         return t, t
 
-    def velocity(params, cond):
+    def velocity(frozen, batch, path, u):
         return lambda z, t: seen.setdefault('z', z)
 
-    loss = objectives.mean_flow(bind, FLOW, pairs, drop=0.5, null=NULL, velocity=velocity).loss
+    loss = objectives.mean_flow(bind, FLOW, pairs, drop=0.5, null=NULL, velocity=Velocity(velocity)).loss
     loss({}, Frozen(), KEY, Batch(jnp.zeros((n, 1)), jnp.zeros(n, jnp.int32)), STEP)
     drawn['noise'] = np.asarray(seen['z'])[:, 0] / drawn['times']
     drawn['labels'] = seen['cond'] == NULL

@@ -282,7 +282,8 @@ MUTANTS = tuple(Mutant(*row) for row in [
     ('another noise at s', 'objectives/consistency.py', 'q_sample(schedule, batch.x, s, eps)',
      'q_sample(schedule, batch.x, s, jax.random.normal(key_pairs, eps.shape))', CONSISTENCY
      + 'test_training_at_the_exact_function_vanishes_with_the_gap_at_order_2'),
-    ('teacher is the student', 'objectives/consistency.py', 'ode_step(frozen.teacher,', 'ode_step(params,', CONSISTENCY
+    ('teacher is the student', 'objectives/consistency.py', 'solver(teacher(frozen.teacher,',
+     'solver(teacher(frozen.target,', CONSISTENCY
      + 'test_frozen_parameters_get_no_gradient_and_none_is_the_current_ones[True-CT]'),
     ('target forgotten', 'objectives/consistency.py', 'params if frozen.target is None else frozen.target', 'params',
      CONSISTENCY + 'test_the_online_network_sees_the_noisier_point_and_both_one_noise_and_one_dropout_key'),

@@ -80,3 +80,13 @@ def test_constant_decay():
     decay = curricula.constant_decay(0.95)
     np.testing.assert_array_equal([decay(jnp.int32(k)) for k in (0, 7, 10**6)], np.float32(0.95))
     assert curricula.constant_decay()(jnp.int32(3)) == 0
+
+
+def test_falling_is_one_then_a_sigmoid_then_zero(x64):
+    alpha = jax.vmap(curricula.falling(1000, 0.2, 0.8))
+    a = np.asarray(alpha(jnp.array([0, 200, 300, 500, 700, 800, 1000, 5000])))
+    np.testing.assert_array_equal(a[[0, 1, 5, 6, 7]], [1, 1, 0, 0, 0])
+    np.testing.assert_allclose(a[2:5], 1 / (1 + np.exp(25 * (np.array([1 / 6, 0.5, 5 / 6]) - 0.5))), rtol=1e-12)
+    unclamped = curricula.falling(1000, 0.2, 0.8, clamp=0.0)
+    assert 0 < unclamped(jnp.array(800)) < 5e-3
+    assert np.all(np.diff(np.asarray(alpha(jnp.arange(1000)))) <= 0)
