@@ -146,7 +146,7 @@ def improved_mean_flow(config: Any) -> Any:
 
 def alpha_flow(config: Any) -> Any:
     """Alpha-Flow, from scratch: flow matching for a fifth of the run, MeanFlow for the last (arXiv 2510.20771)."""
-    mean_flow(config).objective.update(name='alpha_flow', alpha={'name': 'falling', 'start': 0.2, 'end': 0.8})
+    mean_flow(config).objective.update(name='alpha_flow', alpha={'name': 'falling', 'begin': 0.2, 'done': 0.8})
     return config
 
 

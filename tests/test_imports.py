@@ -10,7 +10,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / 'diffusion_jax'
 ENTRY_POINTS = {'train', 'sample', 'evaluate', 'quickstart'}
 TIERS = [
-    {'types', 'errors', 'axes', 'ranges', 'progress'},
+    {'types', 'errors', 'axes', 'ranges', 'home', 'progress'},
     {'schedules'},
     {'precond', 'drift', 'flow_maps', 'ode', 'times', 'reverse', 'optim'},
     {'samplers', 'guidance', 'objectives', 'likelihood', 'editing', 'search'},

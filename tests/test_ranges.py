@@ -110,8 +110,8 @@ ROWS = {
     curricula.constant_decay: {'mu': SHARE},
     curricula.falling: {
         'steps': ([1, 100], [0, -1]),
-        'start': ([0.0, 0.9], [-0.1, 1.0, 1.1, NAN]),
-        'end': ([0.1, 1.0], [0.0, -0.1, 1.1, NAN]),
+        'begin': ([0.0, 0.9], [-0.1, 1.0, 1.1, NAN]),
+        'done': ([0.1, 1.0], [0.0, -0.1, 1.1, NAN]),
         'sharpness': ABOVE_0,
         'clamp': ([0.0, 0.4], [-0.1, 0.5, NAN]),
     },

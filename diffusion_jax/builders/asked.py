@@ -1,8 +1,6 @@
 """What a sampling run asks of a conditional model: from a spec to a condition for every sample's index."""
 
-import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,6 +12,7 @@ from diffusion_jax.builders.experiment import Experiment
 from diffusion_jax.builders.specs import make
 from diffusion_jax.data.sources import Source, rows_of
 from diffusion_jax.errors import UserError, one_line
+from diffusion_jax.home import expanded
 from diffusion_jax.types import Asked, Cond, Condition
 
 _WHERE = '--cond'
@@ -81,7 +80,7 @@ def _prompts(condition: Condition, text: str | None = None, file: str | None = N
     if (text is None) == (file is None):
         raise UserError(f'{_WHERE}=prompts needs text=... or file=...')
     try:
-        lines = [text] if file is None else Path(os.path.expanduser(file)).read_text().splitlines()
+        lines = [text] if file is None else expanded(file).read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f'{_WHERE}=prompts: cannot read {file}: {one_line(error)}') from error
     lines = [line for line in lines if line]

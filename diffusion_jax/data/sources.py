@@ -16,6 +16,7 @@ from diffusion_jax.data import conditions, features, kinds
 from diffusion_jax.data import mixture as mixtures
 from diffusion_jax.data.errors import DataError
 from diffusion_jax.data.features import Cast
+from diffusion_jax.home import expanded
 from diffusion_jax.ranges import whole
 from diffusion_jax.types import Condition, Kind
 
@@ -166,7 +167,7 @@ def tfds(
     """
     import tensorflow_datasets
 
-    root = os.path.expanduser(dir or os.environ.get('TFDS_DATA_DIR') or '~/tensorflow_datasets')
+    root = str(expanded(dir or os.environ.get('TFDS_DATA_DIR') or '~/tensorflow_datasets'))
     folder = _find_folder(tensorflow_datasets.core.Path(root), name)
     builder = tensorflow_datasets.builder_from_directory(str(folder))
     declared: Any = builder.info.features

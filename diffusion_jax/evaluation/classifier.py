@@ -2,7 +2,6 @@
 weights is at hand. Its numbers compare runs on that data set under that file, and are called neither FID nor KID.
 """
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from diffusion_jax.data.sources import Source
 from diffusion_jax.errors import UserError, one_line
 from diffusion_jax.evaluation.features import Features, Outputs
 from diffusion_jax.evaluation.pretrained import file_hash, in_batches
+from diffusion_jax.home import expanded
 from diffusion_jax.nets.classifier import WIDTH, Classifier
 from diffusion_jax.types import Key, Part
 
@@ -102,7 +102,7 @@ def accuracy(features: Features, source: Source, batch: int = 1000) -> float:
 def _load(path: str, shape: tuple[int, ...]) -> Any:
     try:
         # np.load leaves a damaged file open.
-        with Path(os.path.expanduser(path)).open('rb') as opened, np.load(opened) as file:
+        with expanded(path).open('rb') as opened, np.load(opened) as file:
             flat = {name: jnp.asarray(file[name]) for name in file.files}
     except Exception as error:  # a damaged archive raises many types
         raise UserError(f'cannot read {path} as a classifier: {one_line(error)}') from error

@@ -1,7 +1,6 @@
 """Feature spaces of published networks, from files of weights that the user names."""
 
 import hashlib
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from diffusion_jax.devices.sharding import make_mesh, replicated, spread
 from diffusion_jax.errors import UserError, nearest
 from diffusion_jax.evaluation import resize as resizes
 from diffusion_jax.evaluation.features import Features, Outputs
+from diffusion_jax.home import expanded
 from diffusion_jax.interop import dinov2 as dinov2_file
 from diffusion_jax.interop import inception as inception_file
 from diffusion_jax.nets.inception import SIDE, InceptionV3
@@ -120,7 +120,7 @@ def in_batches(run: Callable[[Any, Array], Outputs], params: Any, batch_size: in
 
 def file_hash(path: str | Path) -> str:
     """SHA-256 of a file, to 16 hexadecimal digits."""
-    with Path(os.path.expanduser(path)).open('rb') as file:
+    with expanded(path).open('rb') as file:
         return hashlib.file_digest(file, 'sha256').hexdigest()[:16]
 
 

@@ -8,7 +8,6 @@ LPIPS's weights are still distributed so.
 
 import functools
 import io
-import os
 import pickle
 import struct
 import zipfile
@@ -21,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from diffusion_jax.errors import UserError, one_line
+from diffusion_jax.home import expanded
 
 _MAGIC, _VERSION = 0x1950A86A20F9469CFC6C, 1001
 _DTYPES = {
@@ -47,7 +47,7 @@ def read(path: str | Path) -> dict[str, np.ndarray]:
         UserError: if the file is not there, is none of PyTorch's, is damaged, or holds anything but named tensors.
     """
     try:
-        data = Path(os.path.expanduser(path)).read_bytes()
+        data = expanded(path).read_bytes()
     except OSError as error:
         raise UserError(f'cannot read {path}: {error.strerror}') from error
     try:

@@ -74,25 +74,25 @@ def constant_decay(mu: float = 0.0) -> Callable[[Array], Array]:
 
 
 def falling(
-    steps: int, start: float = 0.0, end: float = 1.0, sharpness: float = 25.0, clamp: float = 5e-3
+    steps: int, begin: float = 0.0, done: float = 1.0, sharpness: float = 25.0, clamp: float = 5e-3
 ) -> Curriculum:
     """Alpha-Flow's alpha, from 1 to 0 by a sigmoid between two fractions of the run (arXiv 2510.20771).
 
     Args:
         steps: of the run, in [1, inf).
-        start: fraction of the steps at which it begins to fall, in [0, 1].
-        end: fraction at which it has fallen, in [0, 1] and above start.
+        begin: fraction of the steps at which it begins to fall, in [0, 1].
+        done: fraction at which it has fallen, in [0, 1] and above begin.
         sharpness: steepness of the sigmoid over that stretch, in (0, inf).
         clamp: in [0, 0.5): nearer to 0 or to 1 than this it is exactly that.
     """
     whole('[1, inf)', steps=steps)
-    within('[0, 1]', start=start, end=end)
-    ascending(start=start, end=end)
+    within('[0, 1]', begin=begin, done=done)
+    ascending(begin=begin, done=done)
     within('(0, inf)', sharpness=sharpness)
     within('[0, 0.5)', clamp=clamp)
 
     def alpha(step: Int[Array, '']) -> Float[Array, '']:
-        way = (step / steps - start) / (end - start)
+        way = (step / steps - begin) / (done - begin)
         a = jax.nn.sigmoid(sharpness * (0.5 - way))
         return jnp.where(a > 1 - clamp, 1.0, jnp.where(a < clamp, 0.0, a))
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from etils import epath
 
 from diffusion_jax.errors import UserError
+from diffusion_jax.home import expanded
 
 # Where TensorFlow is installed epath would use it, and importing it costs half a minute.
 os.environ.setdefault('EPATH_USE_TF', 'false')
@@ -46,7 +47,7 @@ def local(text: str | Path) -> Path:
     """
     if '://' in str(text):
         raise UserError(f'{text}: this must be on this machine, or in a store that is mounted as a folder')
-    return Path(os.path.expanduser(text))  # a shell leaves the ~ of --workdir=~/runs alone
+    return expanded(text)
 
 
 def _is_there(module):

@@ -20,6 +20,9 @@ PRIOR = NEW + 'test_without_data_the_model_is_asked_from_the_prior_alone'
 
 EQUATIONS, VELOCITIES, FLOW_MAP = (f'objectives/{name}.py' for name in ('equations', 'velocities', 'flow_map'))
 TVM, ALPHA, IMF = (f'objectives/{name}.py' for name in ('terminal_velocity', 'alpha_flow', 'improved_mean_flow'))
+POSTERIOR = 'objectives/batch_posterior.py'
+POINTS = ('tests/objectives/test_batch_posterior.py'
+          '::test_it_is_the_posterior_mean_of_points_of_equal_weight')
 ALIGN, WITHOUT = 'objectives/align_your_flow.py', 'objectives/data_free.py'
 
 MUTANTS = tuple(Mutant(*row) for row in [
@@ -48,12 +51,12 @@ MUTANTS = tuple(Mutant(*row) for row in [
      + 'test_shortcut_is_the_semigroup_at_half_of_the_way'),
     ('semigroup by its own learner', EQUATIONS, 'flow_maps.two_jumps(u_target,', 'flow_maps.two_jumps(u,', CELLS
      + 'test_shortcut_is_the_semigroup_at_half_of_the_way'),
-    ('a teacher is not asked where s = t', VELOCITIES, 'learnt_from_the_path=False', 'learnt_from_the_path=True',
+    ('a teacher is not asked where s = t', VELOCITIES, 'Velocity(field, reads_teacher=True)',
+     'Velocity(field, learnt_from_the_path=True, reads_teacher=True)',
      DIAGONAL),
     ('its own velocity where s = t', VELOCITIES, 'flow_maps.velocity_of(u), learnt_from_the_path=True',
      'flow_maps.velocity_of(u), learnt_from_the_path=False', DIAGONAL),
-    ('a teacher that is not kept', VELOCITIES, 'learnt_from_the_path=False, reads_teacher=True',
-     'learnt_from_the_path=False', ALONE),
+    ('a teacher that is not kept', VELOCITIES, 'Velocity(field, reads_teacher=True)', 'Velocity(field)', ALONE),
     ('flow matching for all pairs', FLOW_MAP, 'per_sample(s < t, x_t)', 'per_sample(s < 0 * t, x_t)', ALONE),
     ('a target of its own that is not used', FLOW_MAP, 'params if frozen.target is None else frozen.target', 'params',
      ALONE),
@@ -95,8 +98,20 @@ MUTANTS = tuple(Mutant(*row) for row in [
     ('without data, a target that learns', WITHOUT, 'jax.lax.stop_gradient(v + per_sample(t - s, z) * jump.du_ds)',
      'v + per_sample(t - s, z) * jump.du_ds', FREE),
     ('without data, from another time', WITHOUT, 'schedule.t_max)', 'schedule.t_max / 2)', PRIOR),
-    ('alpha falls from the start', 'times/curricula.py', '(step / steps - start) / (end - start)',
-     'step / steps / (end - start)', 'tests/times/test_curricula.py::test_falling_is_one_then_a_sigmoid_then_zero'),
+    ('a batch without its scale', POSTERIOR, '2 * alpha * products', '2 * products', POINTS),
+    ('a batch of halved distances', POSTERIOR, '(2 * sigma**2)', '(4 * sigma**2)', POINTS),
+    ('a batch far from the origin', POSTERIOR, '- alpha * middle', '- middle', POINTS),
+    ('a batch without its middle', POSTERIOR, ' + middle)', ')', POINTS),
+    ('a batch of all conditions', POSTERIOR, 'alike &= jnp.all', 'alike |= jnp.all',
+     'tests/objectives/test_batch_posterior.py::test_only_rows_of_the_same_condition_count'),
+    ('a batch without the rounding of the middle', POSTERIOR, 'middle = jnp.mean(x, axis=0, keepdims=True)',
+     'middle = 1e3 * jnp.ones_like(x[:1])',
+     'tests/objectives/test_batch_posterior.py::test_at_little_noise_it_is_the_sample_itself'),
+    ('a batch that steps to its mean', 'objectives/consistency.py', 'ddim_step(schedule, x_t, denoise(x_t, t), t, s)',
+     'denoise(x_t, t)', 'tests/objectives/test_batch_posterior.py'
+     '::test_a_batch_of_one_is_consistency_training_and_mean_flow_themselves'),
+    ('alpha falls from the start', 'times/curricula.py', '(step / steps - begin) / (done - begin)',
+     'step / steps / (done - begin)', 'tests/times/test_curricula.py::test_falling_is_one_then_a_sigmoid_then_zero'),
     ('alpha rises', 'times/curricula.py', 'sharpness * (0.5 - way)', 'sharpness * (way - 0.5)',
      'tests/times/test_curricula.py::test_falling_is_one_then_a_sigmoid_then_zero'),
     ('alpha is not clamped', 'times/curricula.py', 'jnp.where(a < clamp, 0.0, a)', 'a',
