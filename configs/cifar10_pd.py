@@ -11,7 +11,7 @@ Expected: FID 9.12 with one step (paper). Not run here: no number of ours is cla
 
 from configs import cifar10_x0, common
 
-STAGES = {'name': 'halving', 'each': 50_000, 'n_0': 4096}
+STAGES = {'name': 'halving', 'n_0': 4096}
 
 
 def get_config(arg=''):

@@ -12,5 +12,5 @@ from configs import common, digits_edm, methods
 
 def get_config(arg=''):
     """The config of this file; `arg` is '' or 'runlocal'."""
-    config = methods.pd(methods.briefly(digits_edm.get_config(), steps=750), each=107, n_0=16)
+    config = methods.pd(methods.briefly(digits_edm.get_config(), steps=750), n_0=16)
     return common.runlocal(config) if arg == 'runlocal' else config

@@ -181,9 +181,9 @@ def flow_map_matching(config: Any, equation: Any) -> Any:
     return config
 
 
-def pd(config: Any, each: int, n_0: int) -> Any:
+def pd(config: Any, n_0: int) -> Any:
     """Progressive distillation of an EDM model in equal steps of TrigFlow's angle (arXiv 2202.00512)."""
-    stages = {'name': 'halving', 'each': each, 'n_0': n_0}
+    stages = {'name': 'halving', 'n_0': n_0}
     _on_angles(config).objective = {
         'name': 'progressive',
         'N': stages,

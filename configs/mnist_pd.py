@@ -13,5 +13,5 @@ from configs import common, methods, mnist_edm
 
 def get_config(arg=''):
     """The config of this file; `arg` is '' or 'runlocal'."""
-    config = methods.pd(methods.briefly(mnist_edm.get_config(), steps=1000), each=142, n_0=16)
+    config = methods.pd(methods.briefly(mnist_edm.get_config(), steps=1000), n_0=16)
     return common.runlocal(config) if arg == 'runlocal' else config

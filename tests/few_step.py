@@ -17,7 +17,7 @@ METHODS = {
     'scd': lambda config: methods.scd(config, warmup=2),
     'mean_flow': methods.mean_flow,
     'mean_flow_distillation': methods.mean_flow_distillation,
-    'pd': lambda config: methods.pd(config, each=1, n_0=4),  # N = 4, 2, 2, 1, 1
+    'pd': lambda config: methods.pd(config, n_0=2),  # N = 2, 2, 1, 1
 }
 
 

@@ -124,11 +124,11 @@ OBJECTIVES = {
         pair_weights.inverse_gap(),
     ).loss,
     'progressive': objectives.progressive(
-        model, model, TABLE, curricula.halving(2, 4), weights.truncated_snr(TABLE)
+        model, model, TABLE, curricula.halving(10, n_0=4), weights.truncated_snr(TABLE)
     ).loss,
     'progressive flow': objectives.progressive(
         precond.denoiser(precond.flow(FLOW), network), precond.denoiser(precond.flow(FLOW), network), FLOW,
-        curricula.halving(2, 4), weights.v(FLOW),
+        curricula.halving(10, n_0=4), weights.v(FLOW),
     ).loss,
     'ECT': objectives.consistency(
         precond.denoiser(precond.consistency(sigma_min=0.0), network), VE, times.continuous_pairs(10),

@@ -93,7 +93,8 @@ def _context(config, schedule, source):
     given, defaults = of_the_schedule(schedule)
     given |= {'levels': source.kind.levels} if source.kind.levels is not None else {}
     given |= {'null': None if source.condition is None else source.condition.null}
-    return Context(given, {**defaults, 'steps': config['train']['steps']})
+    # A curriculum is of the run: none can be longer.
+    return Context({**given, 'steps': config['train']['steps']}, defaults)
 
 
 def _as_arguments(models: Models) -> dict[str, Any]:

@@ -26,11 +26,13 @@ def linear(steps: int) -> optax.Schedule:
     return optax.linear_schedule(1.0, 0.0, steps)
 
 
-def linear_stages(each: int, n_0: int = 1024, n_1: int = 1, stretch: int = 2) -> optax.Schedule:
+def linear_stages(
+    steps: int, each: int | None = None, n_0: int = 1024, n_1: int = 1, stretch: int = 2
+) -> optax.Schedule:
     """From 1 towards 0 within every stage of `curricula.halving`, whose arguments it takes; 0 after the last.
 
     Source: the released code of arXiv 2202.00512.
     """
-    _, ends = halving_stages(each, n_0, n_1, stretch)
+    _, ends = halving_stages(steps, each, n_0, n_1, stretch)
     lengths = np.diff(ends, prepend=0)
     return optax.join_schedules([optax.linear_schedule(1.0, 0.0, int(k)) for k in lengths], ends[:-1].tolist())

@@ -99,33 +99,41 @@ def falling(
     return alpha
 
 
-def halving(each: int, n_0: int = 1024, n_1: int = 1, stretch: int = 2) -> Curriculum:
+def halving(steps: int, each: int | None = None, n_0: int = 1024, n_1: int = 1, stretch: int = 2) -> Curriculum:
     """Progressive distillation's number of the student's steps: n_0, n_0 / 2, .. n_1, a stage of training for each.
 
     Args:
-        each: number of training steps in a stage, in [1, inf).
+        steps: of the run, in [0, inf): 0, or enough for the stages.
+        each: number of training steps in a stage, in [1, inf); None for stages that fill the run.
         n_0: N in the first stage, n_1 times a power of two, half of the steps that its teacher takes; the paper has
             512, and 4096 on CIFAR-10.
         n_1: N in the last stage, in [1, inf).
         stretch: in [1, inf), how many times longer the stages for 2 steps and for 1 are; the paper has 50,000 training
             steps per stage and 100,000 for those two (arXiv 2202.00512, section 5.2).
     """
-    n, ends = halving_stages(each, n_0, n_1, stretch)
+    n, ends = halving_stages(steps, each, n_0, n_1, stretch)
     return lambda step: jnp.asarray(n, step.dtype)[jnp.searchsorted(ends[:-1], step, side='right')]
 
 
-def halving_stages(each: int, n_0: int, n_1: int, stretch: int) -> tuple[np.ndarray, np.ndarray]:
-    """N in each stage of `halving`, and the training step at which each ends; the last is the length of the run.
+def halving_stages(steps: int, each: int | None, n_0: int, n_1: int, stretch: int) -> tuple[np.ndarray, np.ndarray]:
+    """N in each stage of `halving`, and the training step at which each ends.
 
     Raises:
-        ValueError: if n_0 is not n_1 times a power of two, or a stage has no steps.
+        ValueError: if n_0 is not n_1 times a power of two, a stage has no steps, or the stages are longer than the run.
     """
-    whole('[1, inf)', each=each, n_0=n_0, n_1=n_1, stretch=stretch)
+    whole('[0, inf)', steps=steps)
+    whole('[1, inf)', n_0=n_0, n_1=n_1, stretch=stretch)
     halvings = round(math.log2(n_0 / n_1)) if n_0 >= n_1 else -1
     if halvings < 0 or n_1 << halvings != n_0:
         raise ValueError(f'n_0 must be n_1 times a power of two; got {n_0} and {n_1}')
     n = n_0 >> np.arange(halvings + 1)
-    return n, np.cumsum(np.where(n <= 2, stretch * each, each))
+    lengths = np.where(n <= 2, stretch, 1)
+    each = max(int(steps // lengths.sum()), 1) if each is None else each
+    whole('[1, inf)', each=each)
+    ends = np.cumsum(lengths * each)
+    if 0 < steps < ends[-1]:  # a run of no steps has no stages either
+        raise ValueError(f'the run must have the {ends[-1]} steps of the stages, with each={each}; got {steps}')
+    return n, ends
 
 
 def target_decay(N: Curriculum, s_0: int = 2, mu_0: float = 0.9, count: str = 'points') -> Callable[[Array], Array]:

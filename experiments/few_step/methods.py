@@ -64,7 +64,7 @@ def all_methods(steps: int) -> tuple[Method, ...]:
         Method('FreeFlow', methods.data_free, True, FLOW[:1]),
         Method(
             'PD',  # its 2-step model was an earlier stage of the same run
-            lambda c: methods.pd(c, each=steps // 7, n_0=16),
+            lambda c: methods.pd(c, n_0=16),
             True,
             (Sampling(1, 1, {'name': 'ddim', 'eta': 0.0}, {'name': 'uniform', 'n': 1, 't_max': T_MAX}),),
         ),

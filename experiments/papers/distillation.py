@@ -17,7 +17,7 @@ def to_4_2_1(make: Make, config: str, start: str, each: int, n_0: int) -> dict[s
 
 
 def _stage(each, n_0, n_1):
-    arguments = {'each': each, 'n_0': n_0, 'n_1': n_1}
+    arguments = {'n_0': n_0, 'n_1': n_1}
     fields = ('objective.N', 'frozen.N', 'optim.anneal')
     changes = {f'{field}.{name}': value for field in fields for name, value in arguments.items()}
     stages = (n_0 // n_1).bit_length()

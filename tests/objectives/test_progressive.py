@@ -173,7 +173,7 @@ def test_the_target_keeps_its_digits_in_float32_at_thousands_of_steps():
 
 def test_teacher_and_number_of_steps_change_together():
     """At every training step the teacher is the student that was trained for twice as many steps."""
-    N = curricula.halving(each=3, n_0=4, n_1=1)
+    N = curricula.halving(15, each=3, n_0=4, n_1=1)
     freezing = targets.staged_teacher(N)
     stages = []
     state = freezing.init(jnp.float32(0), jnp.float32(0))

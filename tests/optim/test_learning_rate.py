@@ -27,7 +27,7 @@ def test_linear_ends_with_the_run():
 
 
 def test_linear_stages_start_again_when_the_number_of_steps_halves():
-    arguments = {'each': 3, 'n_0': 4, 'n_1': 1}
+    arguments = {'steps': 15, 'n_0': 4, 'n_1': 1}
     factor = at(learning_rate.linear_stages(**arguments), range(16))
     three, six = [1, 2 / 3, 1 / 3], [1, 5 / 6, 4 / 6, 3 / 6, 2 / 6, 1 / 6]
     np.testing.assert_allclose(factor, [*three, *six, *six, 0], atol=1e-6)

@@ -35,24 +35,36 @@ def test_doubling_goes_from_11_to_1281_points():
 
 def test_halving_has_the_papers_stages():
     """From a teacher of 1024 steps: 50,000 training steps a stage, 100,000 for 2 steps and for 1."""
-    N = curricula.halving(50_000, n_0=512)
+    N = curricula.halving(600_000, n_0=512)
     starts = [50_000 * j for j in (0, 1, 2, 3, 4, 5, 6, 7, 8, 10)]
     stages = [512, 256, 128, 64, 32, 16, 8, 4, 2, 1]
     assert at(N, starts) == stages
     assert at(N, [k - 1 for k in starts[1:]]) == stages[:-1]
     assert at(N, [600_000, 2**30]) == [1, 1]
-    n, ends = curricula.halving_stages(50_000, 512, 1, 2)
+    n, ends = curricula.halving_stages(600_000, None, 512, 1, 2)
     assert n.tolist() == stages
     assert ends.tolist() == [*starts[1:], 600_000]
-    assert at(curricula.halving(10, 8, 2, 1), [0, 9, 10, 20, 30, 99]) == [8, 8, 4, 2, 2, 2]
-    assert at(curricula.halving(10, 12, 3), [0, 10, 20]) == [12, 6, 3]
-    assert at(curricula.halving(10, 4, 4), [0, 100]) == [4, 4]
+    assert at(curricula.halving(30, None, 8, 2, 1), [0, 9, 10, 20, 30, 99]) == [8, 8, 4, 2, 2, 2]
+    assert at(curricula.halving(35, None, 12, 3), [0, 10, 11, 22]) == [12, 12, 6, 3]
+    assert at(curricula.halving(35, 10, 12, 3), [0, 9, 10, 20]) == [12, 12, 6, 3]
+    assert at(curricula.halving(10, 10, 4, 4), [0, 100]) == [4, 4]
 
 
-@pytest.mark.parametrize('arguments', [(10, 12, 2), (10, 1, 2), (10, 4, 0), (0, 4, 1), (10, 4, 1, 0)])
+@pytest.mark.parametrize(
+    'arguments', [(99, 10, 12, 2), (99, 10, 1, 2), (99, 10, 4, 0), (99, 0, 4, 1), (99, 10, 4, 1, 0)]
+)
 def test_halving_refuses_what_it_cannot_halve(arguments):
     with pytest.raises(ValueError, match=r'power of two|(n_1|each|stretch) must be .*in \[1, inf\); got 0'):
         curricula.halving(*arguments)
+
+
+def test_stages_longer_than_the_run_are_refused():
+    curricula.halving(50, 10, 4)
+    with pytest.raises(ValueError, match='must have the 50 steps of the stages, with each=10; got 49'):
+        curricula.halving(49, 10, 4)
+    with pytest.raises(ValueError, match='must have the 5 steps of the stages, with each=1; got 4'):
+        curricula.halving(4, None, 4)
+    assert at(curricula.halving(0, None, 4), [0]) == [4]
 
 
 def test_constant():

@@ -133,16 +133,22 @@ def test_the_target_and_the_staged_teacher_follow_the_student(trained, tmp_path)
     ct = train(few_step.run('ct', folder, steps=1), tmp_path / 'ct')  # mu(0) = exp(2 ln 0.9 / 2)
     mixed = jax.tree.map(lambda a, b: 0.9 * a + 0.1 * np.asarray(b), start, ct.params)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), ct.frozen.target, mixed)
-    one = train(few_step.run('pd', folder, steps=1), tmp_path / 'pd')  # N(0) = 4, N(1) = N(2) = 2
-    assert_same(one.frozen.teacher, one.params)
-    one = jax.device_get(one.params)
-    two = train(few_step.run('pd', folder, steps=2), tmp_path / 'pd', allow_config_change=True)
-    assert_same(two.frozen.teacher, one)
-    assert not np.array_equal(two.params['dense_out']['kernel'], one['dense_out']['kernel'])
+    one = train(in_stages_of_one(few_step.run('pd', folder, steps=1), 2), tmp_path / 'one')  # N(0) = 2
+    two = train(in_stages_of_one(few_step.run('pd', folder, steps=2), 1), tmp_path / 'two')  # N(1) = 1
+    assert_same(one.frozen.teacher, start)
+    assert_same(two.frozen.teacher, one.params)
+    assert not np.array_equal(two.params['dense_out']['kernel'], np.asarray(one.params['dense_out']['kernel']))
+
+
+def in_stages_of_one(config, n_1):
+    for section in (config['objective']['N'], config['frozen']['N'], config['optim']['anneal']):
+        section.update(n_1=n_1, stretch=1)
+    return config
 
 
 def test_the_learning_rate_of_every_stage_falls_to_zero():
     spec = {**few_step.run('pd')['optim'], 'name': 'sgd', 'lr': 0.2, 'clip': None}
+    spec['anneal'] = {'name': 'linear_stages', 'each': 1, 'n_0': 4}
     np.testing.assert_allclose(rates(spec, 6), [0.2, 0.2, 0.1, 0.2, 0.1, 0], atol=1e-7)
     np.testing.assert_allclose(rates({**spec, 'warmup': 4}, 6), [0, 0.05, 0.05, 0.15, 0.1, 0], atol=1e-7)
     without_it = {k: v for k, v in spec.items() if k != 'anneal'}
