@@ -12,5 +12,5 @@ from configs import common, digits_edm, methods
 
 def get_config(arg=''):
     """The config of this file; `arg` is '' or 'runlocal'."""
-    config = methods.ect(methods.briefly(digits_edm.get_config(), steps=750), every=93)
+    config = methods.ect(methods.briefly(digits_edm.get_config(), steps=750))
     return common.runlocal(config) if arg == 'runlocal' else config

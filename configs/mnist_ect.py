@@ -13,5 +13,5 @@ from configs import common, methods, mnist_edm
 
 def get_config(arg=''):
     """The config of this file; `arg` is '' or 'runlocal'."""
-    config = methods.ect(methods.briefly(mnist_edm.get_config(), steps=1000), every=125)
+    config = methods.ect(methods.briefly(mnist_edm.get_config(), steps=1000))
     return common.runlocal(config) if arg == 'runlocal' else config

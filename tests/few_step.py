@@ -12,7 +12,7 @@ METHODS = {
     'cd': lambda config: methods.cd(config, HUBER, mu=0.5),
     'ct': lambda config: methods.ct(config, HUBER),
     'ict': methods.ict,
-    'ect': lambda config: methods.ect(config, every=2),
+    'ect': lambda config: methods.ect(config, stages=2),
     'sct': lambda config: methods.sct(config, warmup=2),
     'scd': lambda config: methods.scd(config, warmup=2),
     'mean_flow': methods.mean_flow,

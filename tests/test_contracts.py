@@ -131,7 +131,7 @@ OBJECTIVES = {
         curricula.halving(10, n_0=4), weights.v(FLOW),
     ).loss,
     'ECT': objectives.consistency(
-        precond.denoiser(precond.consistency(sigma_min=0.0), network), VE, times.continuous_pairs(10),
+        precond.denoiser(precond.consistency(sigma_min=0.0), network), VE, times.continuous_pairs(80),
         distances.pseudo_huber(), pair_weights.inverse_gap(),
     ).loss,
     'MeanFlow': objectives.mean_flow(average, FLOW, times.logit_normal_pairs()).loss,

@@ -92,7 +92,8 @@ ROWS = {
     times.log_normal_pairs: {**KARRAS, 'P_mean': FINITE, 'P_std': ABOVE_0},
     times.continuous_pairs: {
         **LOG_NORMAL,
-        'every': COUNT,
+        'steps': ([0, 1], [-1]),
+        'stages': COUNT,
         'q': ([1.1, 256.0], [1.0, 0.5, -2.0, NAN]),
         'k': FROM_0,
         'b': FROM_0,
@@ -195,7 +196,6 @@ CONTEXT = {
     'cond': jnp.zeros(2, int),
     'denoise': lambda x, t: 0.5 * x,
     'each': 10,
-    'every': 10,
     'high': 2.0,
     'key': random.key(0),
     'low': 0.5,

@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-import jax
-
 from diffusion_jax import flow_maps
 from diffusion_jax.axes import per_sample
 from diffusion_jax.ranges import within
@@ -17,7 +15,7 @@ class Sides(NamedTuple):
     """Two sides of an equation; their difference is its residual, in the units of a velocity."""
 
     learns: Array  # [B, ...], u(x_t, t, t) where s = t
-    target: Array  # [B, ...], behind a stop-gradient; of no meaning where s = t
+    target: Array  # [B, ...], to be behind a stop-gradient; of no meaning where s = t
 
 
 # (u, u of the target's parameters, v, x_t [B, ...], t [B], s [B]) -> Sides
@@ -37,8 +35,8 @@ def lagrangian(through: bool = True) -> Equation:
         del u_target
         jump = flow_maps.lagrangian(u, x_t, t, s)
         if through:
-            return _sides(flow_maps.arrival_velocity(jump, t, s), v(jax.lax.stop_gradient(jump.x_s), s))
-        return _sides(jump.u, v(jump.x_s, s) + per_sample(t - s, x_t) * jump.du_ds)
+            return Sides(flow_maps.arrival_velocity(jump, t, s), v(jump.x_s, s))
+        return Sides(jump.u, v(jump.x_s, s) + per_sample(t - s, x_t) * jump.du_ds)
 
     return sides
 
@@ -55,9 +53,9 @@ def eulerian(through: bool = False) -> Equation:
     def sides(u, u_target, v, x_t, t, s):
         del u_target
         v_t = v(x_t, t)
-        u_s, du_dt = flow_maps.departure_velocity(u, x_t, t, s, jax.lax.stop_gradient(v_t))
+        u_s, du_dt = flow_maps.departure_velocity(u, x_t, t, s, v_t)
         gap = per_sample(t - s, x_t)
-        return _sides(u_s + gap * du_dt, v_t) if through else _sides(u_s, v_t - gap * du_dt)
+        return Sides(u_s + gap * du_dt, v_t) if through else Sides(u_s, v_t - gap * du_dt)
 
     return sides
 
@@ -74,10 +72,6 @@ def semigroup(at: float = 0.5) -> Equation:
 
     def sides(u, u_target, v, x_t, t, s):
         del v
-        return _sides(u(x_t, t, s), flow_maps.two_jumps(u_target, x_t, t, t - at * (t - s), s))
+        return Sides(u(x_t, t, s), flow_maps.two_jumps(u_target, x_t, t, t - at * (t - s), s))
 
     return sides
-
-
-def _sides(learns, target):
-    return Sides(learns, jax.lax.stop_gradient(target))

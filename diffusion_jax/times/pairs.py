@@ -79,23 +79,31 @@ def log_normal_pairs(
 
 
 def continuous_pairs(
-    every: int, P_mean: float = -1.1, P_std: float = 2.0, q: float = 2.0, k: float = 8.0, b: float = 1.0
+    steps: int,
+    stages: int = 8,
+    P_mean: float = -1.1,
+    P_std: float = 2.0,
+    q: float = 2.0,
+    k: float = 8.0,
+    b: float = 1.0,
 ) -> Pairs:
     """ECT's: ln t ~ N(P_mean, P_std^2), s = max(0, t (1 - n(t) / q^a)), n(t) = 1 + k sigmoid(-b t).
 
-    Source: arXiv 2406.14548, with a = 1 + floor(step / every) as in the released code; where s = 0 the loss is the
-    denoising one, as at the start for most t. `every` is a whole number in [1, inf), P_mean in (-inf, inf), q in
-    (1, inf); P_std, k and b are in [0, inf).
+    Source: arXiv 2406.14548, with a = 1 + floor(k / d), k the training step, as in the released code; d is the
+    `steps` of the run over its `stages`, rounded down, and at least 1. Where s = 0 the loss is the denoising one, as at
+    the start for most t. The steps are in [0, inf), the stages in [1, inf), P_mean in (-inf, inf), q in (1, inf);
+    P_std, k and b are in [0, inf).
     """
-    whole('[1, inf)', every=every)
+    whole('[0, inf)', steps=steps)
+    whole('[1, inf)', stages=stages)
     within('(1, inf)', q=q)
     within('[0, inf)', k=k, b=b)
-    p_t = log_normal(P_mean, P_std)
+    p_t, each = log_normal(P_mean, P_std), max(steps // stages, 1)
 
     def pairs(key, shape, step):
         t = p_t(key, shape)
         n = 1 + k * jax.nn.sigmoid(-b * t)
-        a = 1 + step // every
+        a = 1 + step // each
         # Floored, so that t - s keeps some digits however many stages there are.
         gap = jnp.maximum(n * q ** -a.astype(t.dtype), jnp.sqrt(jnp.finfo(t.dtype).eps))
         return t, jnp.maximum(t * (1 - gap), 0)

@@ -50,7 +50,7 @@ def all_methods(steps: int) -> tuple[Method, ...]:
         Method('CD', lambda c: methods.cd(c, L2, mu=0.95), True, VE),
         Method('CT', lambda c: methods.ct(c, L2), False, VE),
         Method('iCT', methods.ict, False, VE),
-        Method('ECT', lambda c: methods.ect(c, every=steps // 8), True, VE),
+        Method('ECT', methods.ect, True, VE),
         Method('sCT', lambda c: methods.sct(c, warmup=steps // 5), True, ANGLES),
         Method('sCD', lambda c: methods.scd(c, warmup=steps // 5), True, ANGLES),
         Method('MeanFlow', methods.mean_flow, False, FLOW),

@@ -49,7 +49,7 @@ def test_pairs_follow_the_curriculum():
 
 
 def test_continuous_pairs_are_ects():
-    pairs = times.continuous_pairs(every=100)
+    pairs = times.continuous_pairs(steps=807)
     for step, a in ((0, 1), (99, 1), (100, 2), (730, 8)):
         t, s = (np.asarray(v, np.float64) for v in pairs(jax.random.key(0), (20_000,), jnp.array(step)))
         assert stats.kstest(np.log(t), stats.norm(-1.1, 2.0).cdf).pvalue > 1e-3

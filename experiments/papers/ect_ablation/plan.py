@@ -1,6 +1,6 @@
 """ECT with one of its parts taken away."""
 
-from experiments.papers.digits import DATA, NUM, STEPS, on_digits
+from experiments.papers.digits import DATA, NUM, on_digits
 from experiments.papers.ect_ablation.paper import ECT, SCRATCH, SQUARED, UNIFORM
 from experiments.papers.plan import Plan, Recipe, every
 from experiments.papers.samplers import ON_VE
@@ -9,9 +9,7 @@ from experiments.papers.samplers import ON_VE
 def plan(scale: str) -> Plan:
     """The runs and cells of a scale."""
     data, make = {'mini': ('digits', on_digits), 'paper': ('cifar10', Recipe)}[scale]
-    length = {'mini': {'objective.pairs.every': STEPS // 8}, 'paper': {'train.steps': 400_000}}[scale]
-    if scale == 'paper':
-        length['objective.pairs.every'] = 50_000
+    length = {'mini': {}, 'paper': {'train.steps': 400_000}}[scale]
     of_row = {
         ECT: ('ect', {}, 'edm'),
         SCRATCH: ('scratch', {}, None),
