@@ -1,8 +1,8 @@
 """Averages of any length after training, from snapshots of power-function averages.
 
 The average of length sigma_rel at step T weighs what the parameters were at t by the profile
-p(t) = (gamma + 1) t^gamma / T^(gamma + 1), 0 < t <= T. A sum of averages has the sum of their profiles, so snapshots whose
-profiles add up to another one, nearly, add up to its average, as nearly.
+p(t) = (gamma + 1) t^gamma / T^(gamma + 1), 0 < t <= T. A sum of averages has the sum of their profiles, so snapshots
+whose profiles add up to another one, nearly, add up to its average, as nearly.
 
 Source: arXiv 2312.02696, equations 121 and 151 and algorithm 3, as its released code counts (NVlabs/edm2,
 training/phema.py).

@@ -16,7 +16,8 @@ STEPS, TRACKS = 400, (0.05, 0.1)
 
 
 def known(num, tracks=TRACKS, steps=STEPS):
-    return post_hoc.profiles(*zip(*itertools.product(range(steps // num, steps + 1, steps // num), tracks)))
+    at = itertools.product(range(steps // num, steps + 1, steps // num), tracks)
+    return post_hoc.profiles(*zip(*at, strict=True))
 
 
 def density(T, sigma_rel):
@@ -76,7 +77,7 @@ def brute_force(path, step, sigma_rel):
 def reconstructed(tracks, num, step, sigma_rel):
     at = (np.arange(1, num + 1) * STEPS // num).tolist()
     pairs = [(k, s) for k, s in itertools.product(at, TRACKS) if k <= step]
-    fit = post_hoc.fit(post_hoc.profiles(*zip(*pairs)), step, sigma_rel)
+    fit = post_hoc.fit(post_hoc.profiles(*zip(*pairs, strict=True)), step, sigma_rel)
     return fit, sum(w * tracks[s][k - 1] for w, (k, s) in zip(fit.weights, pairs, strict=True))
 
 
