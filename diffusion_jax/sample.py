@@ -20,7 +20,6 @@ transfer:source=3,target=5 (conditions). Images are pictures, or .npy with one o
 """
 
 import hashlib
-import os
 import time
 
 import jax
@@ -86,8 +85,6 @@ _OUT = flags.DEFINE_string(
     'out', None, 'Output path without suffix. Default: WORKDIR/samples/SAMPLER_TIMES_..._SEED_NUM.'
 )
 
-_LONGEST = 150  # bytes of a name; file systems end at 255, suffixes included
-
 
 def main() -> None:
     """The entry point."""
@@ -142,17 +139,14 @@ def _check_flags(parallel):
 
 
 def _name(run, spec, edit, parallel, size):
-    """All that samples depend on; a long name ends in a hash of what it leaves out."""
+    """All that samples depend on."""
     choices = [runs.name_of(edit)] if edit else []
     choices += [runs.name_of(spec[name]) for name in ('sampler', 'times', 'guidance') if spec.get(name)]
     choices += [] if run.experiment.source.condition is None else [f'cond-{runs.name_of(spec["cond"])}']
     choices += [runs.name_of(parallel), f'batch{size}'] if parallel else []
     choices += [f'rows{_ROWS.value}'] if _ROWS.value else []
     choices += [] if run.sigma_rel is None else [f'ema{run.sigma_rel}']
-    name = '_'.join([*choices, f'step{run.step}', f'seed{_SEED.value}', f'n{_NUM.value}'])
-    name = os.fsencode(name)
-    short = name[:_LONGEST].decode(errors='ignore') + '_' + hashlib.sha256(name).hexdigest()[:12]
-    return short if len(name) > _LONGEST else os.fsdecode(name)
+    return paths.shortened('_'.join([*choices, f'step{run.step}', f'seed{_SEED.value}', f'n{_NUM.value}']))
 
 
 def _given_images(kind):

@@ -10,6 +10,7 @@ from diffusion_jax.devices import sharding
 from diffusion_jax.errors import UserError
 from diffusion_jax.inference import averages, runs
 from diffusion_jax.optim import ema as emas
+from diffusion_jax.training import checkpoint
 from diffusion_jax.training.run import train
 from diffusion_jax.workdir import snapshots
 from tests import tiny
@@ -38,10 +39,17 @@ def load(folder, sigma_rel, which='newest', **options):
 @pytest.fixture(scope='module')
 def recorded(tmp_path_factory):
     """A run, its final state, and its parameters after every step."""
-    folder = tmp_path_factory.mktemp('recorded')
-    every = tiny.points(steps=STEPS, ema_every=EVERY, save_every=1, keep=STEPS)
-    final = train({**every, 'ema': {'name': 'none'}}, folder)
-    return folder, final, [runs.load(folder, str(k)).params for k in range(1, STEPS + 1)]
+    folder, path, save = tmp_path_factory.mktemp('recorded'), [], checkpoint.save_snapshot
+
+    def record(manager, state, lengths):
+        path.append(jax.device_get(state.params))
+        if state.step % EVERY == 0:
+            save(manager, state, lengths)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(checkpoint, 'save_snapshot', record)
+        final = train(tiny.points(steps=STEPS, ema_every=1, save_every=STEPS), folder)
+    return folder, final, path
 
 
 def brute_force(path, step, sigma_rel):
@@ -89,10 +97,10 @@ def test_nothing_else_of_a_run_depends_on_them(recorded):
     assert without.tracks == ()
     assert_same(with_tracks._replace(tracks=()), without)
     assert not (recorded[0].parent / 'without' / snapshots.FOLDER).exists()
-    items = {path.name for path in (recorded[0].parent / 'without' / 'checkpoints' / '10').iterdir()}
-    assert items == {'train', 'ema', '_CHECKPOINT_METADATA'}
-    metadata = json.loads((recorded[0].parent / 'without' / 'checkpoints' / '10' / '_CHECKPOINT_METADATA').read_text())
-    assert not [name for name in metadata['custom_metadata']['digests']['train'] if 'tracks' in name]
+    saved = recorded[0].parent / 'without' / 'checkpoints' / '10'
+    assert {path.name for path in saved.iterdir() if path.is_dir()} == {'train', 'ema'}
+    digests = json.loads((saved / '_CHECKPOINT_METADATA').read_text())['custom_metadata']['digests']['train']
+    assert {name.removeprefix('.').split('[')[0].split('.')[0] for name in digests} == {'step', 'params', 'opt_state'}
 
 
 def test_a_run_that_goes_on_keeps_the_same_ones_bit_for_bit(tmp_path, recorded):
@@ -116,8 +124,6 @@ def test_snapshots_of_a_run_that_is_no_more_are_made_again(tmp_path):
     abstract = shapes(final)
     with snapshots.opened(tmp_path) as reader:
         assert_same(snapshots.read(reader, snapshots.Track(20, 0.05), abstract), final.tracks[0])
-    with pytest.raises(UserError):  # no longer to be found either if the run comes to less than before
-        train({**other, 'train': {**other['train'], 'steps': 10}}, tmp_path, allow_config_change=True)
 
 
 def test_averages_begin_with_a_run(tmp_path):
@@ -183,6 +189,7 @@ def test_what_cannot_be_kept(tmp_path, options, message):
         (['--ema=0.1', '--step=7'], '{folder} has no averages of step 7; known: 10, 12, 14, 16, 18, 2, 20,'),
         (['--ema=0.1', '--step=best'], '{folder} has no averages of step best; '),
     ],
+    ids=['zero', 'uniform', 'nan', 'too-short', 'no-such-step', 'best'],
 )
 @pytest.mark.parametrize('command', ['sample', 'evaluate'])
 def test_what_cannot_be_put_together(recorded, capsys, command, arguments, message):
@@ -223,3 +230,42 @@ def test_results_are_kept_under_their_length(recorded):
     }
     values = [result['values']['Frechet distance (pixels-2)'] for result in results.values()]
     assert values[0] != values[1]
+
+
+def test_the_search_measures_what_evaluate_measures(recorded, capsys):
+    """Every length under evaluate's own samples; the best is the least, and the table has the name of its settings."""
+    folder, _, _ = recorded
+    choices = [f'--workdir={folder}', '--num=16', '--steps=2', '--seed=3']
+    assert tiny.call('experiments.search_ema', *choices, '--lengths=.05,.07,.2') == 0
+    said = capsys.readouterr().out
+    (path,) = (folder / 'ema_search').iterdir()
+    middle = 'step40_seed3_n16_pixels-2_ema_0.05_0.07_0.2'
+    assert path.name == f'ancestral-variance=large_uniform-n=2_{middle}.md'
+    table = {line.split('|')[1].strip(): line.split('|')[2] for line in path.read_text().splitlines() if 'ema' in line}
+    assert tiny.call('evaluate', *choices, '--ema=0.07', '--bits_num=0') == 0
+    name = 'ancestral(variance=large), uniform(n=2), step 40, ema 0.07, 16 samples, seed 3'
+    frechet = json.loads((folder / 'metrics.json').read_text())[name]['values']['Frechet distance (pixels-2)']
+    values = {name: float(value) for name, value in table.items()}
+    assert values['ema 0.07'] == float(f'{frechet:.4g}')
+    assert [*values] == ['ema 0.05', 'ema 0.07', 'ema 0.2']
+    assert len({*values.values()}) == 3
+    rows = [line.split('|') for line in path.read_text().splitlines()[2:] if line.startswith('| ')]
+    assert rows[0][1].strip() == "the run's own"
+    best = min(rows, key=lambda row: float(row[2]))
+    assert f'best: {best[1].strip()}, Frechet distance (pixels-2) {best[2].strip()}: {path}' in said
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (['--lengths=.05,x'], '--lengths=.05,x must be numbers, such as .03,.05,.1'),
+        (['--lengths='], '--lengths= must be numbers, such as .03,.05,.1'),
+        (['--lengths=.05,.005'], '--ema=0.005: 20 snapshots of the lengths 0.05 and 0.1 miss 0.'),
+        (['--lengths=.5'], '--ema: sigma_rel must be in [1e-6, 0.288675); got 0.5'),
+        (['--lengths=.05', '--step=3'], '{folder} has no averages of step 3; '),
+    ],
+)
+def test_a_search_that_is_refused(recorded, capsys, monkeypatch, arguments, message):
+    monkeypatch.setattr(runs, 'sampling', lambda *_: pytest.fail('it samples first'))
+    said = tiny.refusal(capsys, 'experiments.search_ema', f'--workdir={recorded[0]}', *arguments)
+    assert said.startswith(message.format(folder=recorded[0]))
