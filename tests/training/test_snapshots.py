@@ -20,8 +20,10 @@ from tests.training.test_run import assert_same
 EVERY, STEPS, TRACKS = 2, 40, (0.05, 0.1)
 
 
-def config(steps=STEPS, ema_every=EVERY, **fields):
-    return tiny.points(steps=steps, ema_every=ema_every, save_every=10, **fields)
+def config(steps, ema_every=5, **fields):
+    """On one device, which compiles sooner."""
+    given = tiny.points(steps=steps, ema_every=ema_every, save_every=10, **fields)
+    return {**given, 'mesh': {**given['mesh'], 'data': 1}}
 
 
 def kept(folder):
@@ -48,7 +50,7 @@ def recorded(tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(checkpoint, 'save_snapshot', record)
-        final = train(tiny.points(steps=STEPS, ema_every=1, save_every=STEPS), folder)
+        final = train(config(STEPS, ema_every=1), folder)
     return folder, final, path
 
 
@@ -59,7 +61,8 @@ def brute_force(path, step, sigma_rel):
 
 
 def distance(a, b):
-    return np.sqrt(sum(((x - y) ** 2).sum() for x, y in zip(*map(jax.tree.leaves, (a, b)), strict=True)))
+    a, b = (jax.tree.leaves(jax.device_get(tree)) for tree in (a, b))
+    return np.sqrt(sum(((x - y) ** 2).sum() for x, y in zip(a, b, strict=True)))
 
 
 @pytest.mark.parametrize('index', [0, 1])
@@ -120,7 +123,7 @@ def test_snapshots_of_a_run_that_is_no_more_are_made_again(tmp_path):
     other = config(20)
     other = {**other, 'optim': {**other['optim'], 'lr': 0.05}}
     final = train(other, tmp_path, allow_config_change=True)
-    assert kept(tmp_path) == [*range(EVERY, 21, EVERY)]
+    assert kept(tmp_path) == [5, 10, 15, 20]
     abstract = shapes(final)
     with snapshots.opened(tmp_path) as reader:
         assert_same(snapshots.read(reader, snapshots.Track(20, 0.05), abstract), final.tracks[0])
@@ -146,14 +149,14 @@ def test_averages_may_end_before_their_run_and_are_never_other_ones(tmp_path):
 def test_a_damaged_snapshot_is_named_and_the_others_do_without_it(tmp_path, recorded):
     final = train(config(20), tmp_path)
     exact = averages.restore(tmp_path, shapes(final), averages.plan(tmp_path, 0.07))
-    folder = tmp_path / snapshots.FOLDER / '12'
+    folder = tmp_path / snapshots.FOLDER / '15'
     for file in [f for f in (folder / 'ema').rglob('*') if f.is_file() and f.stat().st_size]:
         file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     with pytest.raises(UserError, match=rf"^{folder} is damaged, or another model's: move it away"):
         load(tmp_path, 0.07)
     folder.rename(tmp_path / 'aside')
     near = load(tmp_path, 0.07).params
-    assert 0 < distance(near, exact) < 0.1 * distance(final.tracks[0], final.tracks[1])
+    assert 0 < distance(near, exact) < 0.3 * distance(final.tracks[0], final.tracks[1])
 
 
 @pytest.mark.parametrize(
@@ -171,7 +174,7 @@ def test_a_damaged_snapshot_is_named_and_the_others_do_without_it(tmp_path, reco
 )
 def test_what_cannot_be_kept(tmp_path, options, message):
     with pytest.raises(UserError, match=message):
-        train(config(**options), tmp_path / 'run')
+        train(config(10, **options), tmp_path / 'run')
     assert not (tmp_path / 'run').exists()
 
 
