@@ -1,6 +1,7 @@
 """Averages of several lengths kept by a run, and others put together from their snapshots afterwards."""
 
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -131,6 +132,10 @@ def test_snapshots_of_a_run_that_is_no_more_are_made_again(tmp_path):
 
 def test_averages_begin_with_a_run(tmp_path):
     train(config(10, ema_every=0), tmp_path)
+    saved = json.loads((tmp_path / 'config.json').read_text())
+    of_before = {name: value for name, value in saved['train'].items() if not name.startswith('ema_')}
+    (tmp_path / 'config.json').write_text(json.dumps({**saved, 'train': of_before}))
+    train(config(10, ema_every=0), tmp_path)  # of a version that knew nothing of them: no change of its config
     message = 'averages begin with a run, and this one has kept none: set config.train.ema_every=0, or train anew'
     with pytest.raises(UserError, match=message):
         train(config(20), tmp_path, allow_config_change=True)
@@ -200,10 +205,12 @@ def test_what_cannot_be_put_together(recorded, capsys, command, arguments, messa
     assert said.startswith(message.format(folder=recorded[0]))
 
 
-def test_a_run_that_kept_none(digits_run, capsys):
+def test_a_run_that_kept_none(tmp_path, recorded, capsys):
+    folder = tmp_path / 'run'
+    shutil.copytree(recorded[0], folder, ignore=shutil.ignore_patterns(snapshots.FOLDER))
     for command in ('sample', 'evaluate'):
-        said = tiny.refusal(capsys, command, f'--workdir={digits_run}', '--ema=0.1')
-        assert said == f'{digits_run} keeps no averages for other lengths: train with --config.train.ema_every=STEPS'
+        said = tiny.refusal(capsys, command, f'--workdir={folder}', '--ema=0.1')
+        assert said == f'{folder} keeps no averages for other lengths: train with --config.train.ema_every=STEPS'
 
 
 def test_samples_are_of_the_length_asked_for_in_a_file_of_its_own(recorded):
