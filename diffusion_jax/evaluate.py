@@ -21,6 +21,9 @@ from diffusion_jax.workdir import files, paths, saved_grids
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a trained run.', required=True)
 _STEP = flags.DEFINE_string('step', 'newest', 'Which checkpoint: newest, best (by train.best_by), or its step.')
+_EMA = flags.DEFINE_float(
+    'ema', None, 'Length (sigma_rel) of the average to use, of a run with train.ema_every. Default: what the run keeps.'
+)
 _NUM = flags.DEFINE_integer(
     'num', None, "How many samples. Default: the run's own eval.num.", lower_bound=2, upper_bound=MOST
 )
@@ -58,7 +61,7 @@ def main() -> None:
     """The entry point."""
     workdir = paths.parse(_WORKDIR.value)
     results = paths.parse(_RESULTS.value) if _RESULTS.value else workdir / 'metrics.json'
-    run = runs.load(workdir, _STEP.value)
+    run = runs.load(workdir, _STEP.value, sigma_rel=_EMA.value)
     settings = run.config['eval']
     num = _NUM.value or settings['num']
     choices = runs.Choices(_SAMPLER.value, _STEPS.value, _GRID.value, _GUIDANCE.value, _COND.value)
@@ -82,7 +85,7 @@ def main() -> None:
     result = runs.survey(run, resolved, num, reference, _SEED.value)
     told = [_name(spec[name]) for name in ('sampler', 'times', 'guidance') if spec.get(name)]
     told += [] if run.experiment.source.condition is None else [_name(spec['cond'])]
-    told += [f'step {run.step}', f'{num} samples', f'seed {_SEED.value}']
+    told += [_model(run), f'{num} samples', f'seed {_SEED.value}']
     name = ', '.join([*told, *([reference.features.name] if _FEATURES.value else [])])
     print(report.markdown_table({name: result}))
     _keep(results, name, json.loads(report.to_json(result)))
@@ -98,14 +101,18 @@ def _keep_bits(results, run, sources, num, method):
     for source in sources:
         bits = runs.bits_per_dim(run, source, num, method=method)
         found.append(bits)
-        name = f'bits/dim on {source.name}, step {run.step}{by}'
+        name = f'bits/dim on {source.name}, {_model(run)}{by}'
         print(f'{name}: ' + ', '.join(f'{k} {v:.4g}' for k, v in bits.items() if isinstance(v, float | int)))
         _keep(results, name, bits)
     if len(found) == 2:
         gap = runs.bits_gap(*found)
-        name = f'bits/dim on {sources[0].name} above {sources[1].name}, step {run.step}{by}'
+        name = f'bits/dim on {sources[0].name} above {sources[1].name}, {_model(run)}{by}'
         print(f'{name}: ' + ', '.join(f'{k} {v:.4g}' for k, v in gap.items()))
         _keep(results, name, gap)
+
+
+def _model(run):
+    return f'step {run.step}' if run.sigma_rel is None else f'step {run.step}, ema {run.sigma_rel}'
 
 
 def _name(spec):

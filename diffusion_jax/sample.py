@@ -20,7 +20,6 @@ transfer:source=3,target=5 (conditions). Images are pictures, or .npy with one o
 """
 
 import hashlib
-import os
 import time
 
 import jax
@@ -42,6 +41,9 @@ from diffusion_jax.workdir import files, paths, saved_grids
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a trained run.', required=True)
 _STEP = flags.DEFINE_string('step', 'newest', 'Which checkpoint: newest, best (by train.best_by), or its step.')
+_EMA = flags.DEFINE_float(
+    'ema', None, 'Length (sigma_rel) of the average to use, of a run with train.ema_every. Default: what the run keeps.'
+)
 _NUM = flags.DEFINE_integer('num', 64, 'How many samples.', lower_bound=1, upper_bound=MOST)
 _SAMPLER = flags.DEFINE_string('sampler', None, "e.g. ancestral, ddim, ddim:eta=0.5. Default: the run's own.")
 _STEPS = flags.DEFINE_integer(
@@ -83,13 +85,11 @@ _OUT = flags.DEFINE_string(
     'out', None, 'Output path without suffix. Default: WORKDIR/samples/SAMPLER_TIMES_..._SEED_NUM.'
 )
 
-_LONGEST = 150  # bytes of a name; file systems end at 255, suffixes included
-
 
 def main() -> None:
     """The entry point."""
     workdir = paths.parse(_WORKDIR.value)
-    run = runs.load(workdir, _STEP.value)
+    run = runs.load(workdir, _STEP.value, sigma_rel=_EMA.value)
     choices = runs.Choices(_SAMPLER.value, _STEPS.value, _GRID.value, _GUIDANCE.value, _COND.value)
     spec = runs.sample_spec(run.config['sample'], choices)
     resolved = saved_grids.resolved(workdir, spec)
@@ -101,7 +101,7 @@ def main() -> None:
     if out.name in ('', '..'):
         raise UserError(f'--out={_OUT.value} is a folder, and the path of a file is needed, without suffix')
     request = {'run': str(paths.absolute(workdir)), 'step': run.step, 'sample': resolved, 'seed': _SEED.value}
-    request |= {'rows': _ROWS.value}
+    request |= {'rows': _ROWS.value} | ({} if run.sigma_rel is None else {'ema': run.sigma_rel})
     if edit:
         images = _given_images(run.experiment.source.kind)
         editing = runs.editing(run, resolved, edit, images, _NUM.value)
@@ -139,16 +139,14 @@ def _check_flags(parallel):
 
 
 def _name(run, spec, edit, parallel, size):
-    """All that samples depend on; a long name ends in a hash of what it leaves out."""
+    """All that samples depend on."""
     choices = [runs.name_of(edit)] if edit else []
     choices += [runs.name_of(spec[name]) for name in ('sampler', 'times', 'guidance') if spec.get(name)]
     choices += [] if run.experiment.source.condition is None else [f'cond-{runs.name_of(spec["cond"])}']
     choices += [runs.name_of(parallel), f'batch{size}'] if parallel else []
     choices += [f'rows{_ROWS.value}'] if _ROWS.value else []
-    name = '_'.join([*choices, f'step{run.step}', f'seed{_SEED.value}', f'n{_NUM.value}'])
-    name = os.fsencode(name)
-    short = name[:_LONGEST].decode(errors='ignore') + '_' + hashlib.sha256(name).hexdigest()[:12]
-    return short if len(name) > _LONGEST else os.fsdecode(name)
+    choices += [] if run.sigma_rel is None else [f'ema{run.sigma_rel}']
+    return paths.shortened('_'.join([*choices, f'step{run.step}', f'seed{_SEED.value}', f'n{_NUM.value}']))
 
 
 def _given_images(kind):

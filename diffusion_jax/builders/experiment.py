@@ -35,6 +35,7 @@ class Experiment(NamedTuple):
     loss: LossFn  # on RawBatch
     tx: optax.GradientTransformation
     ema: Ema
+    tracks: tuple[Ema, ...]  # further averages, of which the run keeps snapshots
     targets: Targets
     starts_from_teacher: bool  # False where its network is another one
     keeps_teacher: bool
@@ -82,6 +83,7 @@ def build(config: Mapping[str, Any]) -> Experiment:
         loss=_on_raw_batch(objective.loss, prepare),
         tx=_build_optimiser(config),
         ema=make(emas, config['ema'], {}, 'config.ema'),
+        tracks=_build_tracks(config['train']),
         targets=context.make(targets, config['frozen'], 'config.frozen'),
         starts_from_teacher=teacher is None or teacher.starts_student,
         keeps_teacher=objective.reads_teacher,
@@ -152,6 +154,13 @@ def _prepare(data, source, objective):
 def _build_optimiser(config):
     tx, train = build_optimiser(config['optim'], config['train']['steps']), config['train']
     return tx if train['max_skips'] is None else skip_bad_updates.skipping(tx, train['spike'] or np.inf)
+
+
+def _build_tracks(train):
+    if not train['ema_every']:
+        return ()
+    specs = [{'name': 'power', 'sigma_rel': sigma_rel} for sigma_rel in train['ema_tracks']]
+    return tuple(make(emas, spec, {}, 'config.train.ema_tracks') for spec in specs)
 
 
 def _on_raw_batch(loss: LossFn, prepare: Callable) -> LossFn:

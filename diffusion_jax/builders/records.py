@@ -40,6 +40,8 @@ class Train:
     spike: float | None = None  # gradient norms this many times the usual one are bad
     profile_at: int | None = _least(1, None)
     profile_steps: int = _least(1, 3)
+    ema_every: int = _least(0, 0)  # steps between snapshots of averages of these lengths; 0 for none
+    ema_tracks: Sequence[float] = (0.05, 0.1)  # sigma_rel of `optim.ema.power`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,11 +173,17 @@ def _check_train(train):
         near = [n * save_every for n in (keep_every // save_every, keep_every // save_every + 1)] if save_every else []
         use = f'; use {" or ".join(str(n) for n in near if n)}' if near else ''
         raise UserError(f'config.train.keep_every={keep_every} is no multiple of save_every={save_every}{use}')
+    _check_tracks(train['ema_tracks'])
     spike = train['spike']
     if spike is not None and train['max_skips'] is None:
         raise UserError(f'config.train.spike={spike} needs config.train.max_skips, the most steps to skip in a row')
     if spike is not None and spike <= 1:
         raise UserError(f'config.train.spike={spike} must be more than 1, the usual gradient norm')
+
+
+def _check_tracks(tracks):
+    if not isinstance(tracks, list | tuple) or not tracks or len({*tracks}) < len(tracks):
+        raise UserError(f'config.train.ema_tracks={tracks!r} must be lengths that differ, such as (0.05, 0.1)')
 
 
 def _check_partial(names, init_from):

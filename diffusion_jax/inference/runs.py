@@ -16,6 +16,7 @@ from diffusion_jax.devices import processes, sharding
 from diffusion_jax.errors import UserError
 from diffusion_jax.evaluation import measure, reference_cache, report
 from diffusion_jax.evaluation.rows import Values
+from diffusion_jax.inference import averages
 from diffusion_jax.inference.generate import Drawing, at_once, batches, generate, of_rows
 from diffusion_jax.progress import counted, progress_bar
 from diffusion_jax.types import Key, Model, Params
@@ -31,24 +32,31 @@ class Run(NamedTuple):
     params: Params  # the averaged ones
     step: int
     mesh: Mesh
+    sigma_rel: float | None = None  # the length of an average put together from snapshots
 
 
-def load(workdir: AnyPath, which: str = 'newest', mesh: Mesh | None = None) -> Run:
+def load(workdir: AnyPath, which: str = 'newest', mesh: Mesh | None = None, sigma_rel: float | None = None) -> Run:
     """Opens a checkpoint of a run: the newest, the best by its `train.best_by`, or that of a step.
+
+    With a `sigma_rel` it is the average of that length at the newest snapshot, or that of a step (`averages.plan`).
 
     Its parameters are split over `mesh`. By default that is all devices there are, however many the run was trained on,
     with as much of its `mesh.fsdp` as divides them.
 
     Raises:
-        UserError: if the workdir holds no run, or no such checkpoint, or the data set is gone.
+        UserError: if the workdir holds no run, or no such checkpoint or average, or the data set is gone.
     """
     config = builders.check(files.load_config(workdir))
     mesh = mesh or sharding.make_mesh(fsdp=math.gcd(config['mesh']['fsdp'], jax.device_count()))
     experiment = builders.build(config)
     shapes = jax.eval_shape(experiment.init, jax.random.key(0))
     abstract = sharding.with_shardings(shapes, sharding.of_state(mesh, shapes))
-    params, step = reading.restore_ema(workdir, abstract, which, config['train']['best_by'])
-    return Run(config, experiment, params, step, mesh)
+    if sigma_rel is None:
+        params, step = reading.restore_ema(workdir, abstract, which, config['train']['best_by'])
+    else:
+        plan = averages.plan(workdir, sigma_rel, which)
+        params, step = averages.restore(workdir, abstract, plan), plan.step
+    return Run(config, experiment, params, step, mesh, sigma_rel)
 
 
 class Sampling(NamedTuple):

@@ -4,7 +4,7 @@ import contextlib
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import orbax.checkpoint as ocp
@@ -13,7 +13,7 @@ from orbax.checkpoint import checkpoint_managers as policies
 from diffusion_jax.devices import processes
 from diffusion_jax.errors import UserError, one_line
 from diffusion_jax.training.state import TrainState
-from diffusion_jax.workdir import paths, reading
+from diffusion_jax.workdir import paths, reading, snapshots
 from diffusion_jax.workdir.digest import digests
 from diffusion_jax.workdir.paths import AnyPath
 
@@ -25,6 +25,24 @@ class Keep(NamedTuple):
     every: int = 0  # those of steps that this divides stay for ever; 0 for none
     best: int = 0  # how many with the smallest metric
     best_by: str = 'loss'
+
+
+def open_snapshots(workdir: AnyPath, after: int) -> ocp.CheckpointManager:
+    """The manager of the snapshots of a run that goes on after a step: all of them stay, but those of later steps.
+
+    What a later step has in it is of a run that is no more: the one that goes on makes its own, which may differ.
+    """
+    options = ocp.CheckpointManagerOptions(
+        cleanup_tmp_directories=True,
+        single_host_load_and_broadcast=True,
+        # Saves of states and of snapshots may be in flight together.
+        multiprocessing_options=ocp.options.MultiprocessingOptions(barrier_sync_key_prefix='snapshots'),
+    )
+    manager = ocp.CheckpointManager(paths.absolute(workdir) / snapshots.FOLDER, options=options)
+    for step in manager.all_steps():
+        if step > after:
+            manager.delete(step)
+    return manager
 
 
 def open_manager(workdir: AnyPath, keep: Keep = Keep()) -> ocp.CheckpointManager:  # noqa: B008
@@ -76,13 +94,35 @@ def save(
     Raises:
         UserError: if this save, or an earlier one still in flight, failed; older checkpoints are untouched.
     """
-    step = int(state.step)
+    _save(manager, int(state.step), _items(state), {**(about or {}), 'metrics': dict(metrics or {})})
+
+
+def save_snapshot(manager: ocp.CheckpointManager, state: TrainState, lengths: Sequence[float]) -> None:
+    """Starts to save the tracks of a state, of these sigma_rel; as `save`."""
+    tracks = {snapshots.name_of(s): track for s, track in zip(lengths, state.tracks, strict=True)}
+    _save(manager, int(state.step), {'ema': tracks}, {'lengths': [*lengths]})
+
+
+class _Train(NamedTuple):
+    """What is saved beside the averages, under the names that it always had."""
+
+    step: Any
+    params: Any
+    ema: None
+    opt_state: Any
+    frozen: Any
+
+
+def _items(state):
+    train = _Train(state.step, state.params, None, state.opt_state, state.frozen)
+    return {'train': train, 'ema': state.ema, **({'tracks': state.tracks} if state.tracks else {})}
+
+
+def _save(manager, step, items, metadata):
     try:
         if step in manager.all_steps():
             return
-        items = {'train': state._replace(ema=None), 'ema': state.ema}
         # What is read back is compared with these: of the data themselves the storage library keeps no checksum.
-        metadata = {**(about or {}), 'metrics': dict(metrics or {})}
         metadata['digests'] = {name: digests(item) for name, item in items.items()}
         args = ocp.args.Composite(**{name: ocp.args.StandardSave(item) for name, item in items.items()})
         if not manager.save(step, args=args, custom_metadata=metadata):
@@ -120,7 +160,7 @@ def restore(manager: ocp.CheckpointManager, abstract: TrainState) -> TrainState 
 
     An unreadable step is moved aside, so that the run can save that step again, with a warning that names it.
     """
-    items = {'train': abstract._replace(ema=None), 'ema': abstract.ema}
+    items = _items(abstract)
     with reading.open_reader(manager.directory) as reader:
         order = sorted(reader.all_steps(), reverse=True)
         found = reading.first_readable(reader, order, lambda step: reading.read(reader, step, items))
@@ -133,7 +173,9 @@ def restore(manager: ocp.CheckpointManager, abstract: TrainState) -> TrainState 
                 _move_aside(manager.directory / str(step))
         processes.together('moved aside')
         manager.reload()
-    return found.content['train']._replace(ema=found.content['ema'])
+    content = found.content
+    train = content['train']._replace(ema=content['ema'])
+    return TrainState(**train._asdict(), tracks=content.get('tracks', ()))
 
 
 def about(manager: ocp.CheckpointManager) -> dict[str, Any]:

@@ -17,6 +17,10 @@ from diffusion_jax.types import Key
 AHEAD = 8  # steps in flight: enough to hide the host, few enough to bound memory and to notice a NaN soon
 
 
+def _nothing_kept(state):
+    """Of a run that keeps no snapshots."""
+
+
 class Hooks(NamedTuple):
     """What happens beside the steps. The step given is the number of steps done."""
 
@@ -25,6 +29,7 @@ class Hooks(NamedTuple):
     draw: Callable[[int, TrainState], None]
     stop: Callable[[int], int]  # asked after every step: 0 to go on, or the exit code with which to stop
     beat: Callable[[], None]  # called whenever something was finished
+    keep: Callable[[TrainState], None] = _nothing_kept  # a snapshot of the averages
 
 
 class Every(NamedTuple):
@@ -33,6 +38,7 @@ class Every(NamedTuple):
     log: int
     save: int
     draw: int
+    keep: int = 0
 
 
 def fit(
@@ -80,9 +86,16 @@ def fit(
         fetch(until=AHEAD)
         hooks.beat()
         stopped = hooks.stop(k)
-        if (every.save and k % every.save == 0) or k == steps or stopped:
+        keeps = every.keep and (k % every.keep == 0 or k == steps)
+        saves = (every.save and k % every.save == 0) or k == steps or stopped
+        if keeps or saves:
             fetch(until=0)
             _check_weights(k, state.params)
+        if keeps:
+            with clock.beside():
+                hooks.keep(state)
+            hooks.beat()
+        if saves:
             n = since_save.pop('steps', 0)
             with clock.beside():
                 hooks.save(state, {name: total / n for name, total in since_save.items()})

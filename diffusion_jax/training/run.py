@@ -61,9 +61,9 @@ def train(
         builders.check_splits(config)
     start_from = None if begun else _start(config, experiment, mesh)
     learner = experiment.loss, experiment.tx, experiment.ema, experiment.targets
-    train_step = make_train_step(*learner, settings['accumulate'])
+    train_step = make_train_step(*learner, settings['accumulate'], experiment.tracks)
     key_init, key_train, key_sample = jax.random.split(jax.random.key(config['seed']), 3)
-    fresh = init_state(experiment.init, experiment.tx, experiment.targets)
+    fresh = init_state(experiment.init, experiment.tx, experiment.targets, len(experiment.tracks))
     of_teacher = _shapes(experiment.start_init, mesh) if config['teacher'] else None
     shapes = jax.eval_shape(fresh, key_init, *experiment.taken(of_teacher))
     _check_best_by(settings, train_step, shapes, key_train, experiment.source)
@@ -101,7 +101,7 @@ def train(
 
 def _fit(step, state, key, source, config, workdir, mesh, manager, draw_samples):
     settings, start = config['train'], int(state.step)
-    every = loop.Every(settings['log_every'], settings['save_every'], settings['sample_every'])
+    every = loop.Every(*(settings[f'{name}_every'] for name in ('log', 'save', 'sample', 'ema')))
     about = {'config': config, 'provenance': files.provenance()}
 
     def save(state, metrics):
@@ -111,16 +111,30 @@ def _fit(step, state, key, source, config, workdir, mesh, manager, draw_samples)
         contextlib.closing(_batches(source, config, start, mesh)) as stream,
         _stop() as stop,
         watchdog(settings['watchdog']) as beat,
+        _snapshots(workdir, settings, start) as keep,
     ):
         first = next(stream)
         step, cost = throughput.compile_step(step, state, key, first, devices=mesh.size, parts=settings['accumulate'])
         with _log(workdir, start, settings, cost, mesh) as write, _profiled(step, workdir, start, settings) as step:
-            hooks = loop.Hooks(write, save, draw_samples, stop, beat)
+            hooks = loop.Hooks(write, save, draw_samples, stop, beat, keep)
             batches, max_skips = itertools.chain([first], stream), settings['max_skips'] or 0
             try:
                 return loop.fit(step, state, key, batches, settings['steps'], every, hooks, max_skips)
             finally:
                 checkpoint.wait(manager)
+
+
+@contextlib.contextmanager
+def _snapshots(workdir, settings, start):
+    """Yields what keeps a snapshot of the tracks of a state."""
+    if not settings['ema_every']:
+        yield lambda state: None
+        return
+    with contextlib.closing(checkpoint.open_snapshots(workdir, start)) as manager:
+        try:
+            yield lambda state: checkpoint.save_snapshot(manager, state, settings['ema_tracks'])
+        finally:
+            checkpoint.wait(manager)
 
 
 def _check_best_by(settings, train_step, shapes, key, source):
@@ -143,6 +157,7 @@ def _completed(saved, settings):
 
 def _restored(manager, shapes, mesh, settings):
     """The newest state, also of a run that had no `max_skips` and has it now, or the other way round."""
+    _check_tracks(manager, settings)
     skips = settings['max_skips'] is not None
     skipped = checkpoint.about(manager).get('config', {}).get('train', {}).get('max_skips') is not None
     if skips == skipped or manager.latest_step() is None:
@@ -152,6 +167,20 @@ def _restored(manager, shapes, mesh, settings):
     saved = jax.eval_shape(lambda s: s._replace(opt_state=undo(s.opt_state)), shapes)
     state = checkpoint.restore(manager, sharding.with_shardings(saved, sharding.of_state(mesh, saved)))
     return state and jax.device_put(state._replace(opt_state=do(state.opt_state)), sharding.of_state(mesh, shapes))
+
+
+def _check_tracks(manager, settings):
+    """An average that was not kept from the first step on cannot be made up for."""
+    if manager.latest_step() is None or not settings['ema_every']:
+        return
+    saved = checkpoint.about(manager).get('config', {}).get('train', {})
+    before = [*saved.get('ema_tracks', ())] if saved.get('ema_every') else []
+    if before != [*settings['ema_tracks']]:
+        had = ', '.join(map(str, before)) or 'none'
+        raise UserError(
+            f'config.train.ema_tracks: averages begin with a run, and this one has kept {had}: set '
+            'config.train.ema_every=0, or train anew in another --workdir'
+        )
 
 
 def _keep(settings):

@@ -22,23 +22,27 @@ class TrainState(NamedTuple):
     ema: Params
     opt_state: optax.OptState
     frozen: Frozen
+    tracks: tuple[Params, ...] = ()  # averages of other lengths, of which snapshots are kept
 
 
 def init_state(
     init: Callable[[Key], Params],
     tx: optax.GradientTransformation,
     freezing: Targets = _FIXED,
+    tracks: int = 0,
 ) -> Callable[..., TrainState]:
     """A pure function `(key, start=None, teacher=None) -> TrainState` at step 0, to be jitted; `ema` is as `params`.
 
     `start` holds another run's parameters, some of them None, which replace those of `init` of the same paths;
-    `teacher` those of the teacher to be kept, which may be the same.
+    `teacher` those of the teacher to be kept, which may be the same. As many `tracks` are as `params` as well.
     """
 
     def create(key: Key, start: Params | None = None, teacher: Params | None = None) -> TrainState:
         given = {str(path): a for path, a in jax.tree_util.tree_leaves_with_path(start)}
         params = jax.tree_util.tree_map_with_path(lambda path, a: given.get(str(path), a), init(key))
         ema, teacher = jax.tree.map(jnp.copy, (params, teacher))
-        return TrainState(jnp.zeros((), jnp.int32), params, ema, tx.init(params), freezing.init(params, teacher))
+        copies = tuple(jax.tree.map(jnp.copy, params) for _ in range(tracks))
+        frozen = freezing.init(params, teacher)
+        return TrainState(jnp.zeros((), jnp.int32), params, ema, tx.init(params), frozen, copies)
 
     return create

@@ -1,6 +1,6 @@
 """One training step as a pure function."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -19,7 +19,12 @@ TrainStep = Callable[[TrainState, Key, Any], tuple[TrainState, Metrics]]
 
 
 def make_train_step(
-    loss_fn: LossFn, tx: optax.GradientTransformation, ema: Ema, freezing: Targets = _FIXED, parts: int = 1
+    loss_fn: LossFn,
+    tx: optax.GradientTransformation,
+    ema: Ema,
+    freezing: Targets = _FIXED,
+    parts: int = 1,
+    tracks: Sequence[Ema] = (),
 ) -> TrainStep:
     """`(state, key, batch) -> (state, metrics)`; to be jitted with the state donated.
 
@@ -35,6 +40,7 @@ def make_train_step(
         freezing: what becomes of target and teacher.
         parts: into how many the batch is cut, to be gone through one after the other in the memory of one (gradient
             accumulation). Gradient and metrics are the means over them; part i draws with fold_in(key, i).
+        tracks: further averages to keep, in the order of `TrainState.tracks`.
     """
     value_and_grad = jax.value_and_grad(loss_fn, has_aux=True)
 
@@ -62,7 +68,9 @@ def make_train_step(
         params = optax.apply_updates(state.params, updates)
         step = state.step + 1
         frozen = freezing.update(state.frozen, params, step)
-        state = TrainState(step, params, ema(state.ema, params, state.step), opt_state, frozen)
+        pairs = zip(tracks, state.tracks, strict=True)
+        others = tuple(average(track, params, state.step) for average, track in pairs)
+        state = TrainState(step, params, ema(state.ema, params, state.step), opt_state, frozen, others)
         return state, {**metrics, 'grad_norm': optax.tree.norm(grads), **skip_bad_updates.counts(opt_state)}
 
     return train_step

@@ -204,7 +204,7 @@ def _flat(tree, prefix=''):
 
 def differences(saved: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
     """The fields in which two configs differ, one `name: saved -> given` each."""
-    a, b = _flat(saved), _flat(_plain(given))
+    a, b = _flat(_plain(saved)), _flat(_plain(given))  # what an older version had not yet is filled in as it is here
     missing = '(none)'
     # A field that an older version did not have yet is None where it is not used.
     keys = [k for k in {**a, **b} if a.get(k) != b.get(k)]

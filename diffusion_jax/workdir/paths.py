@@ -20,6 +20,7 @@ from diffusion_jax.home import expanded
 os.environ.setdefault('EPATH_USE_TF', 'false')
 
 AnyPath = Path | epath.Path
+LONGEST = 150  # bytes of a name; file systems end at 255, suffixes included
 
 
 def parse(text: str) -> AnyPath:
@@ -89,6 +90,13 @@ def appended(folder: AnyPath, *names: str) -> Iterator[tuple[Path, Callable[[], 
             yield Path(near), copy
         finally:
             copy()
+
+
+def shortened(name: str) -> str:
+    """The name of a file, without its suffix; a long one ends in a hash of what it leaves out."""
+    name_bytes = os.fsencode(name)
+    short = name_bytes[:LONGEST].decode(errors='ignore') + '_' + hashlib.sha256(name_bytes).hexdigest()[:12]
+    return short if len(name_bytes) > LONGEST else name
 
 
 def near(path: AnyPath) -> Path:

@@ -124,7 +124,7 @@ def open_reader(directory: AnyPath) -> Iterator[ocp.CheckpointManager]:
     options = ocp.CheckpointManagerOptions(
         create=False, multiprocessing_options=alone, enable_async_checkpointing=False
     )
-    handlers = {name: ocp.PyTreeCheckpointHandler(multiprocessing_options=alone) for name in ('train', 'ema')}
+    handlers = {name: ocp.PyTreeCheckpointHandler(multiprocessing_options=alone) for name in ('train', 'ema', 'tracks')}
     with contextlib.closing(ocp.CheckpointManager(directory, options=options, item_handlers=handlers)) as manager:
         yield manager
 

@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 import signal
 import time
 
@@ -91,6 +92,26 @@ def test_a_run_goes_on_on_other_numbers_of_hosts_and_devices(alone, tmp_path):
             _, i, n = map(int, name.split('_'))
             rows = np.load(indices / f'{name}.npy')
             np.testing.assert_array_equal(rows, epochs[16 * k :][i * 16 // n : (i + 1) * 16 // n])
+
+
+def test_two_processes_keep_and_put_together_averages_as_one(tmp_path):
+    """The second of two starts finds snapshots of later steps than its checkpoint, and makes them again."""
+    more, found = ['--config.train.ema_every=5'], []
+    for n, devices, fsdp in [(1, 1, 1), (2, 2, 2)]:
+        folder = tmp_path / f'{n}'
+        for steps in (15, 20):
+            changes = [f'--config.train.steps={steps}', f'--config.mesh.fsdp={fsdp}', '--allow_config_change']
+            codes, said = trained(folder, n, devices, *more, *changes)
+            assert codes == [0] * n, said
+            if steps == 15:
+                shutil.rmtree(folder / 'checkpoints' / '15')
+        assert sorted(int(path.name) for path in (folder / 'ema_snapshots').iterdir()) == [5, 10, 15, 20]
+        out = tmp_path / f'samples of {n}'
+        arguments = [f'--workdir={folder}', '--num=11', '--ema=0.07', f'--out={out}']
+        codes, said = processes.finish(processes.start('diffusion_jax.sample', arguments, n, devices), WAIT)
+        assert codes == [0] * n, said
+        found.append((runs.load(folder, sigma_rel=0.07).params, np.load(f'{out}.npz')['samples']))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), *found)
 
 
 def test_two_processes_sample_as_one(alone, tmp_path):

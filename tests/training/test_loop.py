@@ -40,6 +40,7 @@ class Run:
         self.values, self.stop_at = values, stop_at
         self.dispatched, self.read, self.ahead = 0, [], []
         self.batches, self.logged, self.saved, self.drawn, self.means = [], [], [], [], []
+        self.kept = []
 
     def step(self, state, key, batch):
         self.dispatched += 1
@@ -58,6 +59,7 @@ class Run:
             draw=lambda k, state: self.drawn.append((k, int(state.step))),
             stop=lambda k: 143 if k == self.stop_at else 0,
             beat=lambda: None,
+            keep=lambda state: self.kept.append(int(state.step)),
         )
         batches = itertools.count(start)
         return loop.fit(self.step, state, jax.random.key(0), batches, steps, every, hooks, max_skips)
@@ -84,6 +86,23 @@ def test_saves_draws_and_logs_at_their_steps():
     expected.append((25, {'loss': 25**2}))
     assert run.logged == expected
     assert run.batches == list(range(25))
+
+
+def test_snapshots_are_kept_at_their_steps_and_at_the_end():
+    run = Run()
+    run.fit(25, loop.Every(log=0, save=10, draw=0, keep=6))
+    assert run.kept == [6, 12, 18, 24, 25]
+    assert run.saved == [10, 20, 25]
+    assert run.means[1] == {'loss': np.mean(range(11, 21))}  # a snapshot takes nothing from the means of a save
+    run.fit(25, loop.Every(log=0, save=10, draw=0), start=20)
+    assert run.kept == [6, 12, 18, 24, 25]
+
+
+def test_no_snapshot_is_kept_from_a_bad_step_on():
+    run = Run(values=lambda k: np.nan if k == 11 else 1.0)
+    with pytest.raises(UserError, match=r'^step 11: loss=nan'):
+        run.fit(40, loop.Every(log=0, save=0, draw=0, keep=4))
+    assert run.kept == [4, 8]
 
 
 def test_goes_on_where_the_state_is():

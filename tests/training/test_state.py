@@ -27,6 +27,15 @@ def test_fresh_state():
     assert state.params['w'].unsafe_buffer_pointer() != state.ema['w'].unsafe_buffer_pointer()
 
 
+def test_tracks_begin_as_the_parameters_in_buffers_of_their_own():
+    state = jax.jit(init_state(lambda key: {'w': jnp.ones(3)}, optax.sgd(0.1), tracks=2))(jax.random.key(5))
+    assert len(state.tracks) == 2
+    buffers = [a['w'].unsafe_buffer_pointer() for a in (state.params, state.ema, *state.tracks)]
+    assert len({*buffers}) == 4
+    for track in state.tracks:
+        np.testing.assert_array_equal(track['w'], state.params['w'])
+
+
 def test_start_from_another_run():
     """Its parameters replace those of the same names; a teacher's, which may be the same, are kept beside them."""
     start = {'w': jnp.ones(3)}

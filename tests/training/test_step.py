@@ -43,6 +43,19 @@ def test_one_step_of_sgd_by_hand():
     assert state.step == 1
 
 
+def test_tracks_follow_the_parameters_as_averages_of_their_own():
+    tx, lengths = optax.sgd(LR), (0.05, 0.2)
+    tracks = [emas.power(s) for s in lengths]
+    state = init_state(lambda key: {'w': jnp.asarray(W)}, tx, tracks=2)(jax.random.key(0))
+    step, path = jax.jit(make_train_step(quadratic, tx, emas.none(), tracks=tracks)), []
+    for _ in range(6):
+        state, _ = step(state, jax.random.key(0), BATCH)
+        path.append(state.ema['w'])
+    for sigma_rel, track in zip(lengths, state.tracks, strict=True):
+        weights = np.diff((np.arange(7) / 6) ** (emas.gamma_of(sigma_rel) + 1))
+        np.testing.assert_allclose(track['w'], weights @ np.stack(path), rtol=1e-5)
+
+
 def test_parts_of_a_batch_add_up_to_its_step():
     tx = optax.sgd(LR)
     whole, cut = (
