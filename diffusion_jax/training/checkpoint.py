@@ -13,6 +13,7 @@ from orbax.checkpoint import checkpoint_managers as policies
 from diffusion_jax.devices import processes
 from diffusion_jax.errors import UserError, one_line
 from diffusion_jax.training.state import TrainState
+from diffusion_jax.types import Frozen
 from diffusion_jax.workdir import paths, reading
 from diffusion_jax.workdir.digest import digests
 from diffusion_jax.workdir.paths import AnyPath
@@ -84,6 +85,7 @@ def save(
         # What is read back is compared with these: of the data themselves the storage library keeps no checksum.
         metadata = {**(about or {}), 'metrics': dict(metrics or {})}
         metadata['digests'] = {name: digests(item) for name, item in items.items()}
+        items['train'] = _taken_apart(items['train'])
         args = ocp.args.Composite(**{name: ocp.args.StandardSave(item) for name, item in items.items()})
         if not manager.save(step, args=args, custom_metadata=metadata):
             raise UserError(f'step {step} was not saved: a later one, {manager.latest_step()}, exists')
@@ -120,10 +122,15 @@ def restore(manager: ocp.CheckpointManager, abstract: TrainState) -> TrainState 
 
     An unreadable step is moved aside, so that the run can save that step again, with a warning that names it.
     """
-    items = {'train': abstract._replace(ema=None), 'ema': abstract.ema}
+    items = {'train': _taken_apart(abstract._replace(ema=None)), 'ema': abstract.ema}
+
+    def take(step):
+        content = reading.read(reader, step, items)
+        return {**content, 'train': _put_together(content['train'])}
+
     with reading.open_reader(manager.directory) as reader:
         order = sorted(reader.all_steps(), reverse=True)
-        found = reading.first_readable(reader, order, lambda step: reading.read(reader, step, items))
+        found = reading.first_readable(reader, order, take)
     if found is None:
         return None
     if found.unreadable:
@@ -134,6 +141,19 @@ def restore(manager: ocp.CheckpointManager, abstract: TrainState) -> TrainState 
         processes.together('moved aside')
         manager.reload()
     return found.content['train']._replace(ema=found.content['ema'])
+
+
+def _taken_apart(state):
+    """The state as dicts, with a place for a second learner only where there is one, as before there were any."""
+    parts = {**state._asdict(), 'frozen': state.frozen._asdict()}
+    del parts['frozen']['other']  # it is there within a step alone
+    if state.second is None:
+        del parts['second']
+    return parts
+
+
+def _put_together(parts):
+    return TrainState(**{**parts, 'frozen': Frozen(**parts['frozen'])})
 
 
 def about(manager: ocp.CheckpointManager) -> dict[str, Any]:

@@ -82,7 +82,7 @@ def fit(
         stopped = hooks.stop(k)
         if (every.save and k % every.save == 0) or k == steps or stopped:
             fetch(until=0)
-            _check_weights(k, state.params)
+            _check_weights(k, (state.params, state.second and state.second.params))
             n = since_save.pop('steps', 0)
             with clock.beside():
                 hooks.save(state, {name: total / n for name, total in since_save.items()})

@@ -9,9 +9,16 @@ import optax
 from jaxtyping import Array, Int
 
 from diffusion_jax.optim.targets import Targets, fixed
-from diffusion_jax.types import Frozen, Key, Params
+from diffusion_jax.types import Frozen, Key, Params, SecondLearner
 
 _FIXED = fixed()
+
+
+class Learner(NamedTuple):
+    """Parameters and the state of the optimiser that trains them."""
+
+    params: Params
+    opt_state: optax.OptState
 
 
 class TrainState(NamedTuple):
@@ -22,12 +29,14 @@ class TrainState(NamedTuple):
     ema: Params
     opt_state: optax.OptState
     frozen: Frozen
+    second: Learner | None = None
 
 
 def init_state(
     init: Callable[[Key], Params],
     tx: optax.GradientTransformation,
     freezing: Targets = _FIXED,
+    second: SecondLearner | None = None,
 ) -> Callable[..., TrainState]:
     """A pure function `(key, start=None, teacher=None) -> TrainState` at step 0, to be jitted; `ema` is as `params`.
 
@@ -36,9 +45,18 @@ def init_state(
     """
 
     def create(key: Key, start: Params | None = None, teacher: Params | None = None) -> TrainState:
+        key, learner = (key, None) if second is None else _begin(second, key, teacher)
         given = {str(path): a for path, a in jax.tree_util.tree_leaves_with_path(start)}
         params = jax.tree_util.tree_map_with_path(lambda path, a: given.get(str(path), a), init(key))
         ema, teacher = jax.tree.map(jnp.copy, (params, teacher))
-        return TrainState(jnp.zeros((), jnp.int32), params, ema, tx.init(params), freezing.init(params, teacher))
+        frozen = freezing.init(params, teacher)
+        return TrainState(jnp.zeros((), jnp.int32), params, ema, tx.init(params), frozen, learner)
 
     return create
+
+
+def _begin(second, key, teacher):
+    """The key that is left, and the second learner at step 0."""
+    key, key_second = jax.random.split(key)
+    params = jax.tree.map(jnp.copy, second.init(key_second, teacher))
+    return key, Learner(params, second.tx.init(params))
