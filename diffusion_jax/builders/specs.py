@@ -32,6 +32,7 @@ _NESTED = {
     'components': _MIXTURES,
     'decay': curricula,
     'distance': distances,
+    'gradient_weight': weights,
     'grid': times,
     'ode_step': _ODE_STEPS,
     'of': precond,

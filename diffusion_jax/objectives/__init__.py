@@ -4,6 +4,7 @@ from diffusion_jax.objectives.consistency import consistency
 from diffusion_jax.objectives.consistency import teacher_step as teacher_step
 from diffusion_jax.objectives.continuous import continuous, continuous_distillation
 from diffusion_jax.objectives.denoising import denoising
+from diffusion_jax.objectives.distribution_matching import distribution_matching
 from diffusion_jax.objectives.mean_flow import mean_flow, mean_flow_distillation
 from diffusion_jax.objectives.mean_flow import teacher_velocity as teacher_velocity
 from diffusion_jax.objectives.progressive import progressive
@@ -16,6 +17,7 @@ __all__ = [
     'continuous',
     'continuous_distillation',
     'denoising',
+    'distribution_matching',
     'hybrid',
     'mean_flow',
     'mean_flow_distillation',
