@@ -6,6 +6,7 @@ from tests.planted.mutant import Mutant
 STEP, DMD = 'tests/training/test_second_learner.py::', 'tests/objectives/test_distribution_matching.py::'
 COUNTED = STEP + 'test_so_many_updates_of_it_before_each_of_the_model[5-1]'
 KL = DMD + 'test_beside_it_the_gradient_is_that_of_the_weighted_divergence[flow-params0]'
+CHECKPOINT = 'tests/training/test_checkpoint.py::test_a_second_learner_is_saved_and_has_no_place_where_there_is_none'
 DISTILLATION = 'tests/training/test_distillation.py::'
 SKIPS = DISTILLATION + 'test_a_second_learner_begins_and_ends_to_skip_where_the_model_does'
 PAPER = DMD + 'test_the_papers_weight[flow]'
@@ -53,6 +54,10 @@ MUTANTS = tuple(Mutant(*row) for row in [
     ('second: not undone where skipping begins', 'training/run.py',
      'state.second and state.second._replace(opt_state=change(state.second.opt_state))', 'state.second',
      SKIPS),
+    ('second: a place for none in a checkpoint', 'training/checkpoint.py', 'if state.second is None:\n        del',
+     'if False:\n        del', CHECKPOINT),
+    ('second: a copy of it in a checkpoint', 'training/checkpoint.py', "    del parts['frozen']['other']", '    pass',
+     CHECKPOINT),
     ('distribution matching upside down', LOSS, '* (D_fake - D_real)', '* (D_real - D_fake)', KL),
     ('distribution matching against the fake alone', LOSS, '(D_fake - D_real))', '(D_fake - x_0))', KL),
     ('distribution matching by derivatives of the scores', LOSS,
