@@ -82,7 +82,7 @@ def distribution_matching(
         else:
             w = gradient_weight(t)
         gradient = jax.lax.stop_gradient(per_sample(w, x) * (D_fake - D_real))
-        value = jnp.mean(mean_square(x - (x_0 - gradient))) / 2  # d/dx of it is the gradient / size
+        value = jnp.mean(mean_square(x - x_0 + gradient)) / 2  # x - x_0 is 0, with the derivative of x
         return value, {'loss': value}
 
     denoise = denoising(teacher, schedule, p_t, weight).loss

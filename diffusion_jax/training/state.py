@@ -29,7 +29,7 @@ class TrainState(NamedTuple):
     ema: Params
     opt_state: optax.OptState
     frozen: Frozen
-    second: Learner | None = None
+    second: Learner | None = None  # of an objective with a second learner
 
 
 def init_state(
