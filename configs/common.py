@@ -32,6 +32,7 @@ def ddpm() -> Any:
     }
     config.objective = {'name': 'denoising', 'p_t': {'name': 'discrete_uniform'}, 'weight': {'name': 'snr'}}
     config.optim = {'name': 'adam', 'lr': 2e-4, 'warmup': 5000, 'clip': 1.0, 'anneal': {'name': 'constant'}}
+    config.second_optim = None  # of an objective with a second learner, which learns in turn with the model
     config.ema = {'name': 'constant', 'decay': 0.9999}
     config.train = defaults(
         Train, batch_size=128, steps=800_000, log_every=100, save_every=5000, sample_every=20_000, keep=2

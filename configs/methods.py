@@ -53,6 +53,19 @@ def cd(config: Any, distance: Any, mu: float) -> Any:
     return _one_step(config)
 
 
+def dmd(config: Any) -> Any:
+    """Distribution matching distillation without a GAN, five updates of the fake score a step (arXiv 2405.14867)."""
+    config.precond = {'name': 'consistency', 'sigma_data': _SIGMA_DATA}
+    config.objective = {
+        'name': 'distribution_matching',
+        'p_t': {'name': 'karras_uniform'},
+        'weight': {'name': 'edm', 'sigma_data': _SIGMA_DATA},
+        'updates': 5,
+    }
+    config.second_optim = config.optim.copy_and_resolve_references()  # one rate for both, as in the released run
+    return _one_step(config)
+
+
 def ct(config: Any, distance: Any) -> Any:
     """Consistency training: N(k) and mu(k) with s_0 = 2, s_1 = 150, mu_0 = 0.9 (arXiv 2303.01469)."""
     N = {'name': 'square_root', 's_0': 2, 's_1': 150}

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import numpy as np
+import optax
 from jaxtyping import Array, Bool, Float, Shaped
 
 Key = jax.Array  # a typed PRNG key `[]`; where it says so, one key per sample `[B]`
@@ -153,9 +154,23 @@ class Frozen(NamedTuple):
 
     target: Params = None
     teacher: Params = None
+    other: Params = None  # of the other learner: the model's loss finds the second learner's here, and the reverse
 
 
 LossFn = Callable[[Params, Frozen, Key, Batch, Array], tuple[Array, Metrics]]  # (params, frozen, key, batch, step [])
+
+
+class SecondLearner(NamedTuple):
+    """What learns in turn with the model, by a loss and an optimiser of its own: a fake score, a critic.
+
+    Each of the two losses differentiates its own parameters alone and finds the other's in `frozen.other`.
+    """
+
+    name: str  # before the names of its metrics
+    init: Callable[[Key, Params], Params]  # (key, the teacher's parameters or None) -> its own, at step 0
+    loss: LossFn
+    updates: int  # of it in every step, before the one update of the model
+    tx: optax.GradientTransformation | None = None  # the run's; an objective leaves it open
 
 
 class Objective(NamedTuple):
@@ -165,6 +180,7 @@ class Objective(NamedTuple):
     loss: LossFn
     reads_teacher: bool = False  # `frozen.teacher` must be there
     drops_cond: bool = False  # now and then it replaces a condition by the one that tells nothing
+    second: SecondLearner | None = None
 
 
 Asked = Callable[[Array], Cond]  # sample indices [B] -> what is asked for

@@ -10,6 +10,7 @@ HUBER = {'name': 'pseudo_huber'}
 METHODS = {
     'edm': lambda config: config,
     'cd': lambda config: methods.cd(config, HUBER, mu=0.5),
+    'dmd': methods.dmd,
     'ct': lambda config: methods.ct(config, HUBER),
     'ict': methods.ict,
     'ect': lambda config: methods.ect(config, stages=2),

@@ -95,9 +95,10 @@ def test_every_method_trains_and_samples(name):
             part['net']['multipliers'] = (1,)  # the shallowest does as well
     experiment = builders.build(config)
     key, raw = jax.random.key(0), pipeline.batch_at(experiment.source, 0, 2)(0)
-    create = init_state(experiment.init, experiment.tx, experiment.targets)
+    create = init_state(experiment.init, experiment.tx, experiment.targets, second=experiment.second)
     start = jax.eval_shape(experiment.start_init, key) if config['teacher'] else None
-    step = make_train_step(experiment.loss, experiment.tx, experiment.ema, experiment.targets)
+    learner = experiment.loss, experiment.tx, experiment.ema, experiment.targets
+    step = make_train_step(*learner, second=experiment.second)
     state = jax.eval_shape(create, key, *experiment.taken(start))
     after, metrics = jax.eval_shape(step, state, key, raw)
     assert jax.tree.map(lambda a: (a.shape, a.dtype), after) == jax.tree.map(lambda a: (a.shape, a.dtype), state)

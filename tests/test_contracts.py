@@ -95,6 +95,8 @@ TRIG = schedules.TrigFlow()
 angular = precond.denoiser(precond.trig(), network)
 
 
+DMD = objectives.distribution_matching(bound, edm, VE, times.karras_uniform(), weights.edm(), at=(80.0, 1.0))
+assert DMD.second
 WEIGHT = AdaptiveWeight(lambda key: jnp.array(0.1), lambda phi, c: phi * c)
 OBJECTIVES = {
     'simple': objectives.denoising(model, TABLE, uniform, weights.snr(TABLE)).loss,
@@ -168,6 +170,8 @@ OBJECTIVES = {
     'without data': objectives.data_free(
         average, precond.denoiser(precond.flow(FLOW), network), FLOW, times.logit_normal()
     ).loss,
+    'DMD': DMD.loss,
+    'DMD, the fake score': DMD.second.loss,
     'shortcut': objectives.shortcut(average, FLOW, times.dyadic_pairs(16, 0.5), M=16).loss,
 }  # fmt: skip
 OWN_PARAMS = {name: {'log_weight': jnp.array(0.1)} for name in ('sCT', 'sCD')}  # name: parameters of the loss itself
@@ -215,7 +219,7 @@ def test_objectives(name):
     loss, cond = OBJECTIVES[name], None if name == 'flow' else COND
     batch = Batch(jax.random.uniform(jax.random.key(3), (8, 4), minval=-1, maxval=1), cond)
     params = {**PARAMS, **OWN_PARAMS.get(name, {})}
-    frozen = Frozen(jax.tree.map(lambda p: p + 1, PARAMS), jax.tree.map(lambda p: p + 2, PARAMS))
+    frozen = Frozen(*(jax.tree.map(lambda p: p + i, PARAMS) for i in (1, 2, 3)))  # noqa: B023
 
     def value_and_grads(params, frozen, key, batch, step):
         return jax.value_and_grad(loss, (0, 1), has_aux=True)(params, frozen, key, batch, step)

@@ -80,6 +80,11 @@ ROWS = {
     times.discrete_uniform: {'T': COUNT},
     times.continuous_uniform: {'t_min': ([0.0, 0.5], [-0.1, 1.0, 2.0, NAN]), 't_max': ([0.5], [0.0, 1e-6, NAN, INF])},
     times.log_normal: LOG_NORMAL,
+    times.karras_uniform: {
+        'low': ([0.0, 0.5], [-0.1, 0.98, 1.1, NAN]),
+        'high': ([0.5, 1.0], [0.02, 0.0, 1.1, NAN]),
+        **KARRAS,
+    },
     times.logit_normal: {'mean': FINITE, 'std': FROM_0},
     times.arctan_log_normal: {**LOG_NORMAL, 'sigma_data': ABOVE_0},
     times.neighbours: {

@@ -20,7 +20,7 @@ from diffusion_jax.optim import ema as emas
 from diffusion_jax.optim import skip_bad_updates, targets
 from diffusion_jax.optim.ema import Ema
 from diffusion_jax.optim.targets import Targets
-from diffusion_jax.types import Cond, Key, LossFn, Models, Objective, Params, Schedule
+from diffusion_jax.types import Cond, Key, LossFn, Models, Objective, Params, Schedule, SecondLearner
 
 
 class Experiment(NamedTuple):
@@ -34,6 +34,7 @@ class Experiment(NamedTuple):
     models: Models
     loss: LossFn  # on RawBatch
     tx: optax.GradientTransformation
+    second: SecondLearner | None  # on RawBatch too, and with its optimiser
     ema: Ema
     tracks: tuple[Ema, ...]  # further averages, of which the run keeps snapshots
     targets: Targets
@@ -81,7 +82,8 @@ def build(config: Mapping[str, Any]) -> Experiment:
         start_init=teacher.init if teacher else network.init,
         models=network.models,
         loss=_on_raw_batch(objective.loss, prepare),
-        tx=_build_optimiser(config),
+        tx=_build_optimiser(config['optim'], config['train']),
+        second=_build_second(config, objective.second, prepare),
         ema=make(emas, config['ema'], {}, 'config.ema'),
         tracks=_build_tracks(config['train']),
         targets=context.make(targets, config['frozen'], 'config.frozen'),
@@ -151,8 +153,8 @@ def _prepare(data, source, objective):
     return pipeline.drop_cond(prepare, p, source.condition.null), True
 
 
-def _build_optimiser(config):
-    tx, train = build_optimiser(config['optim'], config['train']['steps']), config['train']
+def _build_optimiser(spec, train, updates=1, where='config.optim'):
+    tx = build_optimiser(spec, updates * train['steps'], where)
     return tx if train['max_skips'] is None else skip_bad_updates.skipping(tx, train['spike'] or np.inf)
 
 
@@ -161,6 +163,22 @@ def _build_tracks(train):
         return ()
     specs = [{'name': 'power', 'sigma_rel': sigma_rel} for sigma_rel in train['ema_tracks']]
     return tuple(make(emas, spec, {}, 'config.train.ema_tracks') for spec in specs)
+
+
+def _build_second(config, second, prepare):
+    """The second learner of an objective, if any, with the optimiser that the config has for it."""
+    spec = config['second_optim']
+    if second is None:
+        if spec is not None:
+            raise UserError('config.second_optim: this objective has no second learner to optimise: leave it out')
+        return None
+    if spec is None:
+        raise UserError(
+            f'config.second_optim: this objective has a second learner, {second.name}, with an optimiser of its own: '
+            'set one, --config.second_optim=adam:lr=1e-4'
+        )
+    tx = _build_optimiser(spec, config['train'], second.updates, 'config.second_optim')
+    return second._replace(loss=_on_raw_batch(second.loss, prepare), tx=tx)
 
 
 def _on_raw_batch(loss: LossFn, prepare: Callable) -> LossFn:

@@ -1,4 +1,4 @@
-"""The optimiser of a config's `optim` section."""
+"""The optimisers of a config's `optim` and `second_optim` sections."""
 
 import inspect
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ _OPTIMISERS = SimpleNamespace(
 _OURS = ('lr', 'warmup', 'clip', 'anneal')  # of any of them
 
 
-def build_optimiser(spec: Mapping[str, Any], steps: int) -> optax.GradientTransformation:
+def build_optimiser(spec: Mapping[str, Any], steps: int, where: str = 'config.optim') -> optax.GradientTransformation:
     """The chain of clipping and optimiser; the rate rises over `warmup` of the run's `steps` and is `anneal`ed.
 
     Raises:
@@ -26,24 +26,24 @@ def build_optimiser(spec: Mapping[str, Any], steps: int) -> optax.GradientTransf
     """
     spec = dict(spec)
     if 'lr' not in spec:
-        raise UserError('config.optim has no lr')
+        raise UserError(f'{where} has no lr')
     lr, warmup, clip = spec.pop('lr'), spec.pop('warmup', 0), spec.pop('clip', None)
-    factor = make(learning_rate, spec.pop('anneal', {'name': 'constant'}), {'steps': steps}, 'config.optim.anneal')
-    check_type(lr, float, 'config.optim.lr')
-    check_type(warmup, int, 'config.optim.warmup')
-    check_type(clip, float | None, 'config.optim.clip')
+    factor = make(learning_rate, spec.pop('anneal', {'name': 'constant'}), {'steps': steps}, f'{where}.anneal')
+    check_type(lr, float, f'{where}.lr')
+    check_type(warmup, int, f'{where}.warmup')
+    check_type(clip, float | None, f'{where}.clip')
     # Of one structure with and without warm-up and clipping, so that a run can change them and go on.
     rise = optax.linear_schedule(0.0, lr, warmup) if warmup else optax.constant_schedule(lr)
     context = {'learning_rate': lambda step: rise(step) * factor(step)}
-    _check_names(spec)
-    tx = make(_OPTIMISERS, spec, context, 'config.optim')
+    _check_names(spec, where)
+    tx = make(_OPTIMISERS, spec, context, where)
     return optax.chain(optax.clip_by_global_norm(clip) if clip else optax.identity(), tx)
 
 
-def _check_names(spec):
+def _check_names(spec, where):
     """Tells of an unknown field beside `_OURS` as well, which `make` does not know."""
     name = spec.get('name')
     if name in _OPTIMISERS.__all__:
         known = {'name', *inspect.signature(getattr(_OPTIMISERS, name)).parameters} - {'learning_rate'}
         for field in spec.keys() - known:
-            raise UserError(f'config.optim.{field} is not an argument of {name}; {nearest(field, {*known, *_OURS})}')
+            raise UserError(f'{where}.{field} is not an argument of {name}; {nearest(field, {*known, *_OURS})}')

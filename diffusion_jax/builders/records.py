@@ -96,6 +96,7 @@ class Config:
     mesh: Section
     sample: Section
     eval: Section
+    second_optim: Spec | None = None  # of the second learner, where the objective has one
     frozen: Spec = field(default_factory=lambda: {'name': 'fixed'})
     init_from: str | None = None  # workdir of the run whose averaged weights start this one
     init_step: str = 'newest'

@@ -44,6 +44,7 @@ _NESTED = {
     'decay': curricula,
     'distance': distances,
     'equation': equations,
+    'gradient_weight': weights,
     'grid': times,
     'ode_step': _ODE_STEPS,
     'of': precond,

@@ -8,6 +8,7 @@ from diffusion_jax.objectives.consistency import teacher_step as teacher_step
 from diffusion_jax.objectives.continuous import continuous, continuous_distillation
 from diffusion_jax.objectives.data_free import data_free
 from diffusion_jax.objectives.denoising import denoising
+from diffusion_jax.objectives.distribution_matching import distribution_matching
 from diffusion_jax.objectives.flow_map import flow_map
 from diffusion_jax.objectives.improved_mean_flow import improved_mean_flow
 from diffusion_jax.objectives.mean_flow import mean_flow, mean_flow_distillation
@@ -25,6 +26,7 @@ __all__ = [
     'continuous_distillation',
     'data_free',
     'denoising',
+    'distribution_matching',
     'flow_map',
     'hybrid',
     'improved_mean_flow',

@@ -42,6 +42,25 @@ def counts(opt_state: optax.OptState) -> Metrics:
     return {'skipped': total, 'skipped_in_a_row': optax.tree.get(opt_state, 'notfinite_count')}
 
 
+def in_steps(counts: Metrics) -> Metrics:
+    """Counts `[n]`, after each of the n updates of a step, as the step's.
+
+    In a row are steps, each of n updates: 0 only if none of this one was left out.
+    """
+    if not counts:
+        return {}
+    in_a_row = counts['skipped_in_a_row']
+    return {'skipped': counts['skipped'][-1], 'skipped_in_a_row': -(-jnp.max(in_a_row) // len(in_a_row))}
+
+
+def of_both(a: Metrics, b: Metrics) -> Metrics:
+    """Counts of two learners, one of them perhaps without any, as one: all that was skipped, the longest row."""
+    if not (a and b):
+        return a or b
+    longest = jnp.maximum(a['skipped_in_a_row'], b['skipped_in_a_row'])
+    return {'skipped': a['skipped'] + b['skipped'], 'skipped_in_a_row': longest}
+
+
 def bare(opt_state: optax.OptState) -> optax.OptState:
     """The state of the optimiser that `skipping` was given, out of that of what it returned."""
     return cast(tuple[UsualNorm, optax.ApplyIfFiniteState], opt_state)[1].inner_state

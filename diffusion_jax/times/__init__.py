@@ -5,6 +5,7 @@ from diffusion_jax.times.distributions import (
     arctan_log_normal,
     continuous_uniform,
     discrete_uniform,
+    karras_uniform,
     log_normal,
     logit_normal,
 )
@@ -28,6 +29,7 @@ __all__ = [
     'discrete_uniform',
     'dyadic_pairs',
     'karras',
+    'karras_uniform',
     'leading',
     'linspace',
     'log_normal',

@@ -38,6 +38,24 @@ def log_normal(P_mean: float = -1.2, P_std: float = 1.2) -> TimeDistribution:
     return lambda key, shape: jnp.exp(P_mean + P_std * jax.random.normal(key, shape))
 
 
+def karras_uniform(
+    low: float = 0.02, high: float = 0.98, sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = 7.0
+) -> TimeDistribution:
+    """Sigma^(1/rho) uniform between shares low and high of its way from sigma_min to sigma_max: DMD's T_min and T_max.
+
+    The grid is EDM's (arXiv 2206.00364, eq. 5), the shares are DMD's (arXiv 2311.18828, below eq. 8); DMD2's released
+    code takes them on a grid of 1000. low and high are in [0, 1], low below high; sigma_min, sigma_max and rho are in
+    (0, inf), sigma_min below sigma_max.
+    """
+    within('[0, 1]', low=low, high=high)
+    ascending(low=low, high=high)
+    within('(0, inf)', sigma_min=sigma_min, sigma_max=sigma_max, rho=rho)
+    ascending(sigma_min=sigma_min, sigma_max=sigma_max)
+    least, most = sigma_min ** (1 / rho), sigma_max ** (1 / rho)
+    share = continuous_uniform(low, high)
+    return lambda key, shape: (least + share(key, shape) * (most - least)) ** rho
+
+
 def logit_normal(mean: float = 0.0, std: float = 1.0) -> TimeDistribution:
     """Logit-normal on (0, 1), mean in (-inf, inf) and std in [0, inf) (arXiv 2403.03206, eq. 19)."""
     within('(-inf, inf)', mean=mean)

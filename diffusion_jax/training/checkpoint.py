@@ -13,6 +13,7 @@ from orbax.checkpoint import checkpoint_managers as policies
 from diffusion_jax.devices import processes
 from diffusion_jax.errors import UserError, one_line
 from diffusion_jax.training.state import TrainState
+from diffusion_jax.types import Frozen
 from diffusion_jax.workdir import paths, reading, snapshots
 from diffusion_jax.workdir.digest import digests
 from diffusion_jax.workdir.paths import AnyPath
@@ -103,19 +104,14 @@ def save_snapshot(manager: ocp.CheckpointManager, state: TrainState, lengths: Se
     _save(manager, int(state.step), {'ema': tracks}, {'lengths': [*lengths]})
 
 
-class _Train(NamedTuple):
-    """What is saved beside the averages, under the names that it always had."""
-
-    step: Any
-    params: Any
-    ema: None
-    opt_state: Any
-    frozen: Any
-
-
 def _items(state):
-    train = _Train(state.step, state.params, None, state.opt_state, state.frozen)
+    train = state._replace(ema=None, tracks=())
     return {'train': train, 'ema': state.ema, **({'tracks': state.tracks} if state.tracks else {})}
+
+
+def _stored(items):
+    """The items as they are written."""
+    return {name: _taken_apart(item) if name == 'train' else item for name, item in items.items()}
 
 
 def _save(manager, step, items, metadata):
@@ -124,8 +120,8 @@ def _save(manager, step, items, metadata):
             return
         # What is read back is compared with these: of the data themselves the storage library keeps no checksum.
         metadata['digests'] = {name: digests(item) for name, item in items.items()}
-        args = ocp.args.Composite(**{name: ocp.args.StandardSave(item) for name, item in items.items()})
-        if not manager.save(step, args=args, custom_metadata=metadata):
+        args = {name: ocp.args.StandardSave(item) for name, item in _stored(items).items()}
+        if not manager.save(step, args=ocp.args.Composite(**args), custom_metadata=metadata):
             raise UserError(f'step {step} was not saved: a later one, {manager.latest_step()}, exists')
     except UserError:
         raise
@@ -161,9 +157,15 @@ def restore(manager: ocp.CheckpointManager, abstract: TrainState) -> TrainState 
     An unreadable step is moved aside, so that the run can save that step again, with a warning that names it.
     """
     items = _items(abstract)
+    stored = _stored(items)
+
+    def take(step):
+        content = reading.read(reader, step, stored)
+        return {**content, 'train': _put_together(content['train'])}
+
     with reading.open_reader(manager.directory) as reader:
         order = sorted(reader.all_steps(), reverse=True)
-        found = reading.first_readable(reader, order, lambda step: reading.read(reader, step, items))
+        found = reading.first_readable(reader, order, take)
     if found is None:
         return None
     if found.unreadable:
@@ -174,8 +176,21 @@ def restore(manager: ocp.CheckpointManager, abstract: TrainState) -> TrainState 
         processes.together('moved aside')
         manager.reload()
     content = found.content
-    train = content['train']._replace(ema=content['ema'])
-    return TrainState(**train._asdict(), tracks=content.get('tracks', ()))
+    return content['train']._replace(ema=content['ema'], tracks=content.get('tracks', ()))
+
+
+def _taken_apart(state):
+    """The state as dicts, with a place for a second learner only where there is one, as before there were any."""
+    parts = {**state._asdict(), 'frozen': state.frozen._asdict()}
+    del parts['tracks']  # an item of its own
+    del parts['frozen']['other']  # it is there within a step alone
+    if state.second is None:
+        del parts['second']
+    return parts
+
+
+def _put_together(parts):
+    return TrainState(**{**parts, 'frozen': Frozen(**parts['frozen'])})
 
 
 def about(manager: ocp.CheckpointManager) -> dict[str, Any]:

@@ -90,7 +90,7 @@ def fit(
         saves = (every.save and k % every.save == 0) or k == steps or stopped
         if keeps or saves:
             fetch(until=0)
-            _check_weights(k, state.params)
+            _check_weights(k, (state.params, state.second and state.second.params))
         if keeps:
             with clock.beside():
                 hooks.keep(state)

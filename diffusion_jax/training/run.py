@@ -61,9 +61,9 @@ def train(
         builders.check_splits(config)
     start_from = None if begun else _start(config, experiment, mesh)
     learner = experiment.loss, experiment.tx, experiment.ema, experiment.targets
-    train_step = make_train_step(*learner, settings['accumulate'], experiment.tracks)
+    train_step = make_train_step(*learner, settings['accumulate'], experiment.tracks, experiment.second)
     key_init, key_train, key_sample = jax.random.split(jax.random.key(config['seed']), 3)
-    fresh = init_state(experiment.init, experiment.tx, experiment.targets, len(experiment.tracks))
+    fresh = init_state(experiment.init, experiment.tx, experiment.targets, len(experiment.tracks), experiment.second)
     of_teacher = _shapes(experiment.start_init, mesh) if config['teacher'] else None
     shapes = jax.eval_shape(fresh, key_init, *experiment.taken(of_teacher))
     _check_best_by(settings, train_step, shapes, key_train, experiment.source)
@@ -96,10 +96,10 @@ def train(
             return state
         # The state comes out as it goes in, so that one executable does for all steps.
         step = jax.jit(train_step, donate_argnums=0, out_shardings=(shardings, sharding.replicated(mesh)))
-        return _fit(step, state, key_train, experiment.source, config, workdir, mesh, manager, draw_samples)
+        return _fit(step, state, key_train, experiment, config, workdir, mesh, manager, draw_samples)
 
 
-def _fit(step, state, key, source, config, workdir, mesh, manager, draw_samples):
+def _fit(step, state, key, experiment, config, workdir, mesh, manager, draw_samples):
     settings, start = config['train'], int(state.step)
     every = loop.Every(*(settings[f'{name}_every'] for name in ('log', 'save', 'sample', 'ema')))
     about = {'config': config, 'provenance': files.provenance()}
@@ -108,13 +108,14 @@ def _fit(step, state, key, source, config, workdir, mesh, manager, draw_samples)
         checkpoint.save(manager, state, metrics, about)
 
     with (
-        contextlib.closing(_batches(source, config, start, mesh)) as stream,
+        contextlib.closing(_batches(experiment.source, config, start, mesh)) as stream,
         _stop() as stop,
         watchdog(settings['watchdog']) as beat,
         _snapshots(workdir, settings, start) as keep,
     ):
         first = next(stream)
-        step, cost = throughput.compile_step(step, state, key, first, devices=mesh.size, parts=settings['accumulate'])
+        parts = settings['accumulate'] if experiment.second is None else None  # its updates are another loop
+        step, cost = throughput.compile_step(step, state, key, first, devices=mesh.size, parts=parts)
         with _log(workdir, start, settings, cost, mesh) as write, _profiled(step, workdir, start, settings) as step:
             hooks = loop.Hooks(write, save, draw_samples, stop, beat, keep)
             batches, max_skips = itertools.chain([first], stream), settings['max_skips'] or 0
@@ -164,9 +165,15 @@ def _restored(manager, shapes, mesh, settings):
         return checkpoint.restore(manager, sharding.with_shardings(shapes, sharding.of_state(mesh, shapes)))
     both = skip_bad_updates.bare, skip_bad_updates.around
     undo, do = both if skips else both[::-1]
-    saved = jax.eval_shape(lambda s: s._replace(opt_state=undo(s.opt_state)), shapes)
+    saved = jax.eval_shape(lambda s: _of_each_optimiser(undo, s), shapes)
     state = checkpoint.restore(manager, sharding.with_shardings(saved, sharding.of_state(mesh, saved)))
-    return state and jax.device_put(state._replace(opt_state=do(state.opt_state)), sharding.of_state(mesh, shapes))
+    return state and jax.device_put(_of_each_optimiser(do, state), sharding.of_state(mesh, shapes))
+
+
+def _of_each_optimiser(change, state):
+    """The state with those of its optimisers changed."""
+    second = state.second and state.second._replace(opt_state=change(state.second.opt_state))
+    return state._replace(opt_state=change(state.opt_state), second=second)
 
 
 def _check_tracks(manager, settings):

@@ -72,13 +72,14 @@ class Cost(NamedTuple):
     flops: float | None  # on all devices together; None where XLA does not say
 
 
-def compile_step(step: Any, *arguments: Any, devices: int, parts: int = 1) -> tuple[Callable[..., Any], Cost]:
+def compile_step(step: Any, *arguments: Any, devices: int, parts: int | None = 1) -> tuple[Callable[..., Any], Cost]:
     """A jitted step as the executable for these arguments, and its cost by XLA's own analysis of that executable.
 
     XLA counts the body of a loop once, however often it runs, so the FLOPs of a batch gone through in `parts` are
     multiplied by them. What stands outside of that loop, the optimiser and the average, is then counted `parts` times:
     some tens of FLOPs per parameter, where the network has thousands per parameter on images. What is computed twice
-    (rematerialisation) or on every device is counted as often as it is done.
+    (rematerialisation) or on every device is counted as often as it is done. Of a step with other loops, `parts=None`,
+    the FLOPs are not known.
     """
     start = time.perf_counter()
     compiled = step.lower(*arguments).compile()
@@ -87,7 +88,7 @@ def compile_step(step: Any, *arguments: Any, devices: int, parts: int = 1) -> tu
         flops = (compiled.cost_analysis() or {}).get('flops', 0.0)  # of one device's program
     except NotImplementedError:
         flops = 0.0
-    return compiled, Cost(seconds, flops * devices * parts if flops > 0 else None)
+    return compiled, Cost(seconds, flops * devices * parts if flops > 0 and parts else None)
 
 
 def figures(timing: Timing, cost: Cost, batch_size: int, kind: str, devices: int) -> dict[str, float]:

@@ -48,6 +48,7 @@ def all_methods(steps: int) -> tuple[Method, ...]:
     """Every method, for a training of that many steps."""
     return (
         Method('CD', lambda c: methods.cd(c, L2, mu=0.95), True, VE),
+        Method('DMD', methods.dmd, True, VE[:1]),  # it learns one step
         Method('CT', lambda c: methods.ct(c, L2), False, VE),
         Method('iCT', methods.ict, False, VE),
         Method('ECT', methods.ect, True, VE),

@@ -41,6 +41,8 @@ def config_of(change: Any, seed: int, steps: int, teacher: Path | None) -> dict[
     config.sample.clip = False
     if config.objective.name == 'mean_flow':
         config.objective.p = 0.0  # in few dimensions the adaptive weight biases the mean
+    if config.objective.name == 'distribution_matching':
+        config.objective.gradient_weight = {'name': 'uniform'}  # that of eq. 8 has heavy tails in few dimensions
     config.train.update(save_every=steps, sample_every=0, log_every=max(steps // 10, 1))
     if teacher:
         config.init_from = str(teacher)

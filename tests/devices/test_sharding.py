@@ -14,11 +14,11 @@ from diffusion_jax.optim import ema as emas
 from diffusion_jax.optim.targets import moving_target
 from diffusion_jax.training.state import init_state
 from diffusion_jax.training.step import make_train_step
-from diffusion_jax.types import Batch
+from diffusion_jax.types import Batch, SecondLearner
 
 
 @jax.enable_x64(True)
-def losses(mesh, steps=5, parts=1):
+def losses(mesh, steps=5, parts=1, updates=0):
     """Metrics and final state of a run in float64 of a network whose kernels are split where they can be."""
     schedule = schedules.DiscreteVP(schedules.linear_betas(100))
     init, net = nets.functional(nets.MLP(width=16, depth=1))
@@ -26,10 +26,11 @@ def losses(mesh, steps=5, parts=1):
     loss = denoising(model, schedule, times.discrete_uniform(100), weights.snr(schedule)).loss
     tx = optax.adam(0.01)
     double = lambda key: jax.tree.map(jnp.float64, init(key, jnp.zeros((1, 2)), jnp.zeros(1)))  # noqa: E731
-    create = init_state(double, tx, moving_target(lambda k: 0.5))
+    second = SecondLearner('other', lambda key, teacher: double(key), loss, updates, tx) if updates else None
+    create = init_state(double, tx, moving_target(lambda k: 0.5), second=second)
     shardings = sharding.of_state(mesh, jax.eval_shape(create, jax.random.key(0)), least_size=16)
     state = jax.jit(create, out_shardings=shardings)(jax.random.key(0))
-    train_step = make_train_step(loss, tx, emas.constant(0.9), moving_target(lambda k: 0.5), parts)
+    train_step = make_train_step(loss, tx, emas.constant(0.9), moving_target(lambda k: 0.5), parts, second=second)
     step = jax.jit(train_step, donate_argnums=0, out_shardings=(shardings, sharding.replicated(mesh)))
     rng, found = np.random.default_rng(0), []
     for _ in range(steps):
@@ -54,6 +55,14 @@ def test_any_mesh_gives_the_numbers_of_one_device(data, fsdp, on_one_device):
     # Only the order of summation over the batch differs.
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), one, many)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-12), *jax.device_get((state_1, state_n)))
+
+
+def test_a_second_learner_is_split_as_the_model_is():
+    (one, state_1), (many, state_n) = (losses(sharding.make_mesh(1, n), 2, 2, updates=2) for n in (1, 8))
+    assert one[0]['other_loss'] != one[0]['loss']
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), one, many)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-12), *jax.device_get((state_1, state_n)))
+    assert bytes_on_a_device(state_n.second) < 1.3 * bytes_on_a_device(state_1.second) / 8
 
 
 def bytes_on_a_device(state):

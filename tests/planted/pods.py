@@ -22,7 +22,7 @@ MUTANTS = tuple(Mutant(*row) for row in [
      SHARDING + 'test_every_device_has_rows_for_every_part'),
     ('parts: gradients summed', 'training/step.py', 'a + b / parts', 'a + b',
      STEP + 'test_parts_of_a_batch_add_up_to_its_step'),
-    ('parts: one key for all', 'training/step.py', 'jax.random.fold_in(key, i), part)', 'key, part)',
+    ('parts: one key for all', 'training/step.py', 'jax.random.fold_in(key, i), part, step)', 'key, part, step)',
      STEP + 'test_every_part_has_its_own_rows_and_key'),
     ('parts: the first one again', 'training/step.py', 'i, part = i_and_part', 'i, part = i_and_part[0], '
      'jax.tree.map(lambda a: a[0], cut)', STEP + 'test_every_part_has_its_own_rows_and_key'),

@@ -94,7 +94,7 @@ MUTANTS = tuple(Mutant(*row) for row in [
      "__import__('pathlib').Path(_WORKDIR.value)", BUCKET),
     ('sweep: a log in a bucket', CORE + 'queue.py', "paths.near(training.workdir / 'log.txt')",
      "training.workdir / 'log.txt'", BUCKET),
-    ('sweep: a rate that is misspelt is no near miss', 'builders/optimiser.py', '    _check_names(spec)\n    tx',
+    ('sweep: a rate that is misspelt is no near miss', 'builders/optimiser.py', '    _check_names(spec, where)\n    tx',
      '    tx',
      SWEEP + 'test_an_unknown_field_is_told_before_anything_runs'),
     ('launch: the next run when told to stop', AWAY + 'scripts.py', '[*start, _STOP, each]',

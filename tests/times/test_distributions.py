@@ -25,6 +25,18 @@ def test_training_times_follow_their_distributions():
     assert times.discrete_uniform()(jax.random.key(0), (3,)).dtype == jnp.float32
 
 
+def test_levels_are_uniform_on_edms_grid():
+    """A share u of EDM's eq. 5 in [0.02, 0.98) is DMD's (T_min, T_max), in [0, 1) the whole of it."""
+    for low, high in ((0.02, 0.98), (0.0, 1.0)):
+        sigma = np.asarray(times.karras_uniform(low, high)(jax.random.key(2), (20_000,)), np.float64)
+        grid = np.sort(times.karras(1000)[:-1])
+        share = np.interp(sigma, grid, np.arange(1000) / 999)
+        assert stats.kstest(share, stats.uniform(low, high - low).cdf).pvalue > 1e-3
+        assert low - 1e-3 < share.min() < share.max() < high + 1e-3
+    share = times.karras_uniform(sigma_min=0.1, sigma_max=10.0, rho=1.0)(jax.random.key(2), (20_000,))
+    assert stats.kstest(np.asarray(share), stats.uniform(0.1 + 0.02 * 9.9, 0.96 * 9.9).cdf).pvalue > 1e-3
+
+
 def test_angles_are_scms():
     """ln(sigma_data tan t) ~ N(-1, 1.4^2), in (0, pi / 2) (arXiv 2410.11081, algorithm 1 and appendix G.2)."""
     for kwargs, want, sigma_data in (

@@ -15,7 +15,7 @@ import pytest
 from diffusion_jax.devices import sharding
 from diffusion_jax.errors import UserError
 from diffusion_jax.training import checkpoint
-from diffusion_jax.training.state import TrainState
+from diffusion_jax.training.state import Learner, TrainState
 from diffusion_jax.types import Frozen
 from diffusion_jax.workdir import reading
 
@@ -208,6 +208,24 @@ def test_a_checkpoint_that_lacks_an_array_is_another_models(tmp_path, caplog):
     with pytest.raises(UserError, match="or they are another model's"):
         reading.restore_ema(tmp_path, wanted)
     assert 'it has no ema/more' in caplog.text
+
+
+def test_a_second_learner_is_saved_and_has_no_place_where_there_is_none(tmp_path):
+    """So that checkpoints from before there were any are read."""
+    alone = state_at(1)
+    two = alone._replace(second=Learner({'critic': alone.params['w']}, TX.init({'critic': alone.params['w']})))
+    for name, state in (('alone', alone), ('two', two)):
+        with opened(tmp_path / name) as manager:
+            checkpoint.save(manager, state)
+            checkpoint.wait(manager)
+            assert_same(checkpoint.restore(manager, abstract(state)), state)
+        with reading.open_reader(tmp_path / name / 'checkpoints') as reader:
+            tree = reader.metadata(1).item_metadata['train'].tree
+        second = {'second'} if name == 'two' else set()
+        assert {*tree} == {'step', 'params', 'ema', 'opt_state', 'frozen', *second}
+        assert {*tree['frozen']} == {'target', 'teacher'}
+    with opened(tmp_path / 'two') as manager, pytest.raises(UserError, match="another model's"):
+        checkpoint.restore(manager, abstract(alone))
 
 
 def test_the_ema_alone(tmp_path):

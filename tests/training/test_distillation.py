@@ -6,6 +6,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from diffusion_jax import builders, samplers
@@ -13,6 +14,7 @@ from diffusion_jax.data import kinds, sources
 from diffusion_jax.errors import UserError
 from diffusion_jax.inference import runs
 from diffusion_jax.inference.generate import generate
+from diffusion_jax.optim import skip_bad_updates
 from diffusion_jax.training.run import train
 from diffusion_jax.workdir import files
 from tests import few_step, tiny
@@ -22,7 +24,7 @@ from tests.training.test_run import assert_same
 
 ROOT, KEY = Path(__file__).parents[2], jax.random.key(7)
 # What learns from a teacher, and what only starts from one.
-DISTILLED, TUNED = ('cd', 'scd', 'pd'), ('ct', 'ect', 'sct')
+DISTILLED, TUNED = ('cd', 'dmd', 'scd', 'pd'), ('ct', 'ect', 'sct')
 
 
 @pytest.fixture(scope='module')
@@ -76,6 +78,9 @@ def test_starts_as_the_teachers_average(name, trained, tmp_path):
         assert_same(state.frozen.teacher, teacher.ema)
     else:
         assert state.frozen.teacher is None
+    assert (state.second is None) == (name != 'dmd')
+    if state.second:
+        assert_same(state.second.params, teacher.ema)
     if name in ('cd', 'ct'):
         assert_same(state.frozen.target, teacher.ema)
     else:
@@ -89,9 +94,9 @@ def test_without_a_teacher_a_run_starts_from_its_seed(trained, tmp_path):
     assert not np.array_equal(state.params['dense_out']['kernel'], trained[0].ema['dense_out']['kernel'])
 
 
-@pytest.mark.parametrize('name', ['cd', 'ct', 'pd', 'sct'])
+@pytest.mark.parametrize('name', ['cd', 'ct', 'dmd', 'pd', 'sct'])
 def test_resumes_without_its_teachers_folder_bit_for_bit(name, trained, tmp_path):
-    """Two steps and two more are four; with them go moving target, staged teacher and adaptive weight."""
+    """Two steps and two more are four; with them go moving target, staged teacher, adaptive weight, second learner."""
     teacher, run = tmp_path / 'teacher', tmp_path / 'run'
     shutil.copytree(trained[1], teacher)
     config = few_step.run(name, teacher)
@@ -102,6 +107,20 @@ def test_resumes_without_its_teachers_folder_bit_for_bit(name, trained, tmp_path
     assert int(final.step) == 4
     assert_same(final, expected)
     assert_same(runs.load(run).params, expected.ema)
+
+
+def test_a_second_learner_begins_and_ends_to_skip_where_the_model_does(trained, tmp_path):
+    """Its updates are counted anew; what it has learnt, and its optimiser, go on."""
+    _, folder = trained
+    for steps, max_skips in ((1, None), (2, 2), (3, None)):
+        config = few_step.run('dmd', folder, steps=steps, max_skips=max_skips)
+        state = train(config, tmp_path, allow_config_change=True)
+        assert (skip_bad_updates.counts(state.second.opt_state) == {}) == (max_skips is None)
+    assert int(optax.tree.get(state.second.opt_state, 'count', filtering=is_radams)) == 3 * 5
+
+
+def is_radams(path, _):
+    return any('ScaleByAdamState' in str(p) for p in path)
 
 
 def test_the_teacher_stays_and_the_student_moves(trained, cd):

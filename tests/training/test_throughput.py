@@ -69,6 +69,8 @@ def test_flops_of_a_product_in_four_parts():
 
     _, cost = throughput.compile_step(jax.jit(step), jnp.ones((32, 16)), jnp.ones((64, 32)), devices=1, parts=4)
     assert cost.flops == pytest.approx(2 * 64 * 32 * 16, rel=0.02)
+    unknown = throughput.compile_step(jax.jit(step), jnp.ones((32, 16)), jnp.ones((64, 32)), devices=1, parts=None)
+    assert unknown[1].flops is None
 
 
 @pytest.mark.parametrize('analysis', [None, {}, {'flops': -1.0}])
