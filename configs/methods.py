@@ -115,6 +115,23 @@ def scd(config: Any, warmup: int) -> Any:
     return config
 
 
+def mscm(config: Any, K: int, N: int = 32) -> Any:
+    """Multistep consistency distillation of an EDM model: K segments of TrigFlow's angle, in each N Heun steps of the
+    teacher (arXiv 2403.06807); sampled in K steps of DDIM."""
+    segments = {'name': 'uniform', 'n': K, 't_max': _T_MAX}
+    _on_angles(config).objective = {
+        'name': 'multistep_consistency',
+        'pairs': {'name': 'neighbours', 'grid': {**segments, 'n': K * N}},
+        'grid': segments,
+        'distance': {'name': 'l2'},
+        'weight': {'name': 'trig'},
+        'ode_step': {'name': 'heun'},
+    }
+    config.sample.sampler = {'name': 'ddim', 'eta': 0.0}
+    config.sample.times = segments
+    return config
+
+
 def mean_flow(config: Any) -> Any:
     """MeanFlow, from scratch (arXiv 2505.13447)."""
     config.schedule = {'name': 'RectifiedFlow'}

@@ -130,6 +130,14 @@ OBJECTIVES = {
         precond.denoiser(precond.consistency(sigma_min=0.0), network), VE, times.continuous_pairs(10),
         distances.pseudo_huber(), pair_weights.inverse_gap(),
     ).loss,
+    'multistep CT': objectives.multistep_consistency(
+        precond.denoiser(precond.flow(FLOW), network), FLOW, times.neighbours(times.uniform(6)), times.uniform(2),
+        distances.l2(), weights.v(FLOW),
+    ).loss,
+    'multistep CD': objectives.multistep_consistency(
+        edm, VE, times.neighbours(times.karras(6)), times.karras(2), distances.pseudo_huber(), weights.edm(),
+        objectives.teacher_step(edm, VE, samplers.heun_step),
+    ).loss,
     'MeanFlow': objectives.mean_flow(average, FLOW, times.logit_normal_pairs()).loss,
     'MeanFlow guided': objectives.mean_flow(
         average, FLOW, times.logit_normal_pairs(), omega=0.5, kappa=0.8, null=2

@@ -6,6 +6,7 @@ from diffusion_jax.objectives.continuous import continuous, continuous_distillat
 from diffusion_jax.objectives.denoising import denoising
 from diffusion_jax.objectives.mean_flow import mean_flow, mean_flow_distillation
 from diffusion_jax.objectives.mean_flow import teacher_velocity as teacher_velocity
+from diffusion_jax.objectives.multistep_consistency import multistep_consistency
 from diffusion_jax.objectives.progressive import progressive
 from diffusion_jax.objectives.shortcut import shortcut
 from diffusion_jax.objectives.trains import trains as trains
@@ -19,6 +20,7 @@ __all__ = [
     'hybrid',
     'mean_flow',
     'mean_flow_distillation',
+    'multistep_consistency',
     'progressive',
     'shortcut',
     'vlb',

@@ -17,6 +17,7 @@ from diffusion_jax.times.pairs import (
     log_normal_pairs,
     logit_normal_pairs,
     neighbours,
+    nested_pairs,
     uniform_pairs,
 )
 
@@ -37,6 +38,7 @@ __all__ = [
     'logit_normal_pairs',
     'multistep',
     'neighbours',
+    'nested_pairs',
     'quadratic',
     'trailing',
     'uniform',
