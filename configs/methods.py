@@ -7,6 +7,7 @@ from ml_collections import config_dict
 
 _SIGMA_DATA = 0.5
 _T_MAX = math.atan(80 / _SIGMA_DATA)  # the angle of EDM's sigma_max
+_ALL_TIMES = {'name': 'nested_pairs', 't_max': 0.994}  # up to sigma / alpha = 166
 _INVERSE_GAP = {'name': 'inverse_gap'}
 
 
@@ -152,6 +153,17 @@ def shortcut(config: Any, mu: float) -> Any:
     """A shortcut model, from scratch, mu the decay of the weights that its targets are made with (arXiv 2410.12557)."""
     mean_flow(config).objective = {'name': 'shortcut', 'pairs': {'name': 'dyadic_pairs'}}
     config.frozen = {'name': 'moving_target', 'decay': {'name': 'constant_decay', 'mu': mu}}
+    return config
+
+
+def ctm(config: Any) -> Any:
+    """A consistency trajectory model without its GAN, of an EDM model; its network is new (arXiv 2310.02279)."""
+    mean_flow(config).objective = {
+        'name': 'consistency_trajectory',
+        'pairs': _ALL_TIMES,
+        'distance': {'name': 'l2'},
+        'ode_step': {'name': 'heun'},
+    }
     return config
 
 

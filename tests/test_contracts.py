@@ -146,6 +146,13 @@ OBJECTIVES = {
         average, FLOW, times.logit_normal_pairs(),
         velocity=objectives.teacher_velocity(precond.denoiser(precond.flow(FLOW), network), FLOW),
     ).loss,
+    'CTM': objectives.consistency_trajectory(
+        average, FLOW, times.nested_pairs(0.1, 0.9), distances.pseudo_huber(),
+        objectives.teacher_step(precond.denoiser(precond.flow(FLOW), network), FLOW, samplers.heun_step),
+    ).loss,
+    'CTM alone': objectives.consistency_trajectory(
+        average, FLOW, times.nested_pairs(0.1, 0.9), distances.l2(), n=2
+    ).loss,
     'sCT': objectives.continuous(angular, TRIG, times.arctan_log_normal(), WEIGHT, warmup=0).loss,
     'sCD': objectives.continuous_distillation(
         angular, angular, TRIG, times.arctan_log_normal(), WEIGHT, warmup=0

@@ -2,6 +2,7 @@
 
 from diffusion_jax.objectives.consistency import consistency
 from diffusion_jax.objectives.consistency import teacher_step as teacher_step
+from diffusion_jax.objectives.consistency_trajectory import consistency_trajectory
 from diffusion_jax.objectives.continuous import continuous, continuous_distillation
 from diffusion_jax.objectives.denoising import denoising
 from diffusion_jax.objectives.mean_flow import mean_flow, mean_flow_distillation
@@ -14,6 +15,7 @@ from diffusion_jax.objectives.vlb import hybrid, vlb, vlb_learned
 
 __all__ = [
     'consistency',
+    'consistency_trajectory',
     'continuous',
     'continuous_distillation',
     'denoising',
