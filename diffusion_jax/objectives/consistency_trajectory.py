@@ -36,7 +36,8 @@ def consistency_trajectory(
     sum by a constant, where the paper balances gradients. Without a teacher the ODE is the target's own, that of
     u(., t, t), which the second term teaches. Both terms are means over the batch, the second one over the event, too.
 
-    Read in the released code and in abstracts; the formulas are derived from these, not copied from the paper.
+    The released code was read for its parameterisation and its balance of gradients; the rest is derived, as the paper
+    could not be read.
 
     Args:
         average_velocity: the average velocity u, whose flow map is trained; `frozen.target` holds the target's

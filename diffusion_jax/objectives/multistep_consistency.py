@@ -34,8 +34,8 @@ def multistep_consistency(
     of the paper's algorithm. One segment is `consistency`; where each pair is a segment of its own the target is x_0,
     as in denoising, or the teacher's. The model is sampled by `samplers.ddim` on the grid.
 
-    Written from the algorithm as it is described in public (the page of the paper itself could be read in part only);
-    DDIM steps are not adjusted for the variance that they lose (the paper's aDDIM). Shapes are those of
+    Written from the paper's abstract and a public reimplementation, not from its equations; DDIM steps are not adjusted
+    for the variance that they lose (the paper's aDDIM). Shapes are those of
     `objectives.consistency`; `frozen.target` None stands for the current parameters, behind a stop-gradient.
 
     Args:

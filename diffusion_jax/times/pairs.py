@@ -119,9 +119,9 @@ def logit_normal_pairs(mean: float = -0.4, std: float = 1.0, share: float = 0.25
 
 
 def nested_pairs(t_min: float = 0.0, t_max: float = 1.0) -> Pairs:
-    """Flow maps' over all of the time: t uniform on [t_min, t_max], then s uniform on [t_min, t] (arXiv 2503.07565).
+    """Flow maps' over all of the time: t uniform on [t_min, t_max], then s uniform on [t_min, t].
 
-    t_min is in [0, inf), below t_max in (0, inf).
+    So in reimplementations of arXiv 2503.07565. t_min is in [0, inf), below t_max in (0, inf).
     """
     within('[0, inf)', t_min=t_min)
     within('(0, inf)', t_max=t_max)
