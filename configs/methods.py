@@ -167,6 +167,18 @@ def ctm(config: Any) -> Any:
     return config
 
 
+def imm(config: Any, M: int = 4) -> Any:
+    """Inductive moment matching, from scratch, in groups of M samples (arXiv 2503.07565)."""
+    mean_flow(config).objective = {
+        'name': 'imm',
+        'pairs': _ALL_TIMES,
+        'kernel': {'name': 'laplace', 'sigma_data': _SIGMA_DATA},
+        'weight': {'name': 'imm'},
+        'M': M,
+    }
+    return config
+
+
 def pd(config: Any, each: int, n_0: int) -> Any:
     """Progressive distillation of an EDM model in equal steps of TrigFlow's angle (arXiv 2202.00512)."""
     stages = {'name': 'halving', 'each': each, 'n_0': n_0}

@@ -18,6 +18,7 @@ METHODS = {
     'mean_flow': methods.mean_flow,
     'mean_flow_distillation': methods.mean_flow_distillation,
     'ctm': methods.ctm,
+    'imm': methods.imm,
     'mscm': lambda config: methods.mscm(config, K=2, N=4),
     'pd': lambda config: methods.pd(config, each=1, n_0=4),  # N = 4, 2, 2, 1, 1
 }

@@ -9,7 +9,7 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from diffusion_jax import editing, guidance, objectives, precond, reverse, samplers, schedules, times
-from diffusion_jax.objectives import distances, pair_weights, weights
+from diffusion_jax.objectives import distances, kernels, pair_weights, weights
 from diffusion_jax.objectives.adaptive import AdaptiveWeight
 from diffusion_jax.times import curricula
 from diffusion_jax.types import Batch, Frozen
@@ -152,6 +152,9 @@ OBJECTIVES = {
     ).loss,
     'CTM alone': objectives.consistency_trajectory(
         average, FLOW, times.nested_pairs(0.1, 0.9), distances.l2(), n=2
+    ).loss,
+    'IMM': objectives.imm(
+        average, FLOW, times.nested_pairs(0.1, 0.9), kernels.laplace(), weights.imm(FLOW), decrement=0.1
     ).loss,
     'sCT': objectives.continuous(angular, TRIG, times.arctan_log_normal(), WEIGHT, warmup=0).loss,
     'sCD': objectives.continuous_distillation(

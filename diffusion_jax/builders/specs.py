@@ -14,7 +14,7 @@ from typing import Any
 from diffusion_jax import precond, schedules, times
 from diffusion_jax.data import mixture
 from diffusion_jax.errors import UserError, nearest, one_line
-from diffusion_jax.objectives import adaptive, distances, pair_weights, teacher_step, weights
+from diffusion_jax.objectives import adaptive, distances, kernels, pair_weights, teacher_step, weights
 from diffusion_jax.samplers import euler_step, heun_step
 from diffusion_jax.times import curricula
 
@@ -33,6 +33,7 @@ _NESTED = {
     'decay': curricula,
     'distance': distances,
     'grid': times,
+    'kernel': kernels,
     'ode_step': _ODE_STEPS,
     'of': precond,
     'p_t': times,
