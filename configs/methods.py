@@ -7,6 +7,7 @@ from ml_collections import config_dict
 
 _SIGMA_DATA = 0.5
 _T_MAX = math.atan(80 / _SIGMA_DATA)  # the angle of EDM's sigma_max
+_ALL_TIMES = {'name': 'nested_pairs', 't_max': 0.994}  # up to sigma / alpha = 166
 _INVERSE_GAP = {'name': 'inverse_gap'}
 
 
@@ -128,6 +129,23 @@ def scd(config: Any, warmup: int) -> Any:
     return config
 
 
+def mscm(config: Any, K: int, N: int = 32) -> Any:
+    """Multistep consistency distillation of an EDM model: K segments of TrigFlow's angle, in each N Heun steps of the
+    teacher (arXiv 2403.06807); sampled in K steps of DDIM."""
+    segments = {'name': 'uniform', 'n': K, 't_max': _T_MAX}
+    _on_angles(config).objective = {
+        'name': 'multistep_consistency',
+        'pairs': {'name': 'neighbours', 'grid': {**segments, 'n': K * N}},
+        'grid': segments,
+        'distance': {'name': 'l2'},
+        'weight': {'name': 'trig'},
+        'ode_step': {'name': 'heun'},
+    }
+    config.sample.sampler = {'name': 'ddim', 'eta': 0.0}
+    config.sample.times = segments
+    return config
+
+
 def mean_flow(config: Any) -> Any:
     """MeanFlow, from scratch (arXiv 2505.13447)."""
     config.schedule = {'name': 'RectifiedFlow'}
@@ -148,6 +166,29 @@ def shortcut(config: Any, mu: float) -> Any:
     """A shortcut model, from scratch, mu the decay of the weights that its targets are made with (arXiv 2410.12557)."""
     mean_flow(config).objective = {'name': 'shortcut', 'pairs': {'name': 'dyadic_pairs'}}
     config.frozen = {'name': 'moving_target', 'decay': {'name': 'constant_decay', 'mu': mu}}
+    return config
+
+
+def ctm(config: Any) -> Any:
+    """A consistency trajectory model without its GAN, of an EDM model; its network is new (arXiv 2310.02279)."""
+    mean_flow(config).objective = {
+        'name': 'consistency_trajectory',
+        'pairs': _ALL_TIMES,
+        'distance': {'name': 'l2'},
+        'ode_step': {'name': 'heun'},
+    }
+    return config
+
+
+def imm(config: Any, M: int = 4) -> Any:
+    """Inductive moment matching, from scratch, in groups of M samples (arXiv 2503.07565)."""
+    mean_flow(config).objective = {
+        'name': 'imm',
+        'pairs': _ALL_TIMES,
+        'kernel': {'name': 'laplace', 'sigma_data': _SIGMA_DATA},
+        'weight': {'name': 'imm'},
+        'M': M,
+    }
     return config
 
 

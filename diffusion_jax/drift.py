@@ -61,6 +61,19 @@ def ddim_step(
     return per_sample(ratio, x) * x + per_sample(schedule.alpha(s) - ratio * schedule.alpha(t), x) * x_0
 
 
+def x_0_of_ddim_step(
+    schedule: Schedule,
+    x_t: Float[Array, 'b ...'],
+    x_s: Float[Array, 'b ...'],
+    t: Float[Array, ' b'],
+    s: Float[Array, ' b'],
+) -> Float[Array, 'b ...']:
+    """The x_0 with which a DDIM step leads from x_t to x_s, s < t: `ddim_step` solved for it (arXiv 2202.00512)."""
+    ratio = schedule.sigma(s) / schedule.sigma(t)
+    gap = schedule.alpha(s) - ratio * schedule.alpha(t)
+    return (x_s - per_sample(ratio, x_t) * x_t) / per_sample(gap, x_t)
+
+
 def ddim_step_eps(
     schedule: Schedule,
     x: Float[Array, 'b ...'],

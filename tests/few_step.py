@@ -18,6 +18,9 @@ METHODS = {
     'scd': lambda config: methods.scd(config, warmup=2),
     'mean_flow': methods.mean_flow,
     'mean_flow_distillation': methods.mean_flow_distillation,
+    'ctm': methods.ctm,
+    'imm': methods.imm,
+    'mscm': lambda config: methods.mscm(config, K=2, N=4),
     'pd': lambda config: methods.pd(config, n_0=2),  # N = 2, 2, 1, 1
 }
 

@@ -94,7 +94,7 @@ def test_every_method_trains_and_samples(name):
         if part['net']['name'] == 'UNet':
             part['net']['multipliers'] = (1,)  # the shallowest does as well
     experiment = builders.build(config)
-    key, raw = jax.random.key(0), pipeline.batch_at(experiment.source, 0, 2)(0)
+    key, raw = jax.random.key(0), pipeline.batch_at(experiment.source, 0, 4)(0)  # a group of IMM's
     create = init_state(experiment.init, experiment.tx, experiment.targets, second=experiment.second)
     start = jax.eval_shape(experiment.start_init, key) if config['teacher'] else None
     learner = experiment.loss, experiment.tx, experiment.ema, experiment.targets

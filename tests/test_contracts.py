@@ -9,7 +9,7 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from diffusion_jax import editing, guidance, objectives, precond, reverse, samplers, schedules, times
-from diffusion_jax.objectives import distances, equations, pair_weights, velocities, weights
+from diffusion_jax.objectives import distances, equations, kernels, pair_weights, velocities, weights
 from diffusion_jax.objectives.adaptive import AdaptiveWeight
 from diffusion_jax.times import curricula
 from diffusion_jax.types import Batch, Frozen
@@ -136,6 +136,14 @@ OBJECTIVES = {
         precond.denoiser(precond.consistency(sigma_min=0.0), network), VE, times.continuous_pairs(80),
         distances.pseudo_huber(), pair_weights.inverse_gap(),
     ).loss,
+    'multistep CT': objectives.multistep_consistency(
+        precond.denoiser(precond.flow(FLOW), network), FLOW, times.neighbours(times.uniform(6)), times.uniform(2),
+        distances.l2(), weights.v(FLOW),
+    ).loss,
+    'multistep CD': objectives.multistep_consistency(
+        edm, VE, times.neighbours(times.karras(6)), times.karras(2), distances.pseudo_huber(), weights.edm(),
+        objectives.teacher_step(edm, VE, samplers.heun_step),
+    ).loss,
     'MeanFlow': objectives.mean_flow(average, FLOW, times.logit_normal_pairs()).loss,
     'MeanFlow guided': objectives.mean_flow(
         average, FLOW, times.logit_normal_pairs(), omega=0.5, kappa=0.8, null=2
@@ -143,6 +151,16 @@ OBJECTIVES = {
     'MeanFlow distilled': objectives.mean_flow(
         average, FLOW, times.logit_normal_pairs(),
         velocity=velocities.of_a_teacher(precond.denoiser(precond.flow(FLOW), network), FLOW),
+    ).loss,
+    'CTM': objectives.consistency_trajectory(
+        average, FLOW, times.nested_pairs(0.1, 0.9), distances.pseudo_huber(),
+        objectives.teacher_step(precond.denoiser(precond.flow(FLOW), network), FLOW, samplers.heun_step),
+    ).loss,
+    'CTM alone': objectives.consistency_trajectory(
+        average, FLOW, times.nested_pairs(0.1, 0.9), distances.l2(), n=2
+    ).loss,
+    'IMM': objectives.imm(
+        average, FLOW, times.nested_pairs(0.1, 0.9), kernels.laplace(), weights.imm(FLOW), decrement=0.1
     ).loss,
     'sCT': objectives.continuous(angular, TRIG, times.arctan_log_normal(), WEIGHT, warmup=0).loss,
     'sCT by the batch': objectives.continuous(

@@ -104,6 +104,7 @@ ROWS = {
         'b': FROM_0,
     },
     times.logit_normal_pairs: {'mean': FINITE, 'std': FROM_0, 'share': SHARE},
+    times.nested_pairs: {'t_min': ([0.0, 0.5], [-0.1, 1.0, 2.0, NAN]), 't_max': ([0.5], [0.0, -1.0, NAN, INF])},
     times.dyadic_pairs: {'M': ([2, 128], [0, 1, 3, -2]), 'share': SHARE},
     noise_levels.times_at: {'level': ([np.array(0.0), np.array([1.0, 2.0])], [np.array(-1.0), np.array([1.0, NAN])])},
     curricula.constant: {'n': ([2, 18], [1, 0])},

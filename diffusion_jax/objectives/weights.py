@@ -2,13 +2,15 @@
 
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
 from diffusion_jax import schedules
+from diffusion_jax.ranges import within
 from diffusion_jax.types import Schedule
 
-__all__ = ['edm', 'flow', 'min_snr', 'mu', 'snr', 'trig', 'truncated_snr', 'uniform', 'v']
+__all__ = ['edm', 'flow', 'imm', 'min_snr', 'mu', 'snr', 'trig', 'truncated_snr', 'uniform', 'v']
 
 Weight = Callable[[Array], Array]  # t [B] -> w [B]
 
@@ -49,6 +51,25 @@ def trig(schedule: Schedule) -> Weight:
     Where sigma_data = 1 this is `v`.
     """
     return lambda t: 1 / schedule.sigma(t) ** 2
+
+
+def imm(schedule: Schedule, a: float = 1.0, b: float = 5.0) -> Weight:
+    """IMM's sigmoid(b - l) (-dl/dt) alpha^a / (2 (alpha^2 + sigma^2)), l the log-SNR (arXiv 2503.07565).
+
+    So in reimplementations. Needs alpha, sigma > 0. a is in [0, inf), 1 or 2 there, and b, 5 there, in (-inf, inf).
+
+    Raises:
+        ValueError: a or b outside of its range.
+    """
+    within('[0, inf)', a=a)
+    within('(-inf, inf)', b=b)
+
+    def w(t):
+        alpha, sigma = schedule.alpha(t), schedule.sigma(t)
+        log_snr, rate = jax.jvp(lambda t: schedules.log_snr(schedule, t), (t,), (jnp.ones_like(t),))
+        return jax.nn.sigmoid(b - log_snr) * -rate * alpha**a / (2 * (alpha**2 + sigma**2))
+
+    return w
 
 
 def min_snr(schedule: Schedule, gamma: float = 5.0) -> Weight:

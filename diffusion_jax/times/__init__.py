@@ -18,6 +18,7 @@ from diffusion_jax.times.pairs import (
     log_normal_pairs,
     logit_normal_pairs,
     neighbours,
+    nested_pairs,
     uniform_pairs,
 )
 
@@ -39,6 +40,7 @@ __all__ = [
     'logit_normal_pairs',
     'multistep',
     'neighbours',
+    'nested_pairs',
     'quadratic',
     'trailing',
     'uniform',

@@ -116,6 +116,18 @@ def log_snr(n: int, schedule: Schedule, t_min: float = 1e-3, t_max: float = 1.0)
     return np.concatenate([[t_max], t[1:], [0.0]])
 
 
+def decreasing(grid: Grid) -> Grid:
+    """The grid itself.
+
+    Raises:
+        ValueError: it is no vector of at least 2 times in [0, inf) that decrease.
+    """
+    within('[0, inf)', grid=grid)
+    if np.ndim(grid) != 1 or len(grid) < 2 or not (np.diff(grid) < 0).all():
+        raise ValueError(f'grid must be a vector of at least 2 times that decrease; got {grid}')
+    return grid
+
+
 def _steps(n, T=None):
     whole('(-inf, inf)', n=n, **({} if T is None else {'T': T}))
     if n < 1 or (T is not None and n > T):

@@ -12,7 +12,7 @@ import numpy as np
 from diffusion_jax.ranges import ascending, whole, within
 from diffusion_jax.times.curricula import Curriculum
 from diffusion_jax.times.distributions import log_normal, logit_normal
-from diffusion_jax.times.grids import Grid
+from diffusion_jax.times.grids import Grid, decreasing
 from diffusion_jax.types import Array, Key
 
 Pairs = Callable[[Key, tuple[int, ...], Array], tuple[Array, Array]]
@@ -23,10 +23,7 @@ def neighbours(grid: Grid) -> Pairs:
 
     For consistency functions that are the identity at t = 0 (see `precond.v`). The times are in [0, inf) and decrease.
     """
-    within('[0, inf)', grid=grid)
-    if np.ndim(grid) != 1 or len(grid) < 2 or not (np.diff(grid) < 0).all():
-        raise ValueError(f'grid must be a vector of at least 2 times that decrease; got {grid}')
-    t, s = grid[:-1], grid[1:]
+    t, s = decreasing(grid)[:-1], grid[1:]
 
     def pairs(key, shape, step):
         n = jax.random.randint(key, shape, 0, len(t))
@@ -125,6 +122,23 @@ def logit_normal_pairs(mean: float = -0.4, std: float = 1.0, share: float = 0.25
         a, b = p_t(key_times, (2, *shape))
         t = jnp.maximum(a, b)
         return t, jnp.where(jax.random.bernoulli(key_share, share, shape), jnp.minimum(a, b), t)
+
+    return pairs
+
+
+def nested_pairs(t_min: float = 0.0, t_max: float = 1.0) -> Pairs:
+    """Flow maps' over all of the time: t uniform on [t_min, t_max], then s uniform on [t_min, t].
+
+    So in reimplementations of arXiv 2503.07565. t_min is in [0, inf), below t_max in (0, inf).
+    """
+    within('[0, inf)', t_min=t_min)
+    within('(0, inf)', t_max=t_max)
+    ascending(t_min=t_min, t_max=t_max)
+
+    def pairs(key, shape, step):
+        u, v = jax.random.uniform(key, (2, *shape))
+        t = t_max - (t_max - t_min) * u  # t_max may be drawn, t_min may not
+        return t, jnp.minimum(t_min + (t - t_min) * v, t)
 
     return pairs
 

@@ -54,6 +54,15 @@ def all_methods(steps: int) -> tuple[Method, ...]:
         Method('ECT', methods.ect, True, VE),
         Method('sCT', lambda c: methods.sct(c, warmup=steps // 5), True, ANGLES),
         Method('sCD', lambda c: methods.scd(c, warmup=steps // 5), True, ANGLES),
+        *(
+            Method(
+                f'MSCM, K = {K}',
+                lambda c, K=K: methods.mscm(c, K),
+                True,
+                (Sampling(K, K, {'name': 'ddim', 'eta': 0.0}, {'name': 'uniform', 'n': K, 't_max': T_MAX}),),
+            )
+            for K in (1, 2, 4)
+        ),
         Method('MeanFlow', methods.mean_flow, False, FLOW),
         Method('Shortcut', lambda c: methods.shortcut(c, mu=0.99), False, FLOW),
         Method('iMF', methods.improved_mean_flow, False, FLOW),

@@ -83,3 +83,11 @@ def test_neighbours_are_those_of_the_grid_each_as_probable():
     np.testing.assert_allclose(t, grid[i], rtol=1e-6)
     np.testing.assert_allclose(s, grid[i + 1], rtol=1e-6)
     assert stats.chisquare(np.bincount(i, minlength=4)).pvalue > 1e-3
+
+
+def test_nested_pairs_are_uniform_and_s_is_uniform_below_t():
+    t, s = (np.asarray(v, np.float64) for v in times.nested_pairs(0.1, 0.6)(jax.random.key(0), (20_000,), None))
+    assert stats.kstest(t, stats.uniform(0.1, 0.5).cdf).pvalue > 1e-3
+    assert stats.kstest((s - 0.1) / (t - 0.1), stats.uniform().cdf).pvalue > 1e-3
+    assert abs(np.corrcoef(t, (s - 0.1) / (t - 0.1))[0, 1]) < 0.03
+    assert ((s <= t) & (t > 0.1)).all()

@@ -24,7 +24,7 @@ from tests.training.test_run import assert_same
 
 ROOT, KEY = Path(__file__).parents[2], jax.random.key(7)
 # What learns from a teacher, and what only starts from one.
-DISTILLED, TUNED = ('cd', 'dmd', 'scd', 'pd'), ('ct', 'ect', 'sct')
+DISTILLED, TUNED = ('cd', 'dmd', 'scd', 'mscm', 'pd'), ('ct', 'ect', 'sct')
 
 
 @pytest.fixture(scope='module')
