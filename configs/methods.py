@@ -8,6 +8,9 @@ from ml_collections import config_dict
 _SIGMA_DATA = 0.5
 _T_MAX = math.atan(80 / _SIGMA_DATA)  # the angle of EDM's sigma_max
 _ALL_TIMES = {'name': 'nested_pairs', 't_max': 0.994}  # up to sigma / alpha = 166
+# One step, and two whose second is at the noise level or angle that ECT's and sCM's authors take.
+_LEVELS = {'name': 'first_of', 'n': 1, 'times': (80.0, 0.821)}
+_ANGLES = {'name': 'first_of', 'n': 1, 'times': (_T_MAX, 1.1)}
 _INVERSE_GAP = {'name': 'inverse_gap'}
 
 
@@ -34,7 +37,7 @@ def briefly(config: Any, steps: int, lr: float = 1e-3) -> Any:
 
 def _one_step(config: Any) -> Any:
     config.sample.sampler = {'name': 'renoise'}
-    config.sample.times = {'name': 'multistep', 'n': 1}
+    config.sample.times = dict(_LEVELS)
     config.sample.clip = True
     return config
 
@@ -119,7 +122,7 @@ def sct(config: Any, warmup: int) -> Any:
     p_t = {'name': 'arctan_log_normal', 'P_mean': -1.0, 'P_std': 1.4}
     weight = {'name': 'log_weight'}
     _on_angles(config).objective = {'name': 'continuous', 'p_t': p_t, 'warmup': warmup, 'adaptive_weight': weight}
-    _one_step(config).sample.times = {'name': 'at', 'times': (_T_MAX,)}
+    _one_step(config).sample.times = dict(_ANGLES)
     return config
 
 

@@ -41,6 +41,7 @@ _NUM = flags.DEFINE_integer('num', 300, 'Samples per setting.', lower_bound=100)
 _STEPS = flags.DEFINE_list('steps', ['10', '20', '50', '250'], 'Step counts of DDPM and DDIM.')
 _FEW = flags.DEFINE_list('few_steps', ['1', '2', '4'], 'Step counts of DDIM and the consistency model.')
 _SHARED = ('seed', 'data', 'schedule', 'precond', 'net')  # what the consistency model has from its teacher
+_EQUAL = {'name': 'uniform'}
 _SHOWN = 16
 _DATA_ROWS = 1000  # enough for a mean distance
 
@@ -50,6 +51,7 @@ class Method(NamedTuple):
 
     run: runs.Run
     sampler: dict[str, Any]
+    times: dict[str, Any]
     steps: list[int]
 
 
@@ -88,18 +90,18 @@ def distilled(config: dict[str, Any], teacher: dict[str, Any], workdir: Path) ->
 def methods(teacher: runs.Run, student: runs.Run, steps: list[int], few: list[int]) -> dict[str, Method]:
     """What is compared."""
     return {
-        'DDPM': Method(teacher, {'name': 'ancestral', 'variance': 'small'}, steps),
-        'DDIM': Method(teacher, {'name': 'ddim', 'eta': 0.0}, sorted({*few, *steps})),
-        'CM': Method(student, {'name': 'renoise'}, few),
+        'DDPM': Method(teacher, {'name': 'ancestral', 'variance': 'small'}, _EQUAL, steps),
+        'DDIM': Method(teacher, {'name': 'ddim', 'eta': 0.0}, _EQUAL, sorted({*few, *steps})),
+        'CM': Method(student, {'name': 'renoise'}, dict(student.config['sample']['times']), few),
     }
 
 
 def compare(compared: Mapping[str, Method], reference: measure.Reference, num: int) -> list[Row]:
     """Samples and measures every method at every step count, from the same noises."""
     rows = []
-    for name, (run, sampler, steps) in compared.items():
+    for name, (run, sampler, times, steps) in compared.items():
         for n in steps:
-            spec = {**run.config['sample'], 'sampler': sampler, 'times': {'name': 'uniform', 'n': n}}
+            spec = {**run.config['sample'], 'sampler': sampler, 'times': {**times, 'n': n}}
             draw = Stopwatch(builders.build_draw(run.experiment, spec))
             drawing = Drawing(draw, run.params, run.mesh, run.config['eval']['batch_size'])
             x = generate(drawing, jax.random.key(0), num)

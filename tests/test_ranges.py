@@ -61,6 +61,7 @@ ROWS = {
     schedules.RectifiedFlow: {},
     schedules.TrigFlow: {'sigma_data': ABOVE_0},
     times.at: {'times': ([1.0, '2/1'], ['1/2', NAN, -1.0, [], '1/1'])},
+    times.first_of: {'n': ([1, 2], [0, -1, 3]), 'times': ([[2.0, 1.0], '2/1'], ['1/2', NAN, -1.0, [], '1/1'])},
     times.uniform: {'n': COUNT, 't_max': ABOVE_0},
     times.trailing: {'n': counted(1000), 'T': ([10, 1000], [9, 0])},
     times.leading: {'n': counted(1000), 'T': ([10, 1000], [9, 0])},
@@ -235,6 +236,7 @@ def call(factory, **given):
     """The factory with these arguments, and what it needs beside them; a curriculum and the like are called too."""
     parameters = inspect.signature(factory).parameters
     own = {'times': jnp.array([1.0])} if factory is retime.retimed else {'times': jnp.array([1.0, 0.0])}
+    own |= {'times': [2.0, 1.0], 'n': 1} if factory is times.first_of else {}
     own |= {'grid': times.uniform(2), 'betas': np.array([0.1]), 'level': np.array(1.0)}
     context = {**CONTEXT, **own, **given}
     needed = {

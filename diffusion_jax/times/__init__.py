@@ -10,7 +10,18 @@ from diffusion_jax.times.distributions import (
     logit_normal,
 )
 from diffusion_jax.times.grids import Grid as Grid
-from diffusion_jax.times.grids import at, karras, leading, linspace, log_snr, multistep, quadratic, trailing, uniform
+from diffusion_jax.times.grids import (
+    at,
+    first_of,
+    karras,
+    leading,
+    linspace,
+    log_snr,
+    multistep,
+    quadratic,
+    trailing,
+    uniform,
+)
 from diffusion_jax.times.pairs import Pairs as Pairs
 from diffusion_jax.times.pairs import (
     continuous_pairs,
@@ -29,6 +40,7 @@ __all__ = [
     'continuous_uniform',
     'discrete_uniform',
     'dyadic_pairs',
+    'first_of',
     'karras',
     'karras_uniform',
     'leading',

@@ -96,6 +96,20 @@ def at(times: str | float | int | Sequence[float | int]) -> Grid:
     return t if t[-1] == 0 else np.append(t, 0.0)
 
 
+def first_of(n: int, times: str | float | int | Sequence[float | int]) -> Grid:
+    """The first n of the times of `at`, then 0: for times that were found one after another (`search.greedy_times`).
+
+    So a run holds the times of one step, of two and so on, and whoever samples it need say n alone.
+
+    Raises:
+        ValueError: as `at`; for an n that is not in [1, inf), or more than there are times above 0.
+    """
+    found = at(times)
+    if _steps(n) >= len(found):
+        raise ValueError(f'a grid of {n} steps needs as many times; there are {len(found) - 1}: choose another grid')
+    return np.append(found[:n], 0.0)
+
+
 def log_snr(n: int, schedule: Schedule, t_min: float = 1e-3, t_max: float = 1.0) -> Grid:
     """`n` times from t_max to t_min equally spaced in log-SNR, then 0 (DPM-Solver, arXiv 2206.00927).
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from diffusion_jax import schedules, times
+from diffusion_jax import schedules, search, times
 from diffusion_jax.builders import specs
 
 NS = (1, 2, 10, 50, 1000)
@@ -99,6 +99,28 @@ def test_at_can_be_given_on_a_command_line():
 def test_at_refuses_times_that_are_no_grid(given):
     with pytest.raises(ValueError, match=r'decrease|could not convert'):
         times.at(given)
+
+
+@pytest.mark.parametrize('n', [1, 2, 3])
+def test_first_of_is_the_search_for_fewer_steps(n):
+    """The times of n steps are those of more, cut short: that is what a greedy search finds."""
+
+    def loss(grid):
+        return sum((np.log(t) - np.log(best)) ** 2 for t, best in zip(grid[1:-1], (3.0, 0.4), strict=False))
+
+    found = search.greedy_times(loss, 3, 60)
+    grid = times.first_of(n, found[:-1].tolist())
+    np.testing.assert_array_equal(grid, search.greedy_times(loss, n, 60))
+    np.testing.assert_allclose(grid[1:-1], (3.0, 0.4)[: n - 1], rtol=1e-3)
+
+
+def test_first_of_on_a_command_line_and_beyond_its_times():
+    for n, want in ((1, [80, 0]), (2, [80, 0.821, 0])):
+        spec = {**specs.parse_spec('first_of:times=80/0.821'), 'n': n}
+        np.testing.assert_array_equal(specs.make(times, spec, {}, 'grid'), want)
+    for given in ((80.0, 0.821), '80/0.821/0'):
+        with pytest.raises(ValueError, match='of 3 steps needs as many times; there are 2'):
+            times.first_of(3, given)
 
 
 def test_karras_on_any_schedule_is_where_it_has_the_levels_of_ve():

@@ -143,7 +143,7 @@ def test_sampled_and_evaluated_without_its_teachers_folder(trained, tmp_path, ca
     f = run.experiment.models.consistency(run.params, None, None)
     np.testing.assert_allclose(x, f(start, jnp.full(8, 80.0)), rtol=1e-4, atol=1e-5)
     assert tiny.call('evaluate', f'--workdir={tmp_path}/run', '--num=40') == 0
-    assert 'renoise(), multistep(n=1), step 1, 40 samples' in capsys.readouterr().out
+    assert 'renoise(), first_of(n=1, times=(80.0, 0.821)), step 1, 40 samples' in capsys.readouterr().out
 
 
 def test_the_target_and_the_staged_teacher_follow_the_student(trained, tmp_path):
@@ -307,8 +307,9 @@ def test_sampling_that_is_refused(which, arguments, message, trained, cd, tmp_pa
 
 
 TIMES = [
-    ('sct', None, 2, "--steps=2: the grid 'at' has no number of steps: set --grid"),
-    ('sct', 'multistep', None, '--grid=multistep needs --steps'),
+    ('sct', 'at:times=1.5', 2, "--steps=2: the grid 'at' has no number of steps: set --grid"),
+    ('sct', None, 3, 'config.sample.times: a grid of 3 steps needs as many times; there are 2: choose another grid'),
+    ('cd', None, 3, 'config.sample.times: a grid of 3 steps needs as many times; there are 2: choose another grid'),
     ('sct', 'multstep', None, "config.sample.times.name='multstep' is unknown; did you mean multistep"),
     ('sct', 'at:times=1.6', None, "config.sample.times: t = 1.6 lies beyond 1.571, the end of this run's TrigFlow"),
     ('mean_flow', 'at:times=1.1', None, "config.sample.times: t = 1.1 lies beyond 1, the end of this run's Rectified"),
@@ -323,6 +324,12 @@ def test_grids_that_are_refused(method, grid, steps, message):
     with pytest.raises(UserError) as error:
         builders.build_draw(experiment, runs.sample_spec(config['sample'], runs.Choices(steps=steps, times=grid)))
     assert str(error.value).startswith(message), str(error.value)
+
+
+def test_a_grid_of_steps_in_place_of_one_without_needs_their_number():
+    sample = {**few_step.run('sct')['sample'], 'times': {'name': 'at', 'times': (1.5,)}}
+    with pytest.raises(UserError, match=r'^--grid=multistep needs --steps$'):
+        runs.sample_spec(sample, runs.Choices(times='multistep'))
 
 
 def test_a_consistency_model_has_no_bits_per_dimension():

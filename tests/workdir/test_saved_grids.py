@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from diffusion_jax import search, times
+from diffusion_jax.builders import specs
 from diffusion_jax.errors import UserError
 from diffusion_jax.evaluation import measure
 from diffusion_jax.inference import runs
@@ -110,8 +111,9 @@ def test_a_searched_grid_is_better_on_other_noises_and_is_used(tmp_path, capsys)
     assert np.abs(drawn[0] - drawn[1]).max() > 1e-3
 
 
-def test_searched_times_are_the_best_of_those_tried_and_can_be_sampled(tmp_path, capsys):
-    train(few_step.run('ect'), tmp_path)
+@pytest.mark.parametrize('method', ['ect', pytest.param('sct', marks=pytest.mark.slow)])
+def test_searched_times_are_the_best_of_those_tried_and_can_be_sampled(method, tmp_path, capsys):
+    train(few_step.run(method), tmp_path)
     command = [f'--workdir={tmp_path}', '--steps=3', '--num=100', '--evaluations=2']
     assert tiny.call('experiments.search_times', *command) == 0
     said = capsys.readouterr().out
@@ -126,7 +128,12 @@ def test_searched_times_are_the_best_of_those_tried_and_can_be_sampled(tmp_path,
     spec = runs.sample_spec(run.config['sample'], runs.Choices('renoise', times=f'at:times={best[0]}'))
     x = runs.draw(run, spec, 100)
     as_sampled = measure.measure(x, runs.reference(run, None), (0,)).values['Frechet distance (pixels-2)']
-    np.testing.assert_allclose(of_three[best[0]], as_sampled, rtol=0.01)  # the times are printed to four digits
+    np.testing.assert_allclose(of_three[best[0]], as_sampled, rtol=0.01)  # the times are printed to six digits
+    config = specs.parse_spec(re.findall(r'^as a config: sample.times = (\S+)$', said, re.M)[0].replace("'", ''))
+    grids = [run.experiment.context.make(times, {**config, 'n': n}, 'config.sample.times') for n in (1, 2, 3)]
+    np.testing.assert_array_equal(grids[2], times.at(best[0]))
+    assert '/'.join(f'{t:.6g}' for t in grids[1][:-1]) in tried
+    np.testing.assert_array_equal(grids[0], [grids[1][0], 0])
     grid = f'--grid=at:times={best[0]}'
     assert tiny.call('sample', f'--workdir={tmp_path}', '--sampler=renoise', grid, '--num=2') == 0
     message = tiny.refusal(capsys, 'experiments.search_times', *command, '--step=3')
