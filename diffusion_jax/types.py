@@ -10,7 +10,6 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import numpy as np
-import optax
 from jaxtyping import Array, Bool, Float, Shaped
 
 Key = jax.Array  # a typed PRNG key `[]`; where it says so, one key per sample `[B]`
@@ -170,7 +169,7 @@ class SecondLearner(NamedTuple):
     init: Callable[[Key, Params], Params]  # (key, the teacher's parameters or None) -> its own, at step 0
     loss: LossFn
     updates: int  # of it in every step, before the one update of the model
-    tx: optax.GradientTransformation | None = None  # the run's; an objective leaves it open
+    tx: Any = None  # the run's optax.GradientTransformation; an objective leaves it open
 
 
 class Objective(NamedTuple):

@@ -97,7 +97,7 @@ def test_overrides():
     ('field', 'message'),
     [
         ('optim.lrr', 'run 0 of the sweep: config.optim.lrr is not an argument of adam; did you mean lr'),
-        ('optm.lr', 'run 0 of the sweep: config.optm is not a field; did you mean optim?'),
+        ('optm.lr', 'run 0 of the sweep: config.optm is not a field; did you mean optim or second_optim?'),
         ('train.step', 'run 0 of the sweep: config.train.step is not a field; did you mean steps'),
         ('seed.x', 'run 0 of the sweep: config.seed.x is not a field: config.seed has no fields'),
         ('net.widht', 'run 0 of the sweep: config.net.widht is not an argument of MLP; did you mean width?'),
