@@ -10,6 +10,7 @@ import pytest
 
 from diffusion_jax import objectives, precond, samplers, schedules, times
 from diffusion_jax.objectives import distances, weights
+from diffusion_jax.objectives.consistency import OdeStep
 from diffusion_jax.types import Batch, Frozen
 from tests import oracles
 from tests.objectives.test_mean_flow import KEY, STEP, at, compiled, data, exact_denoiser, model
@@ -20,9 +21,12 @@ L2 = distances.l2()
 PAIRS = times.nested_pairs(0.05, 0.95)
 
 
-def exact_step(params, cond):
+def exact_step(frozen, batch):
     """The exact map from t to s."""
     return lambda x, t, s: precond.flow_map(model)(1.0)(x, t, s)
+
+
+EXACT = OdeStep(exact_step, reads_teacher=True)
 
 
 def euler(teacher=exact_denoiser):
@@ -38,7 +42,7 @@ def run(objective, params=1.0, frozen=None, batch=None):
 
 
 def test_the_semigroup_holds_at_the_exact_map_and_only_there(x64):
-    objective = objectives.consistency_trajectory(model, FLOW, PAIRS, L2, exact_step, lambda_dsm=0.0)
+    objective = objectives.consistency_trajectory(model, FLOW, PAIRS, L2, EXACT, lambda_dsm=0.0)
     assert objective.reads_teacher
     metrics, grad = run(objective)
     assert metrics['loss'] < 1e-20
@@ -56,7 +60,7 @@ def test_a_teachers_solver_has_its_order(solver, order, x64):
     step = objectives.teacher_step(exact_denoiser, FLOW, solver)
 
     def root(h, n):
-        objective = objectives.consistency_trajectory(model, FLOW, at(0.9, 0.1), L2, step, h, n, 0.0)
+        objective = objectives.consistency_trajectory(model, FLOW, at(0.9, 0.1), L2, step, float(h), int(n), 0.0)
         return np.sqrt(objective.loss(jnp.array(1.0), Frozen(None, jnp.array(1.0)), KEY, data(), STEP)[1]['ctm'])
 
     ns = np.array([4, 8, 16])  # not compiled: a loop of so many steps costs seconds
@@ -72,7 +76,7 @@ def test_the_whole_loss_of_a_linear_map(x64):
     def linear(q, cond=None, key=None):
         return lambda x, t, s: q * x
 
-    def half(params, cond):
+    def half(frozen, batch):
         """A solver that halves x at each step, and tells where it is."""
 
         def step(x, t, u):
@@ -81,7 +85,7 @@ def test_the_whole_loss_of_a_linear_map(x64):
 
         return step
 
-    objective = objectives.consistency_trajectory(linear, FLOW, at(t, s), L2, half, 0.1, 3, 2.0)
+    objective = objectives.consistency_trajectory(linear, FLOW, at(t, s), L2, OdeStep(half), 0.1, 3, 2.0)
     frozen = Frozen(jnp.array(target), None)
     args = frozen, KEY, batch, STEP
     (value, metrics), grad = jax.value_and_grad(objective.loss, has_aux=True)(jnp.array(q), *args)
@@ -170,7 +174,7 @@ def test_the_second_term_is_of_the_instantaneous_velocity(x64):
 
         return u
 
-    loss = objectives.consistency_trajectory(recorder, FLOW, at(0.8, 0.3), L2, exact_step).loss
+    loss = objectives.consistency_trajectory(recorder, FLOW, at(0.8, 0.3), L2, EXACT).loss
     loss(jnp.array(1.0), Frozen(), KEY, data(), STEP)
     asked = [(x, t[0], s[0]) for x, t, s in seen]
     assert [(t, s) for _, t, s in asked].count((0.8, 0.8)) == 1
@@ -216,7 +220,7 @@ def test_every_draw_has_its_own_key():
         drawn['t'] = 0.5 + 0.4 * jax.random.uniform(key, shape)
         return drawn['t'], jnp.zeros(shape)
 
-    def record(params, cond):
+    def record(frozen, batch):
         def step(x, t, u):
             drawn.update(u=(t - u), noise=x[:, 0] / t)
             return x
@@ -227,7 +231,7 @@ def test_every_draw_has_its_own_key():
         drawn['dropout'] = jax.random.uniform(key, (n,))
         return lambda x, t, s: 0 * x
 
-    loss = objectives.consistency_trajectory(bind, FLOW, pairs, L2, record, n=1).loss
+    loss = objectives.consistency_trajectory(bind, FLOW, pairs, L2, OdeStep(record), n=1).loss
     loss(None, Frozen(), KEY, Batch(jnp.zeros((n, 1))), STEP)
     off = np.corrcoef(np.array([*drawn.values()], np.float64)) - np.eye(4)
     assert abs(off).max() < 0.08, off

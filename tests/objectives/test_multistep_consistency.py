@@ -13,6 +13,7 @@ import pytest
 
 from diffusion_jax import objectives, precond, samplers, schedules, times
 from diffusion_jax.objectives import distances, weights
+from diffusion_jax.objectives.consistency import OdeStep
 from diffusion_jax.objectives.multistep_consistency import start_of_segment
 from diffusion_jax.types import Batch, Frozen
 from tests import oracles
@@ -38,14 +39,14 @@ def moments(schedule, t):
 def exact_step(schedule):
     """The ODE's map from t to s."""
 
-    def bind(params, cond):
+    def bind(frozen, batch):
         def x_s(x, t, s):
             (m_t, v_t), (m_s, v_s) = moments(schedule, t[:, None]), moments(schedule, s[:, None])
             return m_s + jnp.sqrt(v_s / v_t) * (x - m_t)
 
         return x_s
 
-    return bind
+    return OdeStep(bind, reads_teacher=True)
 
 
 def exact(schedule, grid):
