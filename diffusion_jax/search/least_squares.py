@@ -42,7 +42,7 @@ def levenberg_marquardt(
     squares, g, A = equations(z)
     lam = damping * np.diag(A).max()
     for done in range(1, max_steps + 1 if np.isfinite(A).all() else 0):
-        h = np.linalg.lstsq(A + lam * np.eye(len(z)), -g)[0]  # which takes a singular matrix too
+        h = np.linalg.solve(A + lam * np.eye(len(z)), -g)
         at = equations(z + h)
         gain, expected = squares - at[0] if np.isfinite(at[2]).all() else -np.inf, -h @ (2 * g + A @ h)
         progress(done)
