@@ -29,8 +29,7 @@ _GUIDANCE = flags.DEFINE_string(
 _STEPS = flags.DEFINE_integer('steps', 8, 'Steps of the grid.', lower_bound=2)
 _NAME = flags.DEFINE_string('name', None, 'Name of the grid. Default: the sampler and the steps.')
 _NUM = flags.DEFINE_integer('num', 64, 'Noises to search with, and as many to measure with.', lower_bound=2)
-_FEW = flags.DEFINE_integer('few', 4, 'Noises that the starts are fitted to, and that are run at once.', lower_bound=1)
-_ITERATIONS = flags.DEFINE_integer('iterations', 15, 'From each of three starts, and of all noises.', lower_bound=1)
+_ITERATIONS = flags.DEFINE_integer('iterations', 30, 'Of each of the three starts, at most.', lower_bound=1)
 _REFERENCE = flags.DEFINE_integer('reference', 100, "Steps of Heun's method for the exact end points.", lower_bound=10)
 _MODEL_TIMES = flags.DEFINE_bool('model_times', False, 'Search the times that the model is told as well.')
 _SEED = flags.DEFINE_integer('seed', 0, 'Seed of the noises.')
@@ -53,21 +52,19 @@ def main() -> None:
     starts, fine = _by_hand(schedule, _STEPS.value, t_max), _by_hand(schedule, _REFERENCE.value, t_max)[0]
     solve = _end_points(experiment, spec, starts[0], weak)
     by_heun = _end_points(experiment, {**spec, 'sampler': {'name': 'heun'}}, fine, weak)
-    to_search, to_measure = (_rows(key) for key in jax.random.split(jax.random.key(_SEED.value)))
-    with progress_bar('exact end points', 2 * _NUM.value) as progress:
-        target = _in_parts(lambda rows: by_heun(params, rows, fine), to_search, progress)
-        exact = _in_parts(lambda rows: by_heun(params, rows, fine), to_measure, lambda n: progress(_NUM.value + n))
+    keys = jax.random.split(jax.random.key(_SEED.value))
     fit = search.fit_retimed_grid if _MODEL_TIMES.value else search.fit_grid
-    with progress_bar('iterations', search.iterations(len(starts), _ITERATIONS.value)) as progress:
+    with progress_bar(f'search from {len(starts)} grids', len(starts)) as progress:
         found = fit(
-            lambda rows, *grid: solve(params, rows, *grid), to_search, target, schedule, starts, _FEW.value,
+            lambda *grid: solve(params, keys[0], *grid), by_heun(params, keys[0], fine), schedule, starts,
             max_steps=_ITERATIONS.value, progress=progress,
         )  # fmt: skip
 
+    target = by_heun(params, keys[1], fine)
+
     def error(*grid):
-        at = [jnp.asarray(a, exact.dtype) for a in grid]
-        x = _in_parts(lambda rows: solve(params, rows, *at), to_measure)
-        return float(jnp.mean(search.per_sample_error(x, exact)))
+        x = solve(params, keys[1], *(jnp.asarray(a, target.dtype) for a in grid))
+        return float(jnp.mean(search.per_sample_error(x, target)))
 
     before = min(error(grid) for grid in starts)
     chosen = [found.times, *([] if found.model_times is None else [found.model_times])]
@@ -96,35 +93,21 @@ def _by_hand(schedule, n, t_max):
     return [np.append(t_max, grid[1:]) for grid in (*karras, times.log_snr(n, schedule, *ends))]
 
 
-def _rows(key):
-    """What a sample depends on beside the model: its key and its index."""
-    return jax.random.split(key, _NUM.value), jnp.arange(_NUM.value)
-
-
-def _in_parts(run, rows, progress=lambda done: None):
-    """The end points of all rows, as many at once as the search runs."""
-    done = []
-    for i in range(0, _NUM.value, _FEW.value):
-        done.append(jax.block_until_ready(run(jax.tree.map(lambda a, i=i: a[i : i + _FEW.value], rows))))
-        progress(sum(map(len, done)))
-    return jnp.concatenate(done)
-
-
 def _end_points(experiment, spec, example, weak):
-    """(params, rows, grid, model times or none) -> what `diffusion_jax.sample` draws on grids like `example`."""
+    """(params, key, grid, model times or none) -> what `diffusion_jax.sample` draws on grids like `example`."""
     at = {'times': {'name': 'at', 'times': tuple(example.tolist())}, 'model_times': None}
     _, make_sampler = builders.build_sampling(experiment, {**spec, **at}, weak)
     asked = builders.build_asked(experiment, spec['cond'])
 
-    def solve(params, rows, grid, model_times=None):
-        keys, index = rows
+    def solve(params, key, grid, model_times=None):
+        keys = jax.random.split(key, _NUM.value)
 
         def retime(denoise):
             return denoise if model_times is None else retimed(denoise, experiment.schedule, grid[:-1], model_times)
 
         shape, t_max = (*keys.shape, *experiment.shape), float(example[0])
         x = samplers.prior(samplers.fold_in(keys, 0), experiment.schedule, shape, t_max)
-        sampler = make_sampler(params, keys, asked(index), retime=retime)
+        sampler = make_sampler(params, keys, asked(jnp.arange(_NUM.value)), retime=retime)
         return samplers.sample(sampler, samplers.fold_in(keys, 1), x, grid)
 
     return jax.jit(solve)

@@ -5,5 +5,4 @@ from diffusion_jax.search.consistency import ternary_search as ternary_search
 from diffusion_jax.search.solver import Found as Found
 from diffusion_jax.search.solver import fit_grid as fit_grid
 from diffusion_jax.search.solver import fit_retimed_grid as fit_retimed_grid
-from diffusion_jax.search.solver import iterations as iterations
 from diffusion_jax.search.solver import per_sample_error as per_sample_error

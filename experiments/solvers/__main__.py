@@ -71,7 +71,7 @@ def measured(problem: Problem) -> list[dict]:
                 starts = [by_hand[name] for name in best]
                 found = ours.searched_with_model_times(problem, solver, x, y, starts)
                 chosen = jnp.asarray(found.times), jnp.asarray(found.model_times)
-                error = ours.error(ours.retimed_runner(problem, solver)(x_test, *chosen), y_test)
+                error = ours.error(ours.retimed_runner(problem, solver, x_test)(*chosen), y_test)
                 both = {'times': found.times.tolist(), 'model_times': np.asarray(found.model_times).tolist()}
                 add('retimed', solver, 'searched', n, error, **both, of_the_search=found.error)
                 print(problem.name, solver, n, 'with model times', error, flush=True)

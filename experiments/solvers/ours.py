@@ -80,15 +80,15 @@ def searched(problem: Problem, name: str, x: Array, target: np.ndarray, starts: 
     """The grid, of as many steps as the starts, that the search finds for these noises."""
     sampler = SOLVERS[name](mixture.denoiser(problem.mixture, problem.schedule), problem.schedule)
     return search.fit_grid(
-        lambda x, times: samplers.sample(sampler, KEY, x, times), x, jnp.asarray(target), problem.schedule, starts
+        lambda times: samplers.sample(sampler, KEY, x, times), jnp.asarray(target), problem.schedule, starts
     )
 
 
-def retimed_runner(problem: Problem, name: str) -> Callable[[Array, Array, Array], Array]:
-    """(x, times, model times) -> end points."""
+def retimed_runner(problem: Problem, name: str, x: Array) -> Callable[[Array, Array], Array]:
+    """(times, model times) -> end points."""
     denoise = mixture.denoiser(problem.mixture, problem.schedule)
 
-    def run(x, times, model_times):
+    def run(times, model_times):
         sampler = SOLVERS[name](retimed(denoise, problem.schedule, times[:-1], model_times), problem.schedule)
         return samplers.sample(sampler, KEY, x, times)
 
@@ -99,7 +99,7 @@ def searched_with_model_times(
     problem: Problem, name: str, x: Array, target: np.ndarray, starts: list[Grid]
 ) -> search.Found:
     """The same with the times that the model is told."""
-    return search.fit_retimed_grid(retimed_runner(problem, name), x, jnp.asarray(target), problem.schedule, starts)
+    return search.fit_retimed_grid(retimed_runner(problem, name, x), jnp.asarray(target), problem.schedule, starts)
 
 
 def error(x: Array, target: np.ndarray) -> float:

@@ -26,7 +26,7 @@ MUTANTS = tuple(Mutant(*row) for row in [
     ('log-SNR grid in the level', 'times/grids.py', 'np.geomspace(most, least', 'np.linspace(most, least',
      GRIDS + 'test_log_snr_is_equally_spaced'),
     ('search by squares', 'search/solver.py', '** 0.25)', '** 0.0)', SEARCH + 'test_far_samples_count_once'),
-    ('search returns its start', 'search/solver.py', 'key=lambda f: f[0]', 'key=lambda f: -f[0]',
+    ('search returns its start', 'search/solver.py', 'key=lambda pair: pair[0]', 'key=lambda pair: -pair[0]',
      SEARCH + 'test_one_free_time_is_brute_forces'),
     ('an infinite derivative at clean data', 'schedules.py',
      'jnp.where(zero, 0, jnp.sqrt(jnp.where(zero, 1, v)))', 'jnp.sqrt(v)',

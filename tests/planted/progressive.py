@@ -12,8 +12,7 @@ ROLES = PROGRESSIVE + 'test_the_student_has_dropout_and_the_weight_and_the_teach
 CHURN = EDM + 'test_every_step_with_churn_is_the_papers_and_so_are_the_moments'
 GRIDS, CURRICULA = 'tests/times/test_grids.py::', 'tests/times/test_curricula.py::'
 ANNEAL, SEARCH = 'tests/optim/test_learning_rate.py::', 'tests/search/test_consistency.py::'
-LOSS, LEAST = 'objectives/progressive.py', 'search/least_squares.py'
-SQUARES, SOLVER = 'tests/search/test_least_squares.py::', 'tests/search/test_solver.py::'
+LOSS = 'objectives/progressive.py'
 
 MUTANTS = tuple(Mutant(*row) for row in [
     ('progressive: N one less', LOSS, '1, n + 1)', '1, n)', TARGET + '[CosineVP-4]'),
@@ -56,36 +55,6 @@ MUTANTS = tuple(Mutant(*row) for row in [
      'jnp.sqrt((t + gamma * t) ** 2 - t**2)', EDM + 'test_no_churn_is_heun_and_the_defaults_are_the_papers'),
     ('multistep ends at sigma_min', 'times/grids.py', 'karras(_steps(n) + 1, sigma_min, sigma_max, rho)[:n]',
      'karras(_steps(n), sigma_min, sigma_max, rho)[:n]', GRIDS + 'test_multistep_levels_end_above_sigma_min'),
-    ('first_of: all times', 'times/grids.py', 'np.append(found[:n], 0.0)', 'found',
-     GRIDS + 'test_first_of_on_a_command_line_and_beyond_its_times'),
-    ('first_of: the last times', 'times/grids.py', 'np.append(found[:n], 0.0)', 'found[-n - 1 :]',
-     GRIDS + 'test_first_of_is_the_search_for_fewer_steps'),
-    ('first_of: one time short', 'times/grids.py', 'np.append(found[:n], 0.0)', 'np.append(found[: n - 1], 0.0)',
-     GRIDS + 'test_first_of_on_a_command_line_and_beyond_its_times'),
-    ('first_of: 0 for a time', 'times/grids.py', 'if _steps(n) >= len(found):', 'if _steps(n) > len(found):',
-     GRIDS + 'test_first_of_on_a_command_line_and_beyond_its_times'),
-    ('least squares: uphill', LEAST, 'lam * np.eye(len(z)), -g)', 'lam * np.eye(len(z)), g)',
-     SQUARES + 'test_a_linear_problem_is_its_normal_equations'),
-    ('least squares: damping forgotten', LEAST, 'lam = damping * np', 'lam = 1.0 * np',
-     SQUARES + 'test_a_fit_that_goes_on_is_one_that_was_not_cut'),
-    ('least squares: never less damped', LEAST, 'lam *= 0.25 if', 'lam *= 1 if',
-     SQUARES + 'test_rosenbrocks_valley_is_followed_to_its_end'),
-    ('least squares: never more damped', LEAST, 'gain > 0.25 * expected else 4', 'gain > 0.25 * expected else 1',
-     SQUARES + 'test_a_place_without_value_is_left_again'),
-    ('least squares: keeps every step', LEAST, 'if gain > 0:', 'if gain > -np.inf:',
-     SQUARES + 'test_no_step_is_kept_that_is_worse_and_steps_are_counted'),
-    ('least squares: old derivatives', LEAST, 'z, (squares, g, A) = z + h, at', 'z, squares = z + h, at[0]',
-     SQUARES + 'test_what_scipy_finds_where_residuals_are_left'),
-    ('least squares: ends with the first step', LEAST, 'small = gain < tolerance * squares', 'small = True',
-     SQUARES + 'test_it_ends_where_a_step_gains_a_smaller_share_than_the_tolerance'),
-    ('least squares: derivatives of nothing are kept', LEAST, ' if np.isfinite(at[2]).all() else -np.inf', '',
-     SQUARES + 'test_derivatives_that_are_not_finite_are_no_way'),
-    ('search fits the first rows alone', 'search/solver.py', 'if len(parts) > 1 and max_steps:', 'if False:',
-     SOLVER + 'test_all_rows_are_fitted_in_the_end'),
-    ('search forgets parts', 'search/solver.py', 'for part in some), strict=True)',
-     'for part in some[:1]), strict=True)', SOLVER + 'test_all_rows_are_fitted_in_the_end'),
-    ('search of the mean of the first rows', 'search/solver.py', 'errors(at, part) for part in parts])',
-     'errors(at, part) for part in parts[:1]])', SOLVER + 'test_one_free_time_is_brute_forces'),
     ('at repeats 0', 'times/grids.py', 't if t[-1] == 0 else np.append(t, 0.0)', 'np.append(t, 0.0)',
      GRIDS + 'test_at_is_the_times_given'),
     ('at takes equal times', 'times/grids.py', '(np.diff(t) < 0).all() and (t >= 0)',

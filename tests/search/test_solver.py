@@ -32,15 +32,13 @@ TARGET = DATA.pf_ode(80 * X, (1.0, 80.0), (1.0, 0.0))
 
 def fit(n, **kwargs):
     starts = [times.karras(n), times.karras(n, sigma_min=0.02, rho=3.0)]
-    return search.fit_grid(euler, jnp.asarray(80 * X), jnp.asarray(TARGET), VE, starts, **kwargs), starts
+    return search.fit_grid(lambda grid: euler(80 * X, grid), jnp.asarray(TARGET), VE, starts, **kwargs), starts
 
 
 def test_one_free_time_is_brute_forces(x64):
     told = []
-    found, starts = fit(2, tolerance=1e-8, max_steps=60, few=6, progress=told.append)
-    assert told == sorted(told)
-    assert told[-1] == search.iterations(2, 60)
-    assert len(told) > 10  # as it goes, not start by start
+    found, starts = fit(2, tolerance=1e-8, progress=told.append)
+    assert told == [1, 2]
     candidates = np.geomspace(1e-2, 79, 4001)
     errors = [mean_error([80.0, t, 0.0], TARGET) for t in candidates]
     assert 0 < np.argmin(errors) < 4000
@@ -49,19 +47,8 @@ def test_one_free_time_is_brute_forces(x64):
     np.testing.assert_allclose(found.errors_before, [mean_error(grid, TARGET) for grid in starts], rtol=1e-9)
 
 
-def test_all_rows_are_fitted_in_the_end(x64):
-    """The first row has a target of its own, which the others' end points must not be fitted to."""
-    x = jnp.asarray(80 * np.concatenate([X[:1], np.abs(X)]))
-    target = jnp.asarray(DATA.pf_ode(np.asarray(x), (1.0, 80.0), (1.0, 0.0))).at[0].add(0.3)
-    by_brute_force = [
-        np.mean(np.abs(euler(np.asarray(x), [80.0, t, 0.0]) - np.asarray(target))) for t in np.geomspace(1e-2, 79, 4001)
-    ]
-    found = search.fit_grid(euler, x, target, VE, [times.karras(2)], few=1, max_steps=100, tolerance=1e-9)
-    np.testing.assert_allclose(found.error, min(by_brute_force), rtol=1e-4)
-
-
 def test_no_time_can_be_moved_to_a_smaller_error(x64):
-    found, _ = fit(5, tolerance=1e-8, max_steps=100)
+    found, _ = fit(5, tolerance=1e-8)
     assert found.times.shape == (6,)
     np.testing.assert_allclose(found.times[0], 80, rtol=1e-12)
     assert found.error < 0.5 * min(found.errors_before)
@@ -80,9 +67,7 @@ def test_every_schedule_can_be_searched(name, x64):
     x = jnp.asarray(X) * schedule.sigma(jnp.asarray(t_max))
     target = DATA.pf_ode(np.asarray(x), *scales(schedule, [t_max, 0.0]))
     sampler = samplers.ddim(bind(DATA, schedule), schedule)
-    found = search.fit_grid(
-        lambda x, grid: samplers.sample(sampler, KEY, x, grid), x, jnp.asarray(target), schedule, [grid]
-    )
+    found = search.fit_grid(lambda grid: samplers.sample(sampler, KEY, x, grid), jnp.asarray(target), schedule, [grid])
     assert found.error < 0.9 * found.errors_before[0]
 
 
@@ -92,7 +77,7 @@ def test_far_samples_count_once(x64):
     shift = 2.0 * (np.abs(x) == np.abs(x).max())
     target = DATA.pf_ode(80 * x, (1.0, 80.0), (1.0, 0.0))
     found = search.fit_grid(
-        euler, jnp.asarray(80 * x), jnp.asarray(target + shift), VE, [times.karras(2)], tolerance=1e-8
+        lambda grid: euler(80 * x, grid), jnp.asarray(target + shift), VE, [times.karras(2)], tolerance=1e-8
     )
     distances = [np.abs(euler(80 * x, [80.0, t, 0.0]) - target - shift) for t in np.geomspace(1e-2, 79, 4001)]
     np.testing.assert_allclose(found.error, np.mean(distances, axis=(1, 2)).min(), rtol=1e-3)
@@ -106,15 +91,14 @@ def test_starts_without_signal_and_jitted_samplers_in_float32():
     sampler = samplers.ddim(bind(DATA, FLOW), FLOW)
     target = jnp.asarray(DATA.pf_ode(X, (0.0, 1.0), (1.0, 0.0)), jnp.float32)
 
-    @jax.jit
-    def run(x, grid):
+    def run(grid):
         return samplers.sample(sampler, jax.random.key(0), x, grid)
 
-    found = search.fit_grid(run, x, target, FLOW, [times.uniform(4)])
+    found = search.fit_grid(run, target, FLOW, [times.uniform(4)])
     assert (found.times[0], found.times[-1]) == (1.0, 0.0)
     assert (np.diff(found.times) < 0).all()
     assert found.error < 0.9 * found.errors_before[0]
-    got = np.abs(np.asarray(run(x, jnp.asarray(found.times, jnp.float32))) - target).mean()
+    got = np.abs(np.asarray(run(jnp.asarray(found.times, jnp.float32))) - target).mean()
     np.testing.assert_allclose(found.error, got, rtol=1e-4)
 
 
@@ -123,20 +107,20 @@ def test_with_model_times_a_centred_gaussian_is_solved_exactly(x64):
     data = Gaussian(np.float64(0.0), np.float64(0.25))
     target = jnp.asarray(data.pf_ode(80 * X, (1.0, 80.0), (1.0, 0.0)))
 
-    def run(x, grid, told):
+    def run(grid, told):
+        x = 80 * X
         for i in range(len(told)):
             x = x + (grid[i + 1] - grid[i]) * (x - data.denoise(x, 1.0, told[i])) / grid[i]
         return x
 
     starts = [times.karras(3)]
-    x = jnp.asarray(80 * X)
-    alone = search.fit_grid(lambda x, grid: run(x, grid, grid[:-1]), x, target, VE, starts)
-    found = search.fit_retimed_grid(run, x, target, VE, starts, max_steps=200, tolerance=1e-10)
+    alone = search.fit_grid(lambda grid: run(grid, grid[:-1]), target, VE, starts)
+    found = search.fit_retimed_grid(run, target, VE, starts, max_steps=200, tolerance=1e-10)
     assert found.times.shape == (4,)
     assert found.model_times is not None
     np.testing.assert_allclose(found.errors_before, alone.errors_before, rtol=1e-12)
     assert found.error < 1e-2 * alone.error, (found.error, alone.error)
-    got = np.abs(run(80 * X, found.times, found.model_times) - target).mean()
+    got = np.abs(run(found.times, found.model_times) - target).mean()
     np.testing.assert_allclose(found.error, got, rtol=1e-6, atol=1e-12)
 
 
@@ -145,6 +129,6 @@ def test_a_single_step_is_its_start_and_starts_must_agree(x64):
     np.testing.assert_allclose(found.times, starts[0], rtol=1e-12)
     for bad in ([], [times.karras(2), times.karras(3)], [times.karras(2), times.karras(2, sigma_max=70.0)]):
         with pytest.raises(ValueError, match='starts'):
-            search.fit_grid(euler, jnp.asarray(80 * X), jnp.asarray(TARGET), VE, bad)
+            search.fit_grid(lambda grid: euler(80 * X, grid), jnp.asarray(TARGET), VE, bad)
     with pytest.raises(ValueError, match='not finite'):
-        search.fit_grid(lambda x, grid: x * jnp.nan, jnp.asarray(80 * X), jnp.asarray(TARGET), VE, [times.karras(1)])
+        search.fit_grid(lambda grid: jnp.full_like(TARGET, jnp.nan), jnp.asarray(TARGET), VE, [times.karras(1)])
