@@ -21,7 +21,7 @@ MNIST = f'--config={ROOT}/configs/mnist_ddpm.py:runlocal'
 
 TRAIN = [
     ([DIGITS, '--config.optim.lrr=1'], 'config.optim.lrr is not a field; did you mean lr? See --help.'),
-    ([DIGITS, '--config.optm.lr=1'], 'config.optm is not a field; did you mean optim? See --help.'),
+    ([DIGITS, '--config.optm.lr=1'], 'config.optm is not a field; did you mean optim or second_optim? See --help.'),
     (
         [DIGITS, '--config.eval.held_out=validation'],
         "config.eval.held_out='validation', which evaluation will want: digits has no split 'validation'; it has train",

@@ -44,7 +44,7 @@ def groups(shape, seed=0):
 
 def test_the_discrepancy_is_the_energy_distance_of_scipy(x64):
     y, z = groups((3, 7, 1)), 0.5 * groups((3, 7, 1), 1) + 0.2
-    t = np.full(3, T)
+    t = jnp.full(3, T)
     got = mmd2(kernels.energy(), jnp.asarray(y), jnp.asarray(z), t, t)
     want = [stats.energy_distance(a[:, 0], b[:, 0]) ** 2 for a, b in zip(y, z, strict=True)]
     np.testing.assert_allclose(got, want, rtol=1e-10)

@@ -143,7 +143,7 @@ def test_sampled_and_evaluated_without_its_teachers_folder(trained, tmp_path, ca
     f = run.experiment.models.consistency(run.params, None, None)
     np.testing.assert_allclose(x, f(start, jnp.full(8, 80.0)), rtol=1e-4, atol=1e-5)
     assert tiny.call('evaluate', f'--workdir={tmp_path}/run', '--num=40') == 0
-    assert 'renoise(), first_of(n=1, times=(80.0, 0.821)), step 1, 40 samples' in capsys.readouterr().out
+    assert 'renoise(), first_of(n=1,times=[80.0, 0.821]), step 1, 40 samples' in capsys.readouterr().out
 
 
 def test_the_target_and_the_staged_teacher_follow_the_student(trained, tmp_path):
@@ -308,8 +308,8 @@ def test_sampling_that_is_refused(which, arguments, message, trained, cd, tmp_pa
 
 TIMES = [
     ('sct', 'at:times=1.5', 2, "--steps=2: the grid 'at' has no number of steps: set --grid"),
-    ('sct', None, 3, 'config.sample.times: a grid of 3 steps needs as many times; there are 2: choose another grid'),
-    ('cd', None, 3, 'config.sample.times: a grid of 3 steps needs as many times; there are 2: choose another grid'),
+    ('sct', None, 3, 'config.sample.times: first_of: a grid of 3 steps needs as many times; there are 2: choose'),
+    ('ect', None, 3, 'config.sample.times: first_of: a grid of 3 steps needs as many times; there are 2: choose'),
     ('sct', 'multstep', None, "config.sample.times.name='multstep' is unknown; did you mean multistep"),
     ('sct', 'at:times=1.6', None, "config.sample.times: t = 1.6 lies beyond 1.571, the end of this run's TrigFlow"),
     ('mean_flow', 'at:times=1.1', None, "config.sample.times: t = 1.1 lies beyond 1, the end of this run's Rectified"),
@@ -361,7 +361,7 @@ def test_tuning_a_diffusion_model_comes_near_the_exact_map(tmp_path):
         given.train.update(batch_size=256, steps=steps, log_every=0, save_every=0)
         given.sample.update(num=256, batch_size=256)
         if teacher:
-            given.init_from, given.objective.pairs.every = str(teacher), 1500 // 8
+            given.init_from, given.objective.pairs.stages = str(teacher), 8
         return builders.resolve(given)
 
     def error(folder):
