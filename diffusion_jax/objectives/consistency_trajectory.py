@@ -73,7 +73,7 @@ def consistency_trajectory(
         # One dropout key: the distance is between two ways, not between two networks.
         X_sg, zero = X(target, batch.cond, key_dropout), jnp.zeros_like(s)
         x_s = X(params, batch.cond, key_dropout)(x_t, t, s)
-        x_s_target = jax.lax.stop_gradient(X_sg(x_u, u, s))
+        x_s_target = X_sg(x_u, u, s)
         ctm = jnp.mean(distance(X_sg(x_s, s, zero), jax.lax.stop_gradient(X_sg(x_s_target, s, zero))))
         v = path_velocity(schedule, batch.x, eps, t)
         dsm = jnp.mean(mean_square(average_velocity(params, batch.cond, key_dropout)(x_t, t, t) - v))
@@ -88,4 +88,4 @@ def _steps(solve, x, t, u, n):
     for i in range(n):
         a, b = (t + (u - t) * (j / n) for j in (i, i + 1))
         x = solve(x, a, b)
-    return jax.lax.stop_gradient(x)
+    return x

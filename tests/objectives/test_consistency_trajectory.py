@@ -147,6 +147,23 @@ def test_without_a_teacher_the_ode_is_its_own(x64):
     assert run(own, 0.9, Frozen(jnp.array(1.0)))[0]['ctm'] > 1e-4
 
 
+def test_the_solver_does_not_pass_s():
+    seen = []
+
+    def record(frozen, batch):
+        def step(x, t, u):
+            seen.append(u)
+            return x
+
+        return step
+
+    loss = objectives.consistency_trajectory(model, FLOW, at(0.8, 0.3), L2, OdeStep(record), h=5.0, n=1).loss
+    loss(jnp.array(1.0), Frozen(), KEY, data(), STEP)
+    (u,) = seen
+    assert 0.3 <= u.min() < 0.35
+    assert 0.75 < u.max() <= 0.8
+
+
 def test_the_target_learns_nothing_by_its_solver(x64):
     """Where the solver is the model's own and s = u the target is x_u: its gradient would be the only way in."""
     loss = objectives.consistency_trajectory(
