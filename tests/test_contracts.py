@@ -185,7 +185,7 @@ OBJECTIVES = {
     'AYF': objectives.align_your_flow(
         average, precond.denoiser(precond.flow(FLOW), network), FLOW, times.logit_normal_pairs(), warmup=0
     ).loss,
-    'without data': objectives.data_free(
+    'FreeFlow': objectives.data_free(
         average, precond.denoiser(precond.flow(FLOW), network), FLOW, times.logit_normal()
     ).loss,
     'DMD': DMD.loss,

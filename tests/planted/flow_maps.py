@@ -96,7 +96,7 @@ MUTANTS = tuple(Mutant(*row) for row in [
     ('without data, a teacher at the start', WITHOUT, '(jump.x_s, s)', '(z, s)', FREE),
     ('without data, with another sign', WITHOUT, 'v + per_sample', 'v - per_sample', FREE),
     ('without data, a target that learns', WITHOUT, 'jax.lax.stop_gradient(v + per_sample(t - s, z) * jump.du_ds)',
-     'v + per_sample(t - s, z) * jump.du_ds', 'tests/test_contracts.py::test_objectives[without data]'),
+     'v + per_sample(t - s, z) * jump.du_ds', 'tests/test_contracts.py::test_objectives[FreeFlow]'),
     ('without data, from another time', WITHOUT, 'schedule.t_max)', 'schedule.t_max / 2)', PRIOR),
     ('a batch without its scale', POSTERIOR, '2 * alpha * products', '2 * products', POINTS),
     ('a batch of halved distances', POSTERIOR, '(2 * sigma**2)', '(4 * sigma**2)', POINTS),
