@@ -17,7 +17,7 @@ MUTANTS = tuple(Mutant(*row) for row in [
     ('IMM: target jumps from t', FILE, 'key_dropout)(x_r, r, s)', 'key_dropout)(x_r, t, s)', GROUPS),
     ('IMM: target from x_t', FILE, 'key_dropout)(x_r, r, s)', 'key_dropout)(x_t, r, s)', GROUPS),
     ('IMM: target learns', FILE, 'jax.lax.stop_gradient(X(target, batch.cond, key_dropout)(x_r, r, s))',
-     'X(target, batch.cond, key_dropout)(x_r, r, s)', ONE),
+     'X(target, batch.cond, key_dropout)(x_r, r, s)', 'tests/test_contracts.py::test_objectives[IMM]'),
     ('IMM: target asked as the student', FILE, 'z = jax.lax.stop_gradient(X(target,',
      'z = jax.lax.stop_gradient(X(params,', GROUPS),
     ('IMM: groups interleaved', FILE, 'jnp.repeat(v, M)', 'jnp.tile(v, M)', GROUPS),
