@@ -31,7 +31,6 @@ MUTANTS = tuple(Mutant(*row) for row in [
     ('multistep consistency: weight at s', FILE, 'weight(t) *', 'weight(u) *', ONE),
     ('multistep consistency: teacher is the student', FILE, 'ode_step.step(frozen, batch)',
      'ode_step.step(frozen._replace(teacher=params), batch)', FROZEN),
-    ('segments: rounding makes another', FILE, 't * (1 - 8 * jnp.finfo(t.dtype).eps)', 't', SEGMENTS),
     ('segments: the top belongs to the next', FILE, 'jnp.searchsorted(ends, below)',
      "jnp.searchsorted(ends, t, side='right')", SEGMENTS),
     ('segments: the grid\'s end starts one', FILE, '[:0:-1]', '[::-1]', SEGMENTS),

@@ -26,10 +26,6 @@ MUTANTS = tuple(Mutant(*row) for row in [
     ('second: one key for all updates', 'training/step.py', 'jax.random.fold_in(key, i), batch, state.step)\n'
      '            updates', 'key, batch, state.step)\n            updates',
      STEP + 'test_each_update_draws_by_a_key_of_its_own'),
-    ('second: the model\'s key', 'training/step.py', 'key, key_second = jax.random.split(key)', 'key_second = key',
-     STEP + 'test_each_update_draws_by_a_key_of_its_own'),
-    ('second: its batch is whole', 'training/step.py', '_metrics_and_grads(second.loss, parts)',
-     '_metrics_and_grads(second.loss, 1)', STEP + 'test_so_many_updates_of_it_before_each_of_the_model[3-2]'),
     ('second: its optimiser starts anew', 'training/step.py', 'learner.opt_state, learner.params)',
      'second.tx.init(learner.params), learner.params)', STEP + 'test_its_optimiser_counts_its_own_updates'),
     ('second: its bad updates hide the model\'s', 'optim/skip_bad_updates.py', "a['skipped'] + b['skipped']",
