@@ -174,8 +174,8 @@ def _only_the_drawing_is_another(trained, tmp_path_factory):
     """Models are traced, which finds what does not fit, and give zeros; opened runs are kept open."""
     fill, load, kept = sample_file.fill, runs.load, functools.cache(runs.load)
 
-    def opened(workdir, which='newest', mesh=None):
-        return (kept if Path(workdir).parent == trained else load)(workdir, which, mesh)
+    def opened(workdir, which='newest', mesh=None, sigma_rel=None):
+        return (kept if Path(workdir).parent == trained else load)(workdir, which, mesh, sigma_rel)
 
     def zeros(drawing, key, num, first=0):
         size = -(-min(drawing.batch_size, num) // drawing.mesh.size) * drawing.mesh.size
@@ -191,8 +191,8 @@ def _only_the_drawing_is_another(trained, tmp_path_factory):
         jax.eval_shape(found.evaluate, run.params, jax.random.key(seed), x, run.experiment.nothing(2))
         return {'bits/dim': 1.0, 'standard error': None, 'rows': num}
 
-    def fitted(step, state, key, source, config, workdir, mesh, manager, draw_samples):
-        jax.eval_shape(step, state, key, next(training._batches(source, config, 0, mesh)))
+    def fitted(step, state, key, experiment, config, workdir, mesh, manager, draw_samples):
+        jax.eval_shape(step, state, key, next(training._batches(experiment.source, config, 0, mesh)))
         with training.Log(workdir, int(state.step), config['train']['steps']) as log:
             log.write(int(state.step) + 1, {'loss': 1.0})
         (workdir / 'trained').write_text('')
