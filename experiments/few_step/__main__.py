@@ -6,7 +6,7 @@ trains configs/DATA_edm.py (unless --teacher names its run) and configs/DATA_MET
 WORKDIR/table.md and samples.png, the same noises under every method. Running it again goes on where it stopped.
 """
 
-import importlib
+import importlib.util
 import json
 import time
 from pathlib import Path
@@ -18,6 +18,7 @@ from absl import flags
 
 from diffusion_jax import builders, cli
 from diffusion_jax.data import show
+from diffusion_jax.errors import UserError
 from diffusion_jax.evaluation import measure, report
 from diffusion_jax.evaluation.rows import Values
 from diffusion_jax.inference import runs
@@ -30,7 +31,7 @@ _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the runs and of the t
 _DATA = flags.DEFINE_string('data', 'mnist', 'Prefix of the configs: mnist or digits.')
 _DATA_DIR = flags.DEFINE_string('data_dir', None, 'Folder of tensorflow-datasets.')
 _TEACHER = flags.DEFINE_string('teacher', None, 'A finished run of DATA_edm. Default: WORKDIR/EDM, trained here.')
-_METHODS = flags.DEFINE_list('methods', [m.name for m in all_methods(1000)], 'What to train and measure.')
+_METHODS = flags.DEFINE_list('methods', None, 'What to train and measure. Default: all that have a config.')
 _NUM = flags.DEFINE_integer('num', 1000, 'Samples per row.', lower_bound=100)
 _SHOWN = 12
 
@@ -43,6 +44,11 @@ def config_of(method: str, teacher: Path | None) -> dict[str, Any]:
     if teacher:
         config.init_from = str(teacher)
     return builders.resolve(config)
+
+
+def has_config(method: str) -> bool:
+    """Whether there is a config of the method on the data set."""
+    return importlib.util.find_spec(f'configs.{_DATA.value}_{method.lower()}') is not None
 
 
 def rows_of(
@@ -99,9 +105,14 @@ def main() -> None:
     real = Values(held_out)[: _NUM.value]
     floor = measure.measure(real, reference, seeds=())
     cells, shown = rows_of('EDM', teacher, TEACHER, reference)
-    for method in all_methods(config['train']['steps']):
+    methods = all_methods(config['train']['steps'])
+    chosen = _METHODS.value or [method.name for method in methods if has_config(method.name)]
+    for name in chosen:
+        if not has_config(name):
+            raise UserError(f'--methods: there is no configs/{_DATA.value}_{name.lower()}.py')
+    for method in methods:
         mine = workdir / method.name
-        if method.name not in _METHODS.value and not (mine / f'few_step_{_NUM.value}.json').exists():
+        if method.name not in chosen and not (mine / f'few_step_{_NUM.value}.json').exists():
             continue
         seconds[method.name] = trained(config_of(method.name, teacher if method.needs_teacher else None), mine)
         more = rows_of(method.name, mine, method.samplings, reference)

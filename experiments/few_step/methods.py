@@ -56,7 +56,7 @@ def all_methods(steps: int) -> tuple[Method, ...]:
         Method('sCD', lambda c: methods.scd(c, warmup=steps // 5), True, ANGLES),
         *(
             Method(
-                f'MSCM, K = {K}',
+                f'MSCM-{K}',
                 lambda c, K=K: methods.mscm(c, K),
                 True,
                 (Sampling(K, K, {'name': 'ddim', 'eta': 0.0}, {'name': 'uniform', 'n': K, 't_max': T_MAX}),),

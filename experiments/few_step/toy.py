@@ -39,7 +39,7 @@ def config_of(change: Any, seed: int, steps: int, teacher: Path | None) -> dict[
     config.seed = config.data.seed = seed
     config = change(config)
     config.sample.clip = False
-    if config.objective.name == 'mean_flow':
+    if config.objective.name in ('mean_flow', 'improved_mean_flow', 'alpha_flow'):
         config.objective.p = 0.0  # in few dimensions the adaptive weight biases the mean
     if config.objective.name == 'distribution_matching':
         config.objective.gradient_weight = {'name': 'uniform'}  # that of eq. 8 has heavy tails in few dimensions
