@@ -97,6 +97,11 @@ def main() -> None:
     workdir.mkdir(parents=True, exist_ok=True)
     teacher = paths.local(_TEACHER.value) if _TEACHER.value else workdir / 'EDM'
     config = config_of('EDM', None)
+    methods = all_methods(config['train']['steps'])
+    chosen = _METHODS.value or [method.name for method in methods if has_config(method.name)]
+    for name in chosen:
+        if not has_config(name):
+            raise UserError(f'--methods: there is no configs/{_DATA.value}_{name.lower()}.py')
     seconds = {'EDM': trained(config, teacher) if not _TEACHER.value else float('nan')}
     source = builders.build_source(config['data'], config['eval']['reference'])
     held_out = builders.build_source(config['data'], config['eval']['held_out'])
@@ -105,11 +110,6 @@ def main() -> None:
     real = Values(held_out)[: _NUM.value]
     floor = measure.measure(real, reference, seeds=())
     cells, shown = rows_of('EDM', teacher, TEACHER, reference)
-    methods = all_methods(config['train']['steps'])
-    chosen = _METHODS.value or [method.name for method in methods if has_config(method.name)]
-    for name in chosen:
-        if not has_config(name):
-            raise UserError(f'--methods: there is no configs/{_DATA.value}_{name.lower()}.py')
     for method in methods:
         mine = workdir / method.name
         if method.name not in chosen and not (mine / f'few_step_{_NUM.value}.json').exists():
