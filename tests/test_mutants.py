@@ -1,6 +1,11 @@
+import subprocess
+from pathlib import Path
+
 import pytest
 
 from tests import mutants
+
+SHARES = 8
 
 
 def test_every_bug_can_be_planted():
@@ -11,5 +16,13 @@ def test_every_bug_can_be_planted():
 
 
 @pytest.mark.slow
-def test_every_bug_is_caught():
-    assert not mutants.run(list(mutants.MUTANTS), jobs=2)
+def test_bugs_are_caught():
+    """An eighth of them, the next with every commit; `python -m tests.mutants` judges all, in the better part of an hour."""
+    assert not mutants.run(list(mutants.MUTANTS[_commits() % SHARES :: SHARES]), jobs=1)
+
+
+def _commits():
+    """The number of commits that led to this one; 0 where there is no repository."""
+    count = ['git', 'rev-list', '--count', 'HEAD']
+    done = subprocess.run(count, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    return int(done.stdout) if done.returncode == 0 else 0
