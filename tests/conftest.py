@@ -6,8 +6,13 @@ import os
 import tempfile
 
 # Half of the suite's time is LLVM's, and its optimisation changes the speed of the code alone: nothing here runs long.
-_FLAGS = '--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0'
-os.environ['XLA_FLAGS'] = f'{os.environ.get("XLA_FLAGS", "")} {_FLAGS}'
+os.environ['XLA_FLAGS'] = ' '.join(
+    [
+        os.environ.get('XLA_FLAGS', ''),
+        '--xla_force_host_platform_device_count=8',
+        '--xla_backend_optimization_level=0',
+    ]
+)
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', os.path.join(tempfile.gettempdir(), 'diffusion_jax_test_cache'))
 

@@ -17,7 +17,7 @@ def test_every_bug_can_be_planted():
 
 @pytest.mark.slow
 def test_bugs_are_caught():
-    """An eighth of them, the next with every commit; `python -m tests.mutants` judges all, in the better part of an hour."""
+    """An eighth of them, the next with every commit: `python -m tests.mutants` takes the better part of an hour."""
     assert not mutants.run(list(mutants.MUTANTS[_commits() % SHARES :: SHARES]), jobs=1)
 
 

@@ -28,7 +28,9 @@ from diffusion_jax.objectives import (
 from diffusion_jax.samplers import euler_step, heun_step
 from diffusion_jax.times import curricula
 
-_MIXTURES = SimpleNamespace(__all__=['grid', 'ring'], grid=mixture.grid, ring=mixture.ring)
+_MIXTURES = SimpleNamespace(
+    __all__=['cloud', 'grid', 'ring'], cloud=mixture.cloud, grid=mixture.grid, ring=mixture.ring
+)
 _ODE_STEPS = SimpleNamespace(
     __all__=['batch', 'euler', 'heun'],
     batch=batch_step,

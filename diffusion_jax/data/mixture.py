@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from diffusion_jax.ranges import whole
+from diffusion_jax.ranges import whole, within
 from diffusion_jax.types import Key, Schedule
 
 
@@ -40,6 +40,18 @@ def grid(k: int = 5, extent: float = 1.0, std: float = 0.05) -> GaussianMixture:
     line = jnp.linspace(-extent, extent, k)
     means = jnp.stack(jnp.meshgrid(line, line, indexing='ij'), axis=-1).reshape(k * k, 2)
     return _equal(means, std)
+
+
+def cloud(k: int = 16, d: int = 64, scale: float = 0.5, seed: int = 0) -> GaussianMixture:
+    """`k` components in `d` dimensions, each in [1, 2^31), of `random`, shrunk by `scale`, in (0, inf).
+
+    A number of the data has about `scale` for its standard deviation, as the means are nearly all of its variance.
+    """
+    whole('[1, 2147483648)', k=k, d=d)
+    within('(0, inf)', scale=scale)
+    whole('[0, 4294967296)', seed=seed)
+    drawn = random(jax.random.key(seed), k, d)
+    return drawn._replace(means=scale * drawn.means, stds=scale * drawn.stds)
 
 
 def random(key: Key, k: int, d: int) -> GaussianMixture:
