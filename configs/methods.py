@@ -71,8 +71,8 @@ def dmd(config: Any) -> Any:
 
 
 def ct(config: Any, distance: Any) -> Any:
-    """Consistency training: N(k) and mu(k) with s_0 = 2, s_1 = 150, mu_0 = 0.9 (arXiv 2303.01469)."""
-    N = {'name': 'square_root', 's_0': 2, 's_1': 150}
+    """Consistency training: N(k) and mu(k) with s_0 = 2, mu_0 = 0.9, s_1 by the run's length (arXiv 2303.01469)."""
+    N = {'name': 'square_root', 's_0': 2, 's_1': config_dict.placeholder(int)}
     config.precond = {'name': 'consistency', 'sigma_data': _SIGMA_DATA}
     config.objective = {
         'name': 'consistency',
@@ -86,23 +86,26 @@ def ct(config: Any, distance: Any) -> Any:
 
 
 def ict(config: Any) -> Any:
-    """Improved consistency training: no moving target, N doubles from 10 to 1280 (arXiv 2310.14189)."""
+    """Improved consistency training: no moving target, N doubles from 10 on (arXiv 2310.14189)."""
     config.precond = {'name': 'consistency', 'sigma_data': _SIGMA_DATA}
     config.objective = {
         'name': 'consistency',
-        'pairs': {'name': 'log_normal_pairs', 'N': {'name': 'doubling', 's_0': 10, 's_1': 1280}},
+        'pairs': {
+            'name': 'log_normal_pairs',
+            'N': {'name': 'doubling', 's_0': 10, 's_1': config_dict.placeholder(int)},
+        },
         'distance': {'name': 'pseudo_huber'},
         'pair_weight': _INVERSE_GAP,
     }
     return _one_step(config)
 
 
-def ect(config: Any, stages: int = 8) -> Any:
+def ect(config: Any) -> Any:
     """Easy consistency tuning of an EDM model, the gaps halved from stage to stage (arXiv 2406.14548)."""
     config.precond = {'name': 'consistency', 'sigma_data': _SIGMA_DATA, 'sigma_min': 0.0}
     config.objective = {
         'name': 'consistency',
-        'pairs': {'name': 'continuous_pairs', 'stages': stages},
+        'pairs': {'name': 'continuous_pairs', 'stages': config_dict.placeholder(int)},
         'distance': {'name': 'pseudo_huber'},
         'pair_weight': _INVERSE_GAP,
     }

@@ -13,7 +13,7 @@ METHODS = {
     'dmd': methods.dmd,
     'ct': lambda config: methods.ct(config, HUBER),
     'ict': methods.ict,
-    'ect': lambda config: methods.ect(config, stages=2),
+    'ect': lambda config: _in_two_stages(methods.ect(config)),
     'sct': lambda config: methods.sct(config, warmup=2),
     'scd': lambda config: methods.scd(config, warmup=2),
     'mean_flow': methods.mean_flow,
@@ -23,6 +23,11 @@ METHODS = {
     'mscm': lambda config: methods.mscm(config, K=2, N=4),
     'pd': lambda config: methods.pd(config, n_0=2),  # N = 2, 2, 1, 1
 }
+
+
+def _in_two_stages(config):
+    config.objective.pairs.stages = 2
+    return config
 
 
 def get_config(name: str) -> Any:

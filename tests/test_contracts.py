@@ -122,7 +122,7 @@ OBJECTIVES = {
         objectives.batch_step(VE),
     ).loss,
     'iCT': objectives.consistency(
-        bound, VE, times.log_normal_pairs(curricula.doubling(1000)), distances.pseudo_huber(),
+        bound, VE, times.log_normal_pairs(curricula.doubling(1000, s_1=1280)), distances.pseudo_huber(),
         pair_weights.inverse_gap(),
     ).loss,
     'progressive': objectives.progressive(
@@ -133,7 +133,7 @@ OBJECTIVES = {
         curricula.halving(10, n_0=4), weights.v(FLOW),
     ).loss,
     'ECT': objectives.consistency(
-        precond.denoiser(precond.consistency(sigma_min=0.0), network), VE, times.continuous_pairs(80),
+        precond.denoiser(precond.consistency(sigma_min=0.0), network), VE, times.continuous_pairs(80, 8),
         distances.pseudo_huber(), pair_weights.inverse_gap(),
     ).loss,
     'multistep CT': objectives.multistep_consistency(

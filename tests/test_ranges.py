@@ -109,10 +109,10 @@ ROWS = {
     times.dyadic_pairs: {'M': ([2, 128], [0, 1, 3, -2]), 'share': SHARE},
     noise_levels.times_at: {'level': ([np.array(0.0), np.array([1.0, 2.0])], [np.array(-1.0), np.array([1.0, NAN])])},
     curricula.constant: {'n': ([2, 18], [1, 0])},
-    curricula.square_root: {'steps': ([0, 1], [-1]), 's_0': ([2, 151], [1, 0, 152]), 's_1': ([1, 150], [0, -1])},
+    curricula.square_root: {'steps': ([0, 1], [-1]), 's_0': ([2, 151], [1, 0, -1]), 's_1': ([1, 150], [0, -1])},
     curricula.doubling: {
-        'steps': ([8, 1000], [0, 7, -1]),
-        's_0': ([1, 1280], [0, -1, 1281]),
+        'steps': ([1, 1000], [0, -1]),
+        's_0': ([1, 1280], [0, -1]),
         's_1': ([10, 1280], [0, 9]),
     },
     curricula.constant_decay: {'mu': SHARE},

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from diffusion_jax.ranges import ascending, whole, within
-from diffusion_jax.times.curricula import Curriculum
+from diffusion_jax.times.curricula import Curriculum, stages_in
 from diffusion_jax.times.distributions import log_normal, logit_normal
 from diffusion_jax.times.grids import Grid, decreasing
 from diffusion_jax.types import Array, Key
@@ -77,7 +77,7 @@ def log_normal_pairs(
 
 def continuous_pairs(
     steps: int,
-    stages: int = 8,
+    stages: int | None = None,
     P_mean: float = -1.1,
     P_std: float = 2.0,
     q: float = 2.0,
@@ -88,10 +88,11 @@ def continuous_pairs(
 
     Source: arXiv 2406.14548, with a = 1 + floor(k / d), k the training step, as in the released code; d is the
     `steps` of the run over its `stages`, rounded down, and at least 1. Where s = 0 the loss is the denoising one, as at
-    the start for most t. The steps are in [0, inf), the stages in [1, inf), P_mean in (-inf, inf), q in (1, inf);
-    P_std, k and b are in [0, inf).
+    the start for most t. The steps are in [0, inf), the stages in [1, inf), or None for `curricula.stages_in(steps)`;
+    P_mean is in (-inf, inf), q in (1, inf); P_std, k and b are in [0, inf).
     """
     whole('[0, inf)', steps=steps)
+    stages = stages_in(steps) if stages is None else stages
     whole('[1, inf)', stages=stages)
     within('(1, inf)', q=q)
     within('[0, inf)', k=k, b=b)

@@ -136,10 +136,22 @@ def test_samples_have_the_moments_of_the_mixture():
 
 
 def test_constructors_need_a_component():
-    for make, most in ((mixture.ring, 2**31), (mixture.grid, 2**15)):
+    for make, most in ((mixture.ring, 2**31), (mixture.grid, 2**15), (mixture.cloud, 2**31)):
         for k in (0, -1, most):
             with pytest.raises(ValueError, match='k must be a whole number in'):
                 make(k)
+
+
+def test_a_cloud_has_the_standard_deviation_that_it_says():
+    clouds = [mixture.cloud(k=16, d=64, scale=scale, seed=seed) for scale, seed in ((0.5, 0), (0.5, 1), (2.0, 0))]
+    spreads = [float(jnp.std(mixture.sample(c, jax.random.key(0), 20_000), axis=0).mean()) for c in clouds]
+    np.testing.assert_allclose(spreads, [0.5, 0.5, 2.0], rtol=0.1)
+    assert clouds[0].means.shape == (16, 64)
+    np.testing.assert_allclose(clouds[2].means, 4 * clouds[0].means, rtol=1e-6)
+    assert not np.allclose(clouds[0].means, clouds[1].means)
+    for arguments, name in (({'d': 0}, 'd'), ({'scale': 0.0}, 'scale'), ({'seed': -1}, 'seed')):
+        with pytest.raises(ValueError, match=f'^{name} must be'):
+            mixture.cloud(**arguments)
 
 
 def test_constructors():

@@ -25,7 +25,7 @@ N = curricula.constant(18)
 METHODS = {
     'CT': (times.uniform_pairs(N), distances.l2(), pair_weights.uniform()),
     'iCT': (times.log_normal_pairs(N), distances.pseudo_huber(), pair_weights.inverse_gap()),
-    'ECT': (times.continuous_pairs(80), distances.pseudo_huber(0.0001), pair_weights.inverse_gap()),
+    'ECT': (times.continuous_pairs(80, 8), distances.pseudo_huber(0.0001), pair_weights.inverse_gap()),
 }
 
 

@@ -33,6 +33,28 @@ def test_doubling_goes_from_11_to_1281_points():
     assert at(curricula.doubling(1000, 10, 1000), [0, 129, 130, 909, 910, 999]) == [11, 11, 21, 641, 1001, 1001]
 
 
+def test_what_a_run_of_some_length_can_carry():
+    """The papers' ends for the papers' lengths, and fewer intervals for fewer steps."""
+    for steps, s_1 in ((0, 2), (4, 2), (400, 10), (1000, 16), (4000, 32), (90_000, 150), (800_000, 150)):
+        assert at(curricula.square_root(steps), [steps]) == [s_1 + (steps > 0)]
+    assert at(curricula.square_root(0, s_0=7), [0]) == [7]
+    for steps, stages in (
+        (1, 1),
+        (64, 1),
+        (180, 1),
+        (182, 2),
+        (1000, 4),
+        (4000, 6),
+        (11_000, 7),
+        (12_000, 8),
+        (10**6, 8),
+    ):
+        assert curricula.stages_in(steps) == stages
+        N = curricula.doubling(steps)
+        assert at(N, [0, steps - 1, steps]) == [11, *2 * [10 * 2 ** (stages - 1) + 1]]
+    assert curricula.stages_in(0) == 1
+
+
 def test_halving_has_the_papers_stages():
     """From a teacher of 1024 steps: 50,000 training steps a stage, 100,000 for 2 steps and for 1."""
     N = curricula.halving(600_000, n_0=512)
@@ -72,11 +94,11 @@ def test_constant():
     with pytest.raises(ValueError, match=r'n must be a whole number in \[2, inf\)'):
         curricula.constant(1)
     with pytest.raises(ValueError, match='too few'):
-        curricula.doubling(3)
+        curricula.doubling(3, s_1=1280)
 
 
 def test_target_decay_by_both_counts(x64):
-    N = curricula.square_root(1000)
+    N = curricula.square_root(1000, s_1=150)
     k = jnp.array([0, 500, 1000])
     points = np.array([2.0, at(N, [500])[0], 151.0])
     paper = jax.vmap(curricula.target_decay(N))(k)

@@ -41,7 +41,7 @@ def test_log_normal_pairs_have_icts_probabilities():
 
 def test_pairs_follow_the_curriculum():
     """10 intervals at first, 20 after the first stage: the step decides, in a compiled function as well."""
-    pairs = times.log_normal_pairs(curricula.doubling(800))
+    pairs = times.log_normal_pairs(curricula.doubling(800, s_1=1280))
     for step, n in ((0, 11), (100, 21), (799, 1281)):
         t, s = jax.jit(pairs, static_argnums=1)(jax.random.key(0), (1000,), jnp.array(step))
         gap = np.asarray(t, np.float64) ** (1 / 7) - np.asarray(s, np.float64) ** (1 / 7)
@@ -49,7 +49,7 @@ def test_pairs_follow_the_curriculum():
 
 
 def test_continuous_pairs_are_ects():
-    pairs = times.continuous_pairs(steps=807)
+    pairs = times.continuous_pairs(steps=807, stages=8)
     for step, a in ((0, 1), (99, 1), (100, 2), (730, 8)):
         t, s = (np.asarray(v, np.float64) for v in pairs(jax.random.key(0), (20_000,), jnp.array(step)))
         assert stats.kstest(np.log(t), stats.norm(-1.1, 2.0).cdf).pvalue > 1e-3
@@ -59,6 +59,15 @@ def test_continuous_pairs_are_ects():
         assert (s == 0).any() == (a < 3)
     t, s = pairs(jax.random.key(0), (20_000,), jnp.array(10_000))  # far beyond float32's digits
     assert (t - s > 0).all()
+
+
+def test_a_longer_run_has_more_stages_of_smaller_gaps():
+    """At t = 1 and b = 0, n = 5: the last stage has s = 1 - 5 / 2^stages."""
+    for steps, stages in ((90, 1), (256, 2), (1000, 4), (4000, 6), (16_384, 8), (10**6, 8)):
+        pairs = times.continuous_pairs(steps, P_mean=0.0, P_std=0.0, b=0.0)
+        t, s = pairs(jax.random.key(0), (), jnp.array(steps // stages * stages - 1))
+        assert t == 1
+        np.testing.assert_allclose(s, max(1 - 5 / 2**stages, 0), rtol=1e-6)
 
 
 def test_logit_normal_pairs_are_the_order_statistics_of_two_draws():
