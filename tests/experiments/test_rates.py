@@ -11,7 +11,7 @@ def cells(*errors):
 
 
 def test_a_power_of_the_budget_is_found():
-    """errors 3 K^-0.5, the mean over seeds of each budget."""
+    """The errors are 3 K^-0.5, the mean over seeds of each budget."""
     exact = {k: cells(*(3 * k**-0.5 * np.array([0.9, 1.0, 1.1]))) for k in (250, 1000, 4000)}
     power = rates.fit(exact, 'map error')
     assert power is not None
