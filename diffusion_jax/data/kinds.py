@@ -47,11 +47,17 @@ def field(shape: tuple[int, ...]) -> Kind:
     return _kind('field', shape, None, None, shown)
 
 
-def tokens(length: int, vocabulary: int) -> Kind:
-    """Text as `length` numbers below `vocabulary`, in [-1, 1] like any other quantised data; shown as bytes."""
+def tokens(length: int, vocabulary: int, alphabet: str | None = None) -> Kind:
+    """Text as `length` numbers below `vocabulary`, in [-1, 1] like any other quantised data.
+
+    Shown as the characters of the `alphabet`, as many as there are numbers, or else as bytes in UTF-8.
+    """
 
     def decode(sample):
-        return bytes(to_levels(sample, vocabulary).astype(np.uint8).ravel()).decode('utf-8', 'replace')
+        numbers = to_levels(sample, vocabulary).ravel()
+        if alphabet is not None:
+            return ''.join(alphabet[i] for i in numbers)
+        return bytes(numbers.astype(np.uint8)).decode('utf-8', 'replace')
 
     return _kind('tokens', (length, 1), vocabulary, vocabulary, show.texts(decode))
 

@@ -13,7 +13,7 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from diffusion_jax.data import conditions, kinds, mixture, sources
+from diffusion_jax.data import columns, conditions, kinds, mixture, sources
 from diffusion_jax.data.convert import tfrecord_to_array_record
 from diffusion_jax.errors import UserError
 from diffusion_jax.types import Masked
@@ -241,7 +241,7 @@ def test_a_source_is_what_it_declares(case):
 
 def test_rows_on_disk_are_checked_when_they_are_read(data_dir):
     source = sources.tfds('tiny_pictures', str(data_dir), condition='kind', memory_limit=0)
-    narrow = sources._Checked(source.cond._rows, conditions.of_classes(2), 's')
+    narrow = columns.Checked(source.cond._rows, conditions.of_classes(2), 's')
     bad = int(np.flatnonzero(source.cond[np.arange(COUNT)] == 2)[0])
     with pytest.raises(UserError, match=f'^s: the condition of row {bad} holds 2, which is not in 0 .. 1'):
         narrow[np.array([bad])]
