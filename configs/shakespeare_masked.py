@@ -1,8 +1,8 @@
 """Masked diffusion of the characters of tiny_shakespeare, in windows of 128.
 
-    python -m diffusion_jax.train --config=configs/shakespeare_masked.py --workdir=runs/shakespeare --config.data.dir=DIR
-    python -m diffusion_jax.sample --workdir=runs/shakespeare --num=16 --sampler=remask:eta=0.05,top_p=0.95 --steps=256
-    python -m diffusion_jax.evaluate --workdir=runs/shakespeare
+    python -m diffusion_jax.train --config=configs/shakespeare_masked.py --workdir=runs/text --config.data.dir=DIR
+    python -m diffusion_jax.sample --workdir=runs/text --num=16 --sampler=remask:eta=0.05,top_p=0.95 --steps=256
+    python -m diffusion_jax.evaluate --workdir=runs/text
 
 DIR is a folder in which tensorflow-datasets has prepared tiny_shakespeare.
 

@@ -67,7 +67,7 @@ class TinyTexts(tfds.core.GeneratorBasedBuilder):
         return {'train': self._generate_examples()}
 
     def _generate_examples(self):
-        yield 0, {'text': 'a'}
+        yield 0, {'text': 'a\nb'}
 
 
 @pytest.fixture(scope='module')
@@ -341,3 +341,9 @@ def test_mnist():
     assert source.condition.parts == conditions.label(10)
     assert 0.05 < source.x.mean() / 255 < 0.2  # the mean of MNIST's training images is 0.1307
     assert jax.numpy.unique(source.cond).size == 10
+
+
+def test_the_texts_of_a_prepared_set(data_dir):
+    assert sources.texts('tiny_texts', 'text', str(data_dir), 'train') == ('tiny_texts/1.0.0/train', ['a\nb'])
+    with pytest.raises(UserError, match="'tiny_texts' has no feature 'words'; known: text"):
+        sources.texts('tiny_texts', 'words', str(data_dir), 'train')
