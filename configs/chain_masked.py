@@ -4,8 +4,9 @@
     python -m diffusion_jax.sample --workdir=runs/chain_masked --num=16 --steps=16
     python -m diffusion_jax.evaluate --workdir=runs/chain_masked
 
-Cost: COST
-Expected: EXPECTED
+Cost: 40 seconds of CPU time, compilation included.
+Expected: a bound of 1.265 +- 0.008 bits per letter on held-out sequences; the chain's entropy is 1.2364. Guidance
+needs --config.data.condition=label --config.data.drop_cond=0.1; docs/text.md has the formulas.
 """
 
 from ml_collections import config_dict

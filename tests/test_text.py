@@ -1,5 +1,8 @@
 """Masked diffusion by the commands, and by the builders with an exact model in the place of the network."""
 
+import re
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -153,3 +156,14 @@ def test_what_cannot_be_masked_is_refused(field, value, message):
         config['net'] = {'name': 'MLP'}
     with pytest.raises(UserError, match=message):
         builders.build(config)
+
+
+def test_the_page_runs():
+    """The bound of the exact model on its own samples, each against the chain's closed form."""
+    page = (Path(__file__).parents[1] / 'docs' / 'text.md').read_text()
+    found = {}
+    exec(re.search(r'```python\n(.*?)```', page, re.DOTALL)[1], found)
+    expected = -markov.log_prob(found['chain'], found['x']) / 16 / jnp.log(2)
+    np.testing.assert_allclose(found['bits'], expected, atol=0.5)
+    assert abs((found['bits'] - expected).mean()) < 0.15
+    assert f'{markov.entropy(found["chain"], 16) / 16 / np.log(2):.4f}' in page

@@ -86,3 +86,5 @@ def test_tokens_are_shown_by_their_alphabet_and_stored_as_numbers(tmp_path):
     np.testing.assert_array_equal(kind.read(numbers[1:]), x[1:])  # zeros and ones are tokens too
     kind.show(tmp_path / 'shown', x)
     assert (tmp_path / 'shown.txt').read_text() == 'xyzy\nxxyy\n'
+    kinds.tokens(3, 3, 'a\nb').show(tmp_path / 'lines', from_levels(np.array([[[0], [1], [2]], [[2], [2], [2]]]), 3))
+    assert (tmp_path / 'lines.txt').read_text() == f'a\nb\n{40 * "-"}\nbbb\n'
