@@ -1,7 +1,7 @@
 """Samplers of masked diffusion: x holds levels and the mask, `levels`; in each step some masks become tokens.
 
-All but `remask` leave tokens alone once they are drawn, and in a step to sigma(s) = 0 no mask is left.
-Where the model's logits are NaN a mask stays one. `top_p`, in (0, 1], draws from the likeliest tokens alone, of that
+All but `remask` leave tokens alone once they are drawn, and in a step to sigma(s) = 0 no mask is left. Where the
+model's logits are NaN a mask stays one. `top_p`, in (0, 1], draws from the likeliest tokens alone, of that
 mass; 1 is all of them. An argument outside of its range is a ValueError.
 """
 
@@ -17,7 +17,7 @@ from diffusion_jax.samplers.loop import fold_in
 from diffusion_jax.types import Categorical, Key, Sampler, Schedule
 
 
-def remask(categorical: Categorical, schedule: Schedule, levels: int, eta: float = 1.0, top_p: float = 1.0) -> Sampler:
+def remask(categorical: Categorical, schedule: Schedule, levels: int, eta: float = 0.05, top_p: float = 1.0) -> Sampler:
     """Ancestral unmasking that also masks tokens again, to correct them: ReMDM's rescaled form (arXiv 2503.00307).
 
     A predictor and a corrector in one step, whose probabilities are those of `process.masking_posterior`.
@@ -26,7 +26,7 @@ def remask(categorical: Categorical, schedule: Schedule, levels: int, eta: float
         categorical: the model.
         schedule: with alpha + sigma = 1.
         levels: of the data, in [2, inf).
-        eta: in [0, 1]; 0 is `unmask`.
+        eta: in [0, 1]; 0 is `unmask`, and 1 masks almost all of what is there in every step.
         top_p: in (0, 1].
     """
     within('[0, 1]', eta=eta)

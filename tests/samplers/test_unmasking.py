@@ -1,5 +1,7 @@
 """Samplers of masked diffusion on enumerable spaces with the exact denoiser."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -80,7 +82,11 @@ def test_so_many_are_masked_as_the_process_masks(eta):
     assert ((way[:-1] != K) & (way[1:] == K)).any() == (eta > 0)
 
 
-MODELS = {'unmask': samplers.unmask, 'remask': samplers.remask, 'confident': samplers.unmask_confident}
+MODELS = {
+    'unmask': samplers.unmask,
+    'remask': partial(samplers.remask, eta=0.5),
+    'confident': samplers.unmask_confident,
+}
 
 
 @pytest.mark.parametrize('name', MODELS)
