@@ -85,6 +85,28 @@ def flow() -> Any:
     return config
 
 
+def masked() -> Any:
+    """Masked diffusion of tokens (arXiv 2406.04329, 2406.07524) but for its data: a linear schedule, a transformer."""
+    config = ddpm()
+    config.schedule = {'name': 'PolynomialMasking'}
+    config.precond = {'name': 'logits'}
+    config.net = {
+        'name': 'DiT',
+        'hidden': 128,
+        'depth': 4,
+        'heads': 4,
+        'patch': 1,
+        'positions': 'rotary',
+        'dropout': 0.0,
+        'dtype': 'float32',
+    }
+    config.objective = {'name': 'masked', 'p_t': {'name': 'low_discrepancy'}}
+    config.sample.update(clip=False)
+    config.sample.sampler = {'name': 'unmask'}
+    config.sample.times = {'name': 'uniform', 'n': 128}
+    return config
+
+
 def on_data_of(config: Any, other: Any) -> Any:
     """The same method on the data, the network and the training length of another config."""
     for section in ('data', 'net', 'optim', 'ema', 'train'):
@@ -103,6 +125,8 @@ def runlocal(config: Any) -> Any:
         config.net.attention = ()
         if 'head_channels' in config.net:
             config.net.head_channels = config.net.channels
+    if config.net.name == 'DiT' and config.objective.name == 'masked':
+        config.net.update(hidden=16, depth=1, heads=2)
     config.optim.warmup = min(config.optim.warmup, 10)
     config.ema = {'name': 'warm_up', 'decay': 0.9}
     if config.objective.get('distance', {}).get('name') == 'lpips':  # whose files a first try need not have

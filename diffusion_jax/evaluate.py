@@ -51,7 +51,7 @@ _METHOD = flags.DEFINE_string(
     None,
     'How bits/dim are computed: vlb (the variational bound; needs a table of steps) or ode (any schedule), e.g. '
     'ode:dequantise=truncated_normal,sigma_min=0.002, or ode:dequantise=trained,fit_steps=500 (a network, '
-    'trained on training rows for this model). Default: vlb where it can be.',
+    'trained on training rows for this model). Default: masked for a model of tokens, else vlb where it can be.',
 )
 _RESULTS = flags.DEFINE_string('results', None, 'JSON file that takes the results. Default: WORKDIR/metrics.json.')
 _GAP = flags.DEFINE_bool('bits_gap', False, 'Bits/dim of as many training rows as well, and the difference.')

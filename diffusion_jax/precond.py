@@ -5,12 +5,24 @@ of a table with T steps it is 1000 t - 1000 / T: DDPM's index k - 1 at t = k / T
 other T. An argument outside of the range that its docstring gives is a ValueError.
 """
 
+import math
+
+import jax
 import jax.numpy as jnp
 
 from diffusion_jax.axes import per_sample
 from diffusion_jax.ranges import whole, within
 from diffusion_jax.schedules import posterior_coefficients, rates
-from diffusion_jax.types import AverageVelocityModel, FlowModel, Model, ModelWithVariance, Network, Precond, Schedule
+from diffusion_jax.types import (
+    AverageVelocityModel,
+    CategoricalModel,
+    FlowModel,
+    Model,
+    ModelWithVariance,
+    Network,
+    Precond,
+    Schedule,
+)
 
 __all__ = ['consistency', 'edm', 'eps', 'flow', 'mu', 'rescaled', 'trig', 'v', 'x0']
 
@@ -227,5 +239,26 @@ def instantaneous(average_velocity: AverageVelocityModel, schedule: Schedule) ->
             return x_0 / per_sample(alpha * d_sigma - sigma * d_alpha, x)
 
         return denoise
+
+    return model
+
+
+def logits(net: Network, levels: int) -> CategoricalModel:
+    """The network itself, which sees tokens and masks as one-hot channels and answers with channels of logits.
+
+    x_t `[B, ..., C]` of levels goes in as `[B, ..., C (levels + 1)]`, sqrt(levels + 1) where a channel is hot, so that
+    the mean square is 1: the first layer is a table of embeddings. `[B, ..., C levels]` comes out. The network is not
+    told the time (`c_noise` is 0): the posterior of masked tokens depends on the tokens that are there alone (arXiv
+    2406.07524). levels is in [2, inf).
+    """
+    whole('[2, inf)', levels=levels)
+
+    def model(params, cond=None, key=None):
+        def categorical(x, t):
+            hot = jax.nn.one_hot(x, levels + 1) * math.sqrt(levels + 1)
+            out = net(params, hot.reshape(*x.shape[:-1], -1), jnp.zeros_like(t), cond, key)
+            return out.reshape(*x.shape, levels)
+
+        return categorical
 
     return model

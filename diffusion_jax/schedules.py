@@ -13,10 +13,22 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from diffusion_jax.axes import per_sample
+from diffusion_jax.masking import CosineMasking, PolynomialMasking
 from diffusion_jax.ranges import ascending, whole, within
 from diffusion_jax.types import Schedule
 
-__all__ = ['VE', 'CosineVP', 'DiscreteVP', 'LinearVP', 'RectifiedFlow', 'TrigFlow', 'cosine_betas', 'linear_betas']
+__all__ = [
+    'VE',
+    'CosineMasking',
+    'CosineVP',
+    'DiscreteVP',
+    'LinearVP',
+    'PolynomialMasking',
+    'RectifiedFlow',
+    'TrigFlow',
+    'cosine_betas',
+    'linear_betas',
+]
 
 
 def linear_betas(T: int = 1000, beta_1: float = 1e-4, beta_T: float = 0.02) -> np.ndarray:

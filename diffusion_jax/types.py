@@ -24,6 +24,9 @@ FlowMap = Callable[[Array, Array, Array], Array]  # (x_t [B, ...], t [B], s [B])
 AverageVelocity = Callable[[Array, Array, Array], Array]
 # (x_t [B, ...], t [B]) -> (x_0, variance logits), both [B, ...]
 DenoiserWithVariance = Callable[[Array, Array], tuple[Array, Array]]
+# (x_t [B, ...] of levels, `levels` itself for a mask, t [B]) -> logits of x_0 [B, ..., levels]: of each place
+# log p(x_0 | x_t), up to a constant of its own
+Categorical = Callable[[Array, Array], Array]
 
 # (params, x [B, ...], c_noise [B] (of a flow map [B, 2]), cond, dropout key or None) -> F [B, ...]; without a key there
 # is no dropout
@@ -32,6 +35,7 @@ Model = Callable[[Params, Cond, Key | None], Denoiser]  # (params, cond, dropout
 ModelWithVariance = Callable[[Params, Cond, Key | None], DenoiserWithVariance]
 FlowModel = Callable[[Params, Cond, Key | None], FlowMap]
 AverageVelocityModel = Callable[[Params, Cond, Key | None], AverageVelocity]
+CategoricalModel = Callable[[Params, Cond, Key | None], Categorical]
 
 
 class Models(NamedTuple):
@@ -42,6 +46,7 @@ class Models(NamedTuple):
     consistency: Model | None = None
     average_velocity: AverageVelocityModel | None = None
     flow_map: FlowModel | None = None
+    categorical: CategoricalModel | None = None
 
 
 @dataclass(frozen=True)
@@ -104,6 +109,13 @@ class Schedule(Protocol):
     def sigma(self, t: Array) -> Array:
         """Noise scale at time t, 0 for clean data."""
         ...
+
+
+class Process(NamedTuple):
+    """How data become noise, whatever x is: a `Schedule`'s Gaussian path, or masking. Keys are `[]` or `[B]`."""
+
+    prior: Callable[[Key, tuple[int, ...]], Array]  # (key, (B, ...)) -> x at the noisiest time
+    corrupt: Callable[[Key, Array, Array], Array]  # (key, x_0 [B, ...], t [] or [B]) -> x_t
 
 
 class Precond(NamedTuple):

@@ -27,7 +27,7 @@ CONFIGS = Path(__file__).parents[1] / 'configs'
 NAMES = sorted(p.stem for p in CONFIGS.glob('*.py') if p.stem not in ('__init__', 'common', 'methods'))
 SHAPES = {'mnist': (28, 28, 1), 'cifar10': (32, 32, 3)}  # all others are 64x64
 # By the time that their networks take to trace.
-DATA = ('toy2d', 'digits', 'quickstart', 'mnist', 'cifar10', 'celeba64', 'imagenet64')
+DATA = ('toy2d', 'chain', 'digits', 'shakespeare', 'quickstart', 'mnist', 'cifar10', 'celeba64', 'imagenet64')
 
 
 def config_of(name, arg=''):
@@ -63,6 +63,7 @@ def _fake_sets(monkeypatch):
         return sources.Source(np.zeros((4, *shape), np.uint8), cond, kinds.images(shape), declared, f'{name}/{split}')
 
     monkeypatch.setattr(sources, 'tfds', tfds)
+    monkeypatch.setattr(sources, 'texts', lambda name, feature, dir, split: (f'{name}/{split}', ['To be, ' * 40]))
 
 
 @pytest.mark.parametrize('arg', ['', 'runlocal'])
@@ -82,7 +83,7 @@ def test_every_config_builds(name, arg):
     experiment = builders.build(config)
     builders.build_draw(experiment, config['sample'])
     if config['eval']['bits_num']:
-        builders.build_bound(experiment, experiment.source, config['eval']['variance'], config['eval']['bits_terms'])
+        builders.build_bits(experiment, experiment.source, config['eval'])
 
 
 @pytest.mark.usefixtures('_fake_sets')

@@ -42,6 +42,16 @@ denoise = model(PARAMS, None, None)
 average = precond.average_velocity(network_of_two_times)
 edm = precond.denoiser(precond.edm(), network)
 
+MASKING = schedules.PolynomialMasking()
+
+
+def network_of_levels(params, x, c_noise, cond, key):
+    """Four places of three levels, 16 channels in, 12 out; what all logits share would say nothing."""
+    return network(params, x, c_noise + 1, cond, key)[:, :12] * jnp.linspace(1, 2, 12)[None]
+
+
+categorical_model = precond.logits(network_of_levels, 3)
+categorical = categorical_model(PARAMS, None, None)
 # name: sampler, grid, whether it draws noise
 SAMPLERS = {
     'ancestral small': (samplers.ancestral(denoise, TABLE, 'small'), times.trailing(5, 20), True),
@@ -71,6 +81,7 @@ SAMPLERS = {
     'adaptive': (samplers.adaptive(edm(PARAMS, None, None), VE), times.at([80.0, 1.0]), False),
     'euler maruyama': (samplers.euler_maruyama(denoise, TABLE), times.uniform(5), True),
     'predictor corrector': (samplers.predictor_corrector(denoise, TABLE), times.uniform(5), True),
+    'remask': (samplers.remask(categorical, MASKING, 3, 0.5), times.uniform(5), True),
     'renoise': (samplers.renoise(denoise, TABLE), times.uniform(5), True),
     'dpm_solver': (samplers.dpm_solver(denoise, TABLE), times.uniform(5), False),
     'dpm_solver_pp_single': (samplers.dpm_solver_pp_single(denoise, TABLE), times.uniform(5), False),
@@ -78,6 +89,8 @@ SAMPLERS = {
     # noise, but none of the loop's key
     'sde_dpm_solver_pp': (samplers.sde_dpm_solver_pp(denoise, TABLE, jax.random.key(2)), times.uniform(5), False),
     'unipc': (samplers.unipc(denoise, TABLE), times.uniform(5), False),
+    'unmask': (samplers.unmask(categorical, MASKING, 3), times.uniform(5), True),
+    'unmask confident': (samplers.unmask_confident(categorical, MASKING, 3, 0.9), times.uniform(5), True),
     'deis': (samplers.deis(denoise, TABLE), times.uniform(5), False),
     'pndm': (samplers.pndm(denoise, TABLE), times.uniform(5), False),
     'projected, with time travel': (
@@ -144,6 +157,7 @@ OBJECTIVES = {
         edm, VE, times.neighbours(times.karras(6)), times.karras(2), distances.pseudo_huber(), weights.edm(),
         objectives.teacher_step(edm, VE, samplers.heun_step),
     ).loss,
+    'masked': objectives.masked(categorical_model, MASKING, 3, times.low_discrepancy()).loss,
     'MeanFlow': objectives.mean_flow(average, FLOW, times.logit_normal_pairs()).loss,
     'MeanFlow guided': objectives.mean_flow(
         average, FLOW, times.logit_normal_pairs(), omega=0.5, kappa=0.8, null=2
@@ -218,7 +232,8 @@ def split_over_devices(tree):
 def test_samplers(name):
     sampler, grid, stochastic = SAMPLERS[name]
     run, traces = counted(lambda key, x: samplers.sample(sampler, key, x, grid))
-    x = jax.random.normal(jax.random.key(7), (8, 4))
+    of_tokens = 'mask' in name
+    x = jnp.full((8, 4), 3) if of_tokens else jax.random.normal(jax.random.key(7), (8, 4))
     key, other = jax.random.split(jax.random.key(0))
     out = run(key, x)
     assert out.shape == x.shape

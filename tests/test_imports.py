@@ -11,7 +11,7 @@ PACKAGE = ROOT / 'diffusion_jax'
 ENTRY_POINTS = {'train', 'sample', 'evaluate', 'quickstart'}
 TIERS = [
     {'types', 'errors', 'axes', 'ranges', 'home', 'progress'},
-    {'schedules'},
+    {'schedules', 'masking', 'process'},
     {'precond', 'drift', 'flow_maps', 'ode', 'times', 'reverse', 'optim'},
     {'samplers', 'guidance', 'objectives', 'likelihood', 'editing', 'search'},
     {'evaluation'},

@@ -190,3 +190,21 @@ def test_a_network_that_is_exact_on_ve_is_exact_on_another_path(schedule, x64):
     a, s = np.asarray(schedule.alpha(t))[:, None], np.asarray(schedule.sigma(t))[:, None]
     D = precond.denoiser(precond.rescaled(precond.edm(sd), schedule), net)(None)(x, t)
     np.testing.assert_allclose(D, data.denoise(np.asarray(x), a, s), rtol=1e-9)
+
+
+def test_logits_are_channels_of_each_place():
+    """Of two channels with four levels: one-hot channels of mean square 1 go in, in the order that the logits have."""
+    seen = []
+
+    def net(params, x, c_noise, cond, key):
+        seen.append((x, c_noise))
+        return jnp.broadcast_to(100.0 * jnp.repeat(jnp.arange(2), 4) + jnp.tile(jnp.arange(4), 2), (*x.shape[:-1], 8))
+
+    x = jnp.array([[[0, 4], [1, 2], [3, 3]]])
+    logits = precond.logits(net, 4)({})(x, jnp.ones(1))
+    assert logits.shape == (1, 3, 2, 4)
+    np.testing.assert_array_equal(logits[0, 1], [[0, 1, 2, 3], [100, 101, 102, 103]])
+    given, c_noise = seen[0]
+    np.testing.assert_array_equal(given.reshape(1, 3, 2, 5).argmax(-1), x)
+    np.testing.assert_allclose((given**2).mean(-1), 1, rtol=1e-6)
+    assert (c_noise == 0).all()

@@ -25,6 +25,8 @@ FROM_0 = ([0.0, 1.0], [-1e-9, NAN, INF])
 ABOVE_0 = ([1e-9, 1.0], [0.0, -1.0, NAN, INF])
 SHARE = ([0.0, 0.5, 1.0], [-1e-9, 1.000001, NAN])
 COUNT = ([1, 5], [0, -1])
+LEVELS = ([2, 300], [1, 0, -3])
+TOP_P = ([1e-9, 0.9, 1.0], [0.0, -0.1, 1.1, NAN])
 
 
 def counted(most):
@@ -53,7 +55,9 @@ ROWS = {
         )
     },
     schedules.LinearVP: {'beta_min': FROM_0, 'beta_max': ABOVE_0},
+    schedules.CosineMasking: {},
     schedules.CosineVP: {},
+    schedules.PolynomialMasking: {'power': ABOVE_0},
     schedules.VE: {
         'sigma_min': ([0.0, 79.0], [-1e-9, 80.0, 90.0, NAN, INF]),
         'sigma_max': ([0.1, 1e3], [0.001, 0.002, 0.0, NAN, INF]),
@@ -86,6 +90,7 @@ ROWS = {
         'high': ([0.5, 1.0], [0.02, 0.0, 1.1, NAN]),
         **KARRAS,
     },
+    times.low_discrepancy: {'t_max': ABOVE_0},
     times.logit_normal: {'mean': FINITE, 'std': FROM_0},
     times.arctan_log_normal: {**LOG_NORMAL, 'sigma_data': ABOVE_0},
     times.neighbours: {
@@ -138,6 +143,7 @@ ROWS = {
     precond.eps: {'T': COUNT},
     precond.x0: {'T': COUNT},
     precond.v: {'T': COUNT},
+    precond.logits: {'levels': LEVELS},
     precond.mu: {'T': COUNT},
     precond.flow: {},
     precond.edm: {'sigma_data': ABOVE_0},
@@ -176,9 +182,12 @@ ROWS = {
     samplers.jump: {},
     samplers.pndm: {},
     samplers.predictor_corrector: {'snr': FROM_0, 'corrector_steps': ([0, 2], [-1])},
+    samplers.remask: {'levels': LEVELS, 'eta': SHARE, 'top_p': TOP_P},
     samplers.renoise: {'sigma_min': FROM_0},
     samplers.sde_dpm_solver_pp: {},
     samplers.unipc: {'order': counted(3), 'variant': (['bh1', 'bh2'], ['bh3'])},
+    samplers.unmask: {'levels': LEVELS, 'top_p': TOP_P},
+    samplers.unmask_confident: {'levels': LEVELS, 'top_p': TOP_P},
     samplers.sample: {
         'times': ([[1.0, 0.0], np.array([0.0, 1.0])], [[1.0], [], 1.0, [1.0, NAN], [1.0, -0.1], [INF, 0.0]])
     },
@@ -237,6 +246,7 @@ def call(factory, **given):
     parameters = inspect.signature(factory).parameters
     own = {'times': jnp.array([1.0])} if factory is retime.retimed else {'times': jnp.array([1.0, 0.0])}
     own |= {'times': [2.0, 1.0], 'n': 1} if factory is times.first_of else {}
+    own |= {'schedule': schedules.PolynomialMasking(), 'levels': 3} if 'levels' in parameters else {}
     own |= {'grid': times.uniform(2), 'betas': np.array([0.1]), 'level': np.array(1.0)}
     context = {**CONTEXT, **own, **given}
     needed = {

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from diffusion_jax import guidance, likelihood, reverse
+from diffusion_jax import guidance, likelihood, process, reverse
 from diffusion_jax.builders.dequantiser import build_trained
 from diffusion_jax.builders.experiment import Experiment
 from diffusion_jax.builders.specs import make
@@ -18,6 +18,7 @@ from diffusion_jax.errors import UserError, one_line
 from diffusion_jax.types import Array, Cond, Key, Params
 
 _FIT_STEPS = 500
+_MASKED_TERMS = 100
 _VARIANCES = {'small': reverse.small, 'large': reverse.large}
 
 
@@ -97,14 +98,16 @@ def build_bits(
         experiment: the run.
         source: the data set.
         settings: a config's `eval` section, whose `variance` and `bits_terms` are those of the bound.
-        spec: `vlb`, or `ode` with the arguments of `_ode`; by default the bound where the schedule is a table.
+        spec: `vlb`, `ode` with the arguments of `_ode`, or `masked`; by default the last for a masked diffusion model,
+            else the first where the schedule is a table.
 
     Raises:
         UserError: for a model or data without bits/dim, or as `make`.
     """
-    methods = SimpleNamespace(__all__=['ode', 'vlb'], ode=_ode, vlb=_vlb)
+    methods = SimpleNamespace(__all__=['masked', 'ode', 'vlb'], masked=_masked, ode=_ode, vlb=_vlb)
     context = {'experiment': experiment, 'source': source, 'settings': settings}
-    return make(methods, spec or {'name': 'vlb' if 'T' in experiment.context.given else 'ode'}, context, '--bits')
+    of_values = 'vlb' if 'T' in experiment.context.given else 'ode'
+    return make(methods, spec or {'name': of_values if experiment.levels is None else 'masked'}, context, '--bits')
 
 
 def _vlb(experiment, source, settings):
@@ -119,6 +122,25 @@ def _vlb(experiment, source, settings):
         }
 
     return Bits(build_bound(experiment, source, settings['variance'], settings['bits_terms']), parts)
+
+
+def _masked(experiment, source, settings):
+    """The bound of a masked diffusion model: bits per token."""
+    levels, model = experiment.levels, experiment.models.categorical
+    if levels is None or source.kind.levels != levels:
+        raise UserError('--bits=masked: the bits of masked diffusion need such a model: leave it out')
+    terms = settings['bits_terms'] or _MASKED_TERMS
+    likelihood.masked(model, experiment.schedule, levels, terms)  # before anything is restored
+
+    def evaluate(params, key, x, cond):
+        bound = likelihood.masked(model(params, cond, None), experiment.schedule, levels, terms)
+        return bound(key, process.to_tokens(x, levels))
+
+    def parts(found):
+        tenths = np.arange(terms) * 10 // terms
+        return {'by time': [float(found.terms[:, tenths == i].mean()) if i in tenths else None for i in range(10)]}
+
+    return Bits(evaluate, parts)
 
 
 def _ode(

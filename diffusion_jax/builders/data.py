@@ -6,11 +6,17 @@ from types import SimpleNamespace
 from typing import Any
 
 from diffusion_jax.builders.specs import check_type, find, make
-from diffusion_jax.data import augment, sources
+from diffusion_jax.data import augment, sequences, sources
 from diffusion_jax.errors import UserError, nearest
 
 _OF_BATCHES = ('augment', 'drop_cond')  # what the section says of batches, not of the set
-_EMBEDDED = SimpleNamespace(__all__=['digits', 'mixture'], digits=sources.digits, mixture=sources.mixture)
+_EMBEDDED = SimpleNamespace(
+    __all__=['chain', 'characters', 'digits', 'mixture'],
+    chain=sequences.chain,
+    characters=sequences.characters,
+    digits=sources.digits,
+    mixture=sources.mixture,
+)
 
 
 def build_source(spec: Mapping[str, Any], split: str | None = None) -> sources.Source:

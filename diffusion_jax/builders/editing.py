@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from diffusion_jax import editing, samplers
+from diffusion_jax import editing, process, samplers
 from diffusion_jax.axes import repeat_row
 from diffusion_jax.builders.asked import build_asked, read_row
 from diffusion_jax.builders.experiment import Experiment
@@ -69,6 +69,8 @@ def build_edit(
         UserError: as `build_sampling` and `make`; for images that are missing or of another shape, an edit that is not
             for this kind of model, and a t0 outside of the grid.
     """
+    if experiment.levels is not None and edit['name'] != 'inpaint':
+        raise UserError(f'--edit: {edit["name"]} is of real numbers, and this run has tokens: use inpaint')
     job = _Job(experiment, spec, images, num, weak, build_asked(experiment, spec.get('cond') or {'name': 'data'}))
     return make(_EDITS, edit, {'job': job}, '--edit')
 
@@ -117,6 +119,8 @@ def inpaint(job: _Job, length: int = 1, repeats: int = 1) -> Edit:
     mask = mask[..., None] if mask.shape == shape[:-1] else mask
     if mask.shape not in (shape, (*shape[:-1], 1)):
         raise UserError(f'the mask is {_shown(mask.shape)}, this run has data of {_shown(shape)}')
+    if job.experiment.levels is not None:
+        return _infilling(job, ~mask, job.experiment.levels, length, repeats)
     return _restoration(job, editing.inpaint(jnp.asarray(~mask)), length, repeats)
 
 
@@ -155,6 +159,25 @@ def _restoration(job: _Job, operator: Operator, length: int, repeats: int) -> Ed
 
     beside = {**original, 'given': np.asarray(operator.pinv(jnp.asarray(y)))}
     return Edit(draw, (y.repeat(job.num, 0),), beside)
+
+
+def _infilling(job: _Job, known: np.ndarray, levels: int, length: int, repeats: int) -> Edit:
+    """The same of tokens: a sampler that masks them again is their time travel."""
+    if (length, repeats) != (1, 1):
+        raise UserError(
+            '--edit: tokens take no time travel: leave out length and repeats, --sampler=remask does as much'
+        )
+    grid, bind = build_sampling(job.experiment, job.spec, job.weak)
+    x = _batch(job, 'image', (job.experiment.shape,))
+
+    def draw(given, keys, index):
+        x_0 = process.to_tokens(given.rows[0][index], levels)
+        sampler = bind(
+            given.params, keys, job.asked(index), lambda model: editing.given(model, jnp.asarray(known), x_0)
+        )
+        return job.experiment.values(editing.infill(sampler, levels, keys, jnp.asarray(known), x_0, grid))
+
+    return Edit(draw, (x.repeat(job.num, 0),), {'original': x})
 
 
 def sdedit(job: _Job, t0: float) -> Edit:

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import optax
 
-from diffusion_jax import objectives, schedules
+from diffusion_jax import objectives, process, schedules
 from diffusion_jax.axes import repeat_row
 from diffusion_jax.builders.data import build_source
 from diffusion_jax.builders.models import Context, build_network
@@ -20,7 +20,18 @@ from diffusion_jax.optim import ema as emas
 from diffusion_jax.optim import skip_bad_updates, targets
 from diffusion_jax.optim.ema import Ema
 from diffusion_jax.optim.targets import Targets
-from diffusion_jax.types import Cond, Key, LossFn, Models, Objective, Params, Schedule, SecondLearner
+from diffusion_jax.types import (
+    Array,
+    Cond,
+    Key,
+    LossFn,
+    Models,
+    Objective,
+    Params,
+    Process,
+    Schedule,
+    SecondLearner,
+)
 
 
 class Experiment(NamedTuple):
@@ -46,6 +57,21 @@ class Experiment(NamedTuple):
     def shape(self) -> tuple[int, ...]:
         """Of one sample."""
         return self.source.kind.shape
+
+    @property
+    def levels(self) -> int | None:
+        """Of the data, where the model is one of their levels: what is drawn then are tokens."""
+        return None if self.models.categorical is None else self.source.kind.levels
+
+    def process(self, t_max: float) -> Process:
+        """How data become noise, and what a run from t_max starts from."""
+        if self.levels is None:
+            return process.gaussian(self.schedule, t_max)
+        return process.masking(self.schedule, self.levels)
+
+    def values(self, x: Array) -> Array:
+        """What samplers draw `[B, ...]`, as the data are: in [-1, 1]."""
+        return x if self.levels is None else process.to_values(x, self.levels)
 
     def taken(self, found: Params | None) -> tuple[Params | None, Params | None]:
         """What a run takes of the parameters of the run of `init_from`: to begin with, and as its teacher's."""
@@ -106,6 +132,7 @@ def _as_arguments(models: Models) -> dict[str, Any]:
     named = {
         'model': models.denoise,
         'model_with_variance': models.with_variance,
+        'categorical_model': models.categorical,
         'consistency_model': models.consistency,
         'average_velocity': models.average_velocity,
     }

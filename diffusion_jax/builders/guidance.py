@@ -38,7 +38,7 @@ def guided(
     """The diffusion model of an experiment, guided as the spec says.
 
     Args:
-        experiment: with a diffusion model.
+        experiment: with a diffusion model, or a masked one: its logits are guided as x_0 is elsewhere.
         spec: of the guidance, None for none.
         weak: the weak model of an autoguidance; `params` is then `WithWeak`.
         params: of the model.
@@ -53,8 +53,9 @@ def guided(
     def bind(cond):
         if models.with_variance is not None:
             return models.with_variance(params, cond, None)
-        assert models.denoise is not None
-        return guidance.with_unused_variance(models.denoise(params, cond, None))
+        model = models.denoise or models.categorical
+        assert model is not None
+        return guidance.with_unused_variance(model(params, cond, None))
 
     if spec is None:
         return bind(cond)
@@ -72,6 +73,9 @@ def check_guidance(experiment: Experiment, spec: Mapping[str, Any], weak: Model 
         UserError: if it cannot.
     """
     name = spec.get('name')
+    for argument in ('rescale', 'threshold'):
+        if experiment.levels is not None and spec.get(argument):
+            raise UserError(f'{_WHERE}.{argument} is of an x_0 of real numbers, and this run has tokens: leave it out')
     if name == 'auto' and weak is None:
         raise UserError(
             f'{_WHERE}: auto is for sampling a finished run by --guidance=auto:weak=WORKDIR,w=2.0: leave it out of the '
@@ -92,7 +96,8 @@ def check_weak(experiment: Experiment, weak: Experiment) -> Model:
     Raises:
         UserError: if it is not.
     """
-    if weak.models.denoise is None:
+    model = weak.models.denoise if experiment.levels is None else weak.models.categorical
+    if model is None:
         raise UserError(f'{_WHERE}.weak: that run did not train a diffusion model')
     for what, ours, theirs in (
         ('samples of shape', experiment.shape, weak.shape),
@@ -106,7 +111,7 @@ def check_weak(experiment: Experiment, weak: Experiment) -> Model:
             raise UserError(f'{_WHERE}.weak: that run has {what} {theirs or "none"}, and this one {ours or "none"}')
     if not same_scales(experiment.schedule, weak.schedule):
         raise UserError(f'{_WHERE}.weak: that run has another schedule')
-    return weak.models.denoise
+    return model
 
 
 def _parts(experiment):

@@ -13,9 +13,10 @@ from diffusion_jax.axes import repeat_row
 from diffusion_jax.builders.specs import find, make
 from diffusion_jax.data.sources import Source
 from diffusion_jax.errors import UserError, nearest, one_line
-from diffusion_jax.types import Key, Models, Network, Params
+from diffusion_jax.types import Key, Kind, Models, Network, Params
 
 _NETS = SimpleNamespace(__all__=['DiT', 'MLP', 'UNet'], DiT=nets.DiT, MLP=nets.MLP, UNet=nets.UNet)
+_OF_LEVELS = SimpleNamespace(__all__=['logits'], logits=precond.logits)
 _OF_TWO_TIMES = SimpleNamespace(__all__=['average_velocity'], average_velocity=precond.average_velocity)
 
 
@@ -38,8 +39,22 @@ class _Learnt(NamedTuple):
     """What a network is asked and answers if this is what it learns, and what follows from it."""
 
     times: int  # noise levels that it is told
-    outputs: int  # arrays like x
+    channels: Callable[[Kind], tuple[int, int]]  # what it sees of data of this kind, and what it answers
     bind: Callable[[Context, Any, Network], Models]  # (context, spec of the parameterisation, network)
+
+
+def _like_x(kind):
+    return kind.shape[-1], kind.shape[-1]
+
+
+def _with_logits_of_a_variance(kind):
+    return kind.shape[-1], 2 * kind.shape[-1]
+
+
+def _one_hot(kind):
+    if kind.levels is None:
+        raise UserError('config.objective: masked diffusion is of quantised data, and these are continuous')
+    return kind.shape[-1] * (kind.levels + 1), kind.shape[-1] * kind.levels
 
 
 def _denoise(context, spec, net):
@@ -61,11 +76,16 @@ def _average_velocity(context, spec, net):
     return Models(denoise=denoise, average_velocity=average, flow_map=precond.flow_map(average))
 
 
+def _categorical(context, spec, net):
+    return Models(categorical=context.having(net=net).make(_OF_LEVELS, spec, 'config.precond'))
+
+
 _LEARNT = {
-    'denoise': _Learnt(1, 1, _denoise),
-    'with_variance': _Learnt(1, 2, _with_variance),
-    'consistency': _Learnt(1, 1, _consistency),
-    'average_velocity': _Learnt(2, 1, _average_velocity),
+    'denoise': _Learnt(1, _like_x, _denoise),
+    'with_variance': _Learnt(1, _with_logits_of_a_variance, _with_variance),
+    'consistency': _Learnt(1, _like_x, _consistency),
+    'average_velocity': _Learnt(2, _like_x, _average_velocity),
+    'categorical': _Learnt(1, _one_hot, _categorical),
 }
 
 
@@ -111,8 +131,10 @@ def network_functions(
         UserError: as `make`; for a network that cannot be for these data.
     """
     learnt = _LEARNT[trained_by(objective)]
-    init, apply = nets.functional(_module(net, learnt.outputs, source, remat))
-    x, c_noise = jnp.zeros((1, *source.kind.shape)), jnp.zeros((1, 2) if learnt.times == 2 else 1)
+    channels, answers = learnt.channels(source.kind)
+    init, apply = nets.functional(_module(net, answers, source, remat))
+    x = jnp.zeros((1, *source.kind.shape[:-1], channels))
+    c_noise = jnp.zeros((1, 2) if learnt.times == 2 else 1)
     cond = None if source.condition is None else repeat_row(source.condition.null, 1)
 
     def init_params(key: Key) -> Params:
@@ -125,9 +147,8 @@ def network_functions(
     return init_params, apply
 
 
-def _module(spec, outputs, source, remat):
+def _module(spec, channels, source, remat):
     spec = {k: tuple(v) if isinstance(v, list) else v for k, v in spec.items()}
-    channels = source.kind.shape[-1] * outputs
     # Linen's own two arguments are nobody's to set.
     given = {'out_channels': channels, 'out_dim': channels, 'remat': remat, 'parent': None, 'name': None}
     given['condition'] = None if source.condition is None else source.condition.parts

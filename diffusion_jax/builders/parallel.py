@@ -32,6 +32,8 @@ def build_parallel(
     Raises:
         UserError: as `build_draw`; for a sampler with memory, or an argument outside of its range.
     """
+    if experiment.levels is not None:
+        raise UserError('--parallel: tokens come nearer to no limit: leave it out')
     run = make(_PARALLEL, parallel, {}, '--parallel')
     grid, bind = build_bound(experiment, spec, weak)
 

@@ -26,6 +26,7 @@ _BOUND = {
     'denoise_with_variance': ('with_variance', 'a diffusion model with a learned variance'),
     'consistency': ('consistency', 'a consistency model'),
     'flow_map': ('flow_map', 'a flow map'),
+    'categorical': ('categorical', 'a masked diffusion model'),
 }
 _JUMPS = ('consistency', 'flow_map')
 # The x_0 that each of them predicts from (x_t, t).
@@ -57,7 +58,7 @@ def build_draw(experiment: Experiment, spec: Mapping[str, Any], weak: Model | No
     grid, bind = build_bound(experiment, spec, weak)
 
     def draw(params, keys, index):
-        return samplers.sample(*bind(params, keys, index), grid)
+        return experiment.values(samplers.sample(*bind(params, keys, index), grid))
 
     return draw
 
@@ -120,9 +121,7 @@ def build_bound(
     asked = build_asked(experiment, spec.get('cond') or {'name': 'data'})
 
     def bind(params, keys, index):
-        start = samplers.prior(
-            samplers.fold_in(keys, 0), experiment.schedule, (*keys.shape, *experiment.shape), grid[0]
-        )
+        start = experiment.process(grid[0]).prior(samplers.fold_in(keys, 0), (*keys.shape, *experiment.shape))
         return make_sampler(params, keys, asked(index)), samplers.fold_in(keys, 1), start
 
     return grid, bind
@@ -133,8 +132,9 @@ def build_sampling(
 ) -> tuple[np.ndarray, Callable[..., Sampler]]:
     """The grid `[S + 1]` and (params, keys [B], cond, edit, retime) -> Sampler; errors are those of `build_draw`.
 
-    `edit`, Denoiser -> Denoiser, is the last combinator on a denoiser or consistency function that evaluates it at the
-    point given; none by default. `retime` may ask a denoiser elsewhere; by default it does as `model_times` says.
+    `edit`, Denoiser -> Denoiser, is the last combinator on a denoiser, a consistency function or a masked diffusion
+    model that evaluates it at the point given; none by default. `retime` may ask a denoiser elsewhere; by default it
+    does as `model_times` says.
     """
     grid, bound = _bound_models(experiment, spec, weak)
 
@@ -173,6 +173,9 @@ def _bound_models(experiment, spec, weak):
         given |= {name: model(params, cond, None) for name in _JUMPS if (model := getattr(models, name)) is not None}
         if 'consistency' in given:
             given['consistency'] = edit(clip(given['consistency']))
+        if models.categorical is not None:
+            full = guided(experiment, guide, weak, params, cond)
+            given['categorical'] = edit(lambda x, t: full(x, t)[0])
         if models.denoise is not None:
             full = guided(experiment, guide, weak, params, cond)
             denoise = retime(guidance.on_x_0(lambda denoise: edit(clip(denoise)), full))
@@ -203,7 +206,7 @@ def _retime(experiment, grid, model_times):
 def _check_guided(spec, guide):
     name = str(spec.get('name'))
     asks = _asks_for(name)
-    if asks and not asks & {'denoise', 'denoise_with_variance'}:
+    if asks and not asks & {'denoise', 'denoise_with_variance', 'categorical'}:
         kinds = ' and '.join(_BOUND[asked][1] for asked in sorted(asks))
         raise UserError(
             f'config.sample.guidance: {guide.get("name")} guides a diffusion model, and {name} samples {kinds}: '

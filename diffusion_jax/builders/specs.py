@@ -12,7 +12,7 @@ from types import ModuleType, SimpleNamespace, UnionType
 from typing import Any
 
 from diffusion_jax import precond, schedules, times
-from diffusion_jax.data import mixture
+from diffusion_jax.data import markov, mixture
 from diffusion_jax.errors import UserError, nearest, one_line
 from diffusion_jax.objectives import (
     adaptive,
@@ -28,6 +28,7 @@ from diffusion_jax.objectives import (
 from diffusion_jax.samplers import euler_step, heun_step
 from diffusion_jax.times import curricula
 
+_CHAINS = SimpleNamespace(__all__=['cyclic'], cyclic=markov.cyclic)
 _MIXTURES = SimpleNamespace(
     __all__=['cloud', 'grid', 'ring'], cloud=mixture.cloud, grid=mixture.grid, ring=mixture.ring
 )
@@ -43,6 +44,7 @@ _NESTED = {
     'adaptive_weight': adaptive,
     'alpha': curricula,
     'betas': schedules,
+    'chain': _CHAINS,
     'components': _MIXTURES,
     'decay': curricula,
     'distance': distances,

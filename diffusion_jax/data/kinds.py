@@ -47,13 +47,22 @@ def field(shape: tuple[int, ...]) -> Kind:
     return _kind('field', shape, None, None, shown)
 
 
-def tokens(length: int, vocabulary: int) -> Kind:
-    """Text as `length` numbers below `vocabulary`, in [-1, 1] like any other quantised data; shown as bytes."""
+def tokens(length: int, vocabulary: int, alphabet: str | None = None) -> Kind:
+    """Text as `length` numbers below `vocabulary`, in [-1, 1] like any other quantised data.
+
+    Shown as the characters of the `alphabet`, as many as there are numbers, or else as bytes in UTF-8.
+    """
 
     def decode(sample):
-        return bytes(to_levels(sample, vocabulary).astype(np.uint8).ravel()).decode('utf-8', 'replace')
+        numbers = to_levels(sample, vocabulary).ravel()
+        if alphabet is not None:
+            return ''.join(alphabet[i] for i in numbers)
+        return bytes(numbers.astype(np.uint8)).decode('utf-8', 'replace')
 
-    return _kind('tokens', (length, 1), vocabulary, vocabulary, show.texts(decode))
+    def read(x):
+        return _read_levels(x, vocabulary, may_be_a_mask=False)
+
+    return _kind('tokens', (length, 1), vocabulary, vocabulary, show.texts(decode))._replace(read=read)
 
 
 def _kind(name, shape, levels, stored, shown):
@@ -92,14 +101,14 @@ def _floats(x):
     return x.astype(np.float32)
 
 
-def _read_levels(x, levels):
+def _read_levels(x, levels, may_be_a_mask=True):
     """Integers are levels, truth values the lowest and the highest, floats values in [-1, 1]."""
     if x.dtype == bool:
         return from_levels(x * (levels - 1), levels)
     if np.issubdtype(x.dtype, np.integer):
         if x.size and not (x.min() >= 0 and x.max() < levels):
             raise UserError(f'needs integers in 0 .. {levels - 1}; got {x.min()} .. {x.max()}')
-        if levels > 2 and x.size and x.min() >= 0 and x.max() == 1:
+        if may_be_a_mask and levels > 2 and x.size and x.min() >= 0 and x.max() == 1:
             raise UserError(f'holds the integers 0 and 1 alone: give truth values, or 0 .. {levels - 1}')
         return from_levels(x, levels)
     if not (np.issubdtype(x.dtype, np.floating) and (np.abs(x) <= 1).all()):

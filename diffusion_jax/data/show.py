@@ -17,6 +17,7 @@ from diffusion_jax.data.quantise import to_uint8
 _GAP = 128  # grey level between images
 _SHOWN = 16  # sounds, texts
 _FRAME_MS = 100
+_RULE = 40 * '-'
 
 
 def images(path: Any, x: Shaped[np.ndarray, 'n h w c']) -> None:
@@ -87,10 +88,12 @@ def fields(path: Any, x: Float[np.ndarray, 'n h w c']) -> None:
 
 
 def texts(decode: Callable[[np.ndarray], str]) -> Callable[[Any, np.ndarray], None]:
-    """One text file, a sample a line, by `decode` of the values of one sample."""
+    """One text file, a sample a line, by `decode` of the values of one; a rule between samples of several lines."""
 
     def show(path: Any, x: np.ndarray) -> None:
-        _with(path, 'txt').write_text('\n'.join(decode(sample) for sample in x[:_SHOWN]) + '\n')
+        samples = [decode(sample) for sample in x[:_SHOWN]]
+        between = f'\n{_RULE}\n' if any('\n' in sample for sample in samples) else '\n'
+        _with(path, 'txt').write_text(between.join(samples) + '\n')
 
     return show
 

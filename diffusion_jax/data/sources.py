@@ -6,7 +6,6 @@ A `Source` is data at random access and nothing else; `pipeline` decides the ord
 import difflib
 import os
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
@@ -14,8 +13,10 @@ import numpy as np
 
 from diffusion_jax.data import conditions, features, kinds
 from diffusion_jax.data import mixture as mixtures
+from diffusion_jax.data.columns import Checked, Column
 from diffusion_jax.data.errors import DataError
 from diffusion_jax.data.features import Cast
+from diffusion_jax.errors import nearest
 from diffusion_jax.home import expanded
 from diffusion_jax.ranges import whole
 from diffusion_jax.types import Condition, Kind
@@ -165,13 +166,7 @@ def tfds(
         DataError: for a name that `dir` does not hold, a set that is not prepared or prepared as TFRECORD, a set
             without usable samples, a feature that it has not or that cannot be told, and an unknown or empty split.
     """
-    import tensorflow_datasets
-
-    root = str(expanded(dir or os.environ.get('TFDS_DATA_DIR') or '~/tensorflow_datasets'))
-    folder = _find_folder(tensorflow_datasets.core.Path(root), name)
-    builder = tensorflow_datasets.builder_from_directory(str(folder))
-    declared: Any = builder.info.features
-    found = dict(declared.items())
+    builder, folder, found = _prepared(name, dir)
     x_name, kind = features.sample(name, found, sample)
     names = [] if condition is None else condition.split('+')
     told = {key.partition(':')[0]: features.told(name, found, key, text_length) for key in names}
@@ -184,9 +179,9 @@ def tfds(
     if len(records) * int(np.prod(kind.shape)) * np.dtype(dtype).itemsize <= memory_limit:
         columns: dict[str, Any] = _decode_all(records, casts)
     else:
-        columns = {key: _Column(_open(builder, folder, split, keep=(key,)), key, cast) for key, cast in casts.items()}
+        columns = {key: Column(_open(builder, folder, split, keep=(key,)), key, cast) for key, cast in casts.items()}
         for key, feature in told.items():
-            columns[key] = _Checked(columns[key], feature.condition, full_name)
+            columns[key] = Checked(columns[key], feature.condition, full_name)
     x = columns.pop(x_name)
     if not told:
         return Source(x, None, kind, None, full_name)
@@ -195,6 +190,31 @@ def tfds(
         return Source(x, columns[key], kind, feature.condition, full_name)
     several = conditions.of_several({key: feature.condition for key, feature in told.items()})
     return Source(x, columns, kind, several, full_name)
+
+
+def texts(name: str, feature: str, dir: str | None, split: str) -> tuple[str, list[str]]:
+    """The name with version and split of a set as for `tfds`, and the texts that one of its features holds.
+
+    Raises:
+        DataError: as `tfds`.
+    """
+    builder, folder, found = _prepared(name, dir)
+    if feature not in found:
+        raise DataError(f"'{name}' has no feature {feature!r}; {nearest(feature, found)}")
+    records = _open(builder, folder, split, keep=(feature,))
+    rows = records.__getitems__(list(range(len(records))))
+    return f'{builder.info.full_name}/{split}', [bytes(row[feature]).decode() for row in rows]
+
+
+def _prepared(name: str, dir: str | None) -> tuple[Any, Any, dict[str, Any]]:
+    """What reads a prepared set, its folder, and its features."""
+    import tensorflow_datasets
+
+    root = str(expanded(dir or os.environ.get('TFDS_DATA_DIR') or '~/tensorflow_datasets'))
+    folder = _find_folder(tensorflow_datasets.core.Path(root), name)
+    builder = tensorflow_datasets.builder_from_directory(str(folder))
+    declared: Any = builder.info.features
+    return builder, folder, dict(declared.items())
 
 
 def _find_folder(root: Any, name: str) -> Any:
@@ -257,37 +277,3 @@ def _decode_all(records: Any, casts: Mapping[str, Cast]) -> dict[str, Any]:
                 columns[key] = jax.tree.map(lambda a: np.empty((len(records), *a.shape[1:]), a.dtype), part)
             jax.tree.map(lambda column, a, index=index: column.__setitem__(index, a), columns[key], part)
     return columns
-
-
-class _Column:
-    """One feature of a prepared set, decoded in threads when it is indexed by an integer array."""
-
-    def __init__(self, records: Any, key: str, cast: Cast):
-        self._records, self._key, self._cast = records, key, cast
-        self._threads = min(8, os.cpu_count() or 1)
-        self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix=f'decode-{key}')
-
-    def __len__(self) -> int:
-        return len(self._records)
-
-    def __getitem__(self, index: np.ndarray, /) -> Any:
-        parts = [part for part in np.array_split(index, self._threads) if len(part)] or [index]
-        return jax.tree.map(lambda *a: np.concatenate(a), *self._pool.map(self._decode, parts))
-
-    def _decode(self, index):
-        return self._cast([row[self._key] for row in self._records.__getitems__(index.tolist())])
-
-
-class _Checked:
-    """Conditions on disk, each row checked when it is read."""
-
-    def __init__(self, rows: _Column, condition: Condition, name: str):
-        self._rows, self._condition, self._name = rows, condition, name
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __getitem__(self, index: np.ndarray, /) -> Any:
-        rows = self._rows[index]
-        conditions.check(self._condition, rows, self._name, index)
-        return rows

@@ -1,5 +1,7 @@
 """Zero-shot editing: all of it acts on x_0 predictions, the grid or latents, and so works with every sampler."""
 
+from diffusion_jax.editing.infill import given as given
+from diffusion_jax.editing.infill import infill as infill
 from diffusion_jax.editing.interpolate import slerp as slerp
 from diffusion_jax.editing.invert import interpolate as interpolate
 from diffusion_jax.editing.invert import transfer as transfer

@@ -5,7 +5,7 @@ from jaxtyping import Array, Float
 
 from diffusion_jax import samplers
 from diffusion_jax.axes import as_times
-from diffusion_jax.schedules import q_sample
+from diffusion_jax.process import gaussian
 from diffusion_jax.types import Key, Sampler, Schedule
 
 
@@ -34,5 +34,5 @@ def sdedit(sampler: Sampler, schedule: Schedule, key: Key, x: Float[Array, 'b ..
         times: `part_below(grid, t0)`.
     """
     t = as_times(times[0], x)
-    x_t = q_sample(schedule, x, t, samplers.noise(samplers.fold_in(key, 0), x))
+    x_t = gaussian(schedule, times[0]).corrupt(samplers.fold_in(key, 0), x, t)
     return samplers.sample(sampler, samplers.fold_in(key, 1), x_t, times)

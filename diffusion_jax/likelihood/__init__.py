@@ -1,4 +1,4 @@
-"""Likelihoods: DDPM's variational bound, the probability-flow ODE's log-density, and dequantisation between the two."""
+"""Likelihoods: the bounds of DDPM and of masked diffusion, the ODE's log-density, dequantisation."""
 
 from diffusion_jax.likelihood.dequantise import Dequantiser as Dequantiser
 from diffusion_jax.likelihood.dequantise import dequantised as dequantised
@@ -9,6 +9,9 @@ from diffusion_jax.likelihood.dequantise import variational as variational
 from diffusion_jax.likelihood.fit import along as along
 from diffusion_jax.likelihood.fit import fit as fit
 from diffusion_jax.likelihood.fit import score_at as score_at
+from diffusion_jax.likelihood.masked import MaskedTerms as MaskedTerms
+from diffusion_jax.likelihood.masked import masked as masked
+from diffusion_jax.likelihood.masked import masked_term as masked_term
 from diffusion_jax.likelihood.ode import OdeTerms as OdeTerms
 from diffusion_jax.likelihood.ode import exact as exact
 from diffusion_jax.likelihood.ode import hutchinson as hutchinson

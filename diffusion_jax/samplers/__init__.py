@@ -20,6 +20,7 @@ from diffusion_jax.samplers.sde import euler_maruyama, predictor_corrector
 from diffusion_jax.samplers.sde_dpm_solver import sde_dpm_solver_pp
 from diffusion_jax.samplers.singlestep import dpm_solver, dpm_solver_pp_single
 from diffusion_jax.samplers.unipc import unipc
+from diffusion_jax.samplers.unmasking import remask, unmask, unmask_confident
 
 __all__ = [
     'adaptive',
@@ -37,7 +38,10 @@ __all__ = [
     'jump',
     'pndm',
     'predictor_corrector',
+    'remask',
     'renoise',
     'sde_dpm_solver_pp',
     'unipc',
+    'unmask',
+    'unmask_confident',
 ]

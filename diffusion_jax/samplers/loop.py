@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float, Shaped
 
 from diffusion_jax.axes import as_times
+from diffusion_jax.process import gaussian, per_key
 from diffusion_jax.ranges import within
 from diffusion_jax.types import Key, Sampler, Schedule
 
@@ -69,9 +70,7 @@ def fold_in(key: Key, data) -> Key:
 
 def noise(key: Key, x: Float[Array, 'b ...']) -> Float[Array, 'b ...']:
     """Standard normal noise like x `[B, ...]` from one key, or from one key per sample."""
-    if key.ndim:
-        return jax.vmap(lambda k: jax.random.normal(k, x.shape[1:], x.dtype))(key)
-    return jax.random.normal(key, x.shape, x.dtype)
+    return per_key(lambda k, shape: jax.random.normal(k, shape, x.dtype), key, x.shape)
 
 
 def prior(key: Key, schedule: Schedule, shape: tuple[int, ...], t_max: float) -> Float[Array, 'b ...']:
@@ -81,4 +80,4 @@ def prior(key: Key, schedule: Schedule, shape: tuple[int, ...], t_max: float) ->
         ValueError: t_max is not in (0, inf).
     """
     within('(0, inf)', t_max=t_max)
-    return schedule.sigma(jnp.float32(t_max)) * noise(key, jnp.zeros(shape))
+    return gaussian(schedule, t_max).prior(key, shape)

@@ -8,6 +8,7 @@ from diffusion_jax.times.distributions import (
     karras_uniform,
     log_normal,
     logit_normal,
+    low_discrepancy,
 )
 from diffusion_jax.times.grids import Grid as Grid
 from diffusion_jax.times.grids import (
@@ -50,6 +51,7 @@ __all__ = [
     'log_snr',
     'logit_normal',
     'logit_normal_pairs',
+    'low_discrepancy',
     'multistep',
     'neighbours',
     'nested_pairs',

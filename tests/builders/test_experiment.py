@@ -173,7 +173,7 @@ REFUSED = [
     (POINTS, 'optim.beta1', 0.9, 'config.optim.beta1 is not an argument of adam'),
     (POINTS, 'optim.lr', 'fast', "config.optim.lr='fast' must be of type float"),
     (POINTS, 'ema.decay', '1', "config.ema.decay='1' must be of type float"),
-    (POINTS, 'data.components.name', 'jax', "config.data.components.name='jax' is unknown; known: grid, ring"),
+    (POINTS, 'data.components.name', 'jax', "config.data.components.name='jax' is unknown; known: cloud, grid, ring"),
     (POINTS, 'data.m', 3, 'config.data.m is not an argument of mixture'),
     (POINTS, 'net.condition', 3, 'config.net.condition of MLP is what this run has, and no spec can set it'),
     (POINTS, 'objective.model', 3, 'config.objective.model of denoising is what this run has, and no spec can set it'),

@@ -13,7 +13,7 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from diffusion_jax.data import conditions, kinds, mixture, sources
+from diffusion_jax.data import columns, conditions, kinds, mixture, sources
 from diffusion_jax.data.convert import tfrecord_to_array_record
 from diffusion_jax.errors import UserError
 from diffusion_jax.types import Masked
@@ -67,7 +67,7 @@ class TinyTexts(tfds.core.GeneratorBasedBuilder):
         return {'train': self._generate_examples()}
 
     def _generate_examples(self):
-        yield 0, {'text': 'a'}
+        yield 0, {'text': 'a\nb'}
 
 
 @pytest.fixture(scope='module')
@@ -241,7 +241,7 @@ def test_a_source_is_what_it_declares(case):
 
 def test_rows_on_disk_are_checked_when_they_are_read(data_dir):
     source = sources.tfds('tiny_pictures', str(data_dir), condition='kind', memory_limit=0)
-    narrow = sources._Checked(source.cond._rows, conditions.of_classes(2), 's')
+    narrow = columns.Checked(source.cond._rows, conditions.of_classes(2), 's')
     bad = int(np.flatnonzero(source.cond[np.arange(COUNT)] == 2)[0])
     with pytest.raises(UserError, match=f'^s: the condition of row {bad} holds 2, which is not in 0 .. 1'):
         narrow[np.array([bad])]
@@ -341,3 +341,9 @@ def test_mnist():
     assert source.condition.parts == conditions.label(10)
     assert 0.05 < source.x.mean() / 255 < 0.2  # the mean of MNIST's training images is 0.1307
     assert jax.numpy.unique(source.cond).size == 10
+
+
+def test_the_texts_of_a_prepared_set(data_dir):
+    assert sources.texts('tiny_texts', 'text', str(data_dir), 'train') == ('tiny_texts/1.0.0/train', ['a\nb'])
+    with pytest.raises(UserError, match="'tiny_texts' has no feature 'words'; known: text"):
+        sources.texts('tiny_texts', 'words', str(data_dir), 'train')

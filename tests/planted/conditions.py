@@ -25,7 +25,7 @@ MUTANTS = tuple(Mutant(*row) for row in [
      ASKED + 'test_places_that_are_not_told_may_hold_anything'),
     ('cond: any form', 'data/conditions.py', 'if jax.tree.structure(rows) != jax.tree.structure(wanted):', 'if False:',
      DECLARED + '[another-form]'),
-    ('cond: rows on disk unchecked', 'data/sources.py', 'conditions.check(self._condition, rows, self._name, index)',
+    ('cond: rows on disk unchecked', 'data/columns.py', 'conditions.check(self._condition, rows, self._name, index)',
      'pass',
      SOURCES + 'test_rows_on_disk_are_checked_when_they_are_read'),
     ('cond: the number of the read row', 'data/conditions.py', 'at[0] if numbers is None else numbers[at[0]]', 'at[0]',

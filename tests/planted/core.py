@@ -104,10 +104,10 @@ MUTANTS = tuple(Mutant(*row) for row in [
      ANCESTRAL + 'test_whole_run_has_the_moments_of_the_recursion'),
     ('step given s and t', 'samplers/loop.py', 'times[:-1], times[1:])', 'times[1:], times[:-1])',
      LOOP + 'test_sample_is_a_loop_over_steps_with_a_fresh_key_each'),
-    ('prior of unit scale', 'samplers/loop.py', 'return schedule.sigma(jnp.float32(t_max)) * noise', 'return noise',
+    ('prior of unit scale', 'process.py', 'return schedule.sigma(jnp.float32(t_max)) * per_key', 'return per_key',
      LOOP + 'test_prior_is_scaled_noise'),
-    ('first sample\'s key for all', 'samplers/loop.py', 'jax.random.normal(k, x.shape[1:], x.dtype))(key)',
-     'jax.random.normal(key[0], x.shape[1:], x.dtype))(key)', LOOP + 'test_noise_with_one_key_and_with_many'),
+    ('first sample\'s key for all', 'process.py', 'lambda k: draw(k, shape[1:]))(key)',
+     'lambda k: draw(key[0], shape[1:]))(key)', LOOP + 'test_noise_with_one_key_and_with_many'),
     # objectives and the bound
     ('time and noise share a key', 'objectives/denoising.py', 'eps = jax.random.normal(key_eps',
      'eps = jax.random.normal(key_t', DENOISING + 'test_time_noise_and_dropout_have_their_own_keys'),

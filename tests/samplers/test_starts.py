@@ -30,6 +30,7 @@ SAMPLERS = {
     name: getattr(samplers, name)
     for name in samplers.__all__
     if name not in ('adaptive', 'ancestral_learned', 'edm_churn', 'jump', 'renoise', 'sde_dpm_solver_pp')
+    and 'mask' not in name  # of tokens
 }
 SAMPLERS |= {
     'ddim(1)': partial(samplers.ddim, eta=1.0),
