@@ -107,7 +107,8 @@ def test_train(arguments, message, tmp_path, capsys):
 
 
 def test_no_workdir(capsys):
-    for name in ('train', 'sample', 'evaluate'):
+    assert tiny.refusal(capsys, 'evaluate').startswith('set --workdir, the folder of a trained run, or --samples, im')
+    for name in ('train', 'sample'):
         said = tiny.refusal(capsys, name, *([DIGITS] if name == 'train' else []))
         assert said == 'flag --workdir=None: Flag --workdir must have a value other than None. See --help.'
 

@@ -114,7 +114,7 @@ def _make(listing: Listing, rule: Rule, skip: bool, index_file: Path, images_fil
         (near / 'index').write_text(json.dumps({'of': str(listing.path), 'rule': str(rule), 'left_out': left_out}))
         (near / 'images').replace(images_file)
         (near / 'index').replace(index_file)  # last, as it says that both are there
-    print(f'{n} pictures of {listing.path} are kept in {images_file}')
+    print(f'{n} pictures of {listing.path} are decoded into {images_file}')
 
 
 def _rows(
@@ -153,7 +153,7 @@ def _told(folder):
 
 def _broken(listing, name, why):
     return DataError(
-        f'{listing.path}: {name} cannot be read ({why}): mend it, take it away, or leave out what is broken by '
+        f'{listing.path}: {name} cannot be read ({why}): mend it or take it away; a data set leaves it out with '
         'config.data.broken=skip'
     )
 
@@ -161,6 +161,6 @@ def _broken(listing, name, why):
 def _unlike(listing, first, shape, name, other):
     a, b = ('x'.join(map(str, s)) for s in (shape, other))
     return DataError(
-        f'{listing.path}: {first} is {a}, and {name} is {b}: set config.data.size and config.data.channels, to which '
-        'all are brought'
+        f'{listing.path}: {first} is {a}, and {name} is {b}: a data set brings all to config.data.size and '
+        'config.data.channels'
     )

@@ -250,8 +250,8 @@ def with_json(content):
 
 
 WRONG = [
-    (mixed_sizes, {}, r'/x: 00000000.png is 6x5x3, and 00000009.png is 4x5x3: set config.data.size and config.data.ch'),
-    (mixed_channels, {}, r'/x: 00000000.png is 6x5x3, and 00000009.png is 6x5x1: set config.data.size and'),
+    (mixed_sizes, {}, r'/x: 00000000.png is 6x5x3, and 00000009.png is 4x5x3: a data set brings all to config.data.s'),
+    (mixed_channels, {}, r'/x: 00000000.png is 6x5x3, and 00000009.png is 6x5x1: a data set brings'),
     (None, {'split': 'valid'}, r"/x has no split 'valid'; it has train, test, all"),
     (None, {'condition': 'label'}, r'/x: 0000000..png has no label: put it in a folder of its class, or into dataset'),
     (None, {'condition': 'class'}, r"/x can tell its 'label' or nothing; known: label"),
