@@ -46,7 +46,7 @@ def listing(path: Path) -> Listing:
 
     Classes are those of EDM's `dataset.json` where there is one, else the folders at the top (below those of splits);
     of an .npz file its array `labels`, `label`, `arr_1` or `y`. Hidden files, and those that are no pictures by
-    their suffix, are not looked at. The folder that holds all of an archive counts as the archive itself.
+    their suffix, are not looked at. One folder at the top that holds all of it counts as the whole.
 
     Raises:
         DataError: for a path that is not there, without pictures, or that cannot be read; for labels of another form.
@@ -69,11 +69,12 @@ def layout(names: Iterable[str]) -> list[str]:
 
 def _folder(path):
     found = sorted(_walk(path))
-    names = [name for name, _ in found]
-    labels_file = path / _LABELS
+    root = _only_folder([name for name, _ in found] + [_LABELS] * (path / _LABELS).is_file())
+    names = [name.removeprefix(root) for name, _ in found]
+    labels_file = path / root / _LABELS
 
     def load(i: int) -> Image.Image:
-        return Image.open(path / names[i])
+        return Image.open(path / root / names[i])
 
     labels = _labels(path, names, labels_file.read_bytes() if labels_file.is_file() else None)
     return Listing(path, names, _digest(f'{name}\0{state}' for name, state in found), load, labels)
@@ -96,7 +97,7 @@ def _archive(path, stamp):
         raise DataError(f'cannot read {path}: it is no zip archive, or a damaged one') from error
     all_names = archive.namelist()
     shown = [name for name in all_names if _is_picture(name)]
-    root = _only_folder(shown)
+    root = _only_folder(shown + [_LABELS] * (_LABELS in all_names))
     names = sorted(name.removeprefix(root) for name in shown)
 
     def load(i: int) -> Image.Image:

@@ -91,6 +91,20 @@ def test_classes_are_folders_or_told_by_file_or_array(tmp_path):
     np.testing.assert_array_equal(first.cond, Y)
 
 
+def test_one_folder_that_holds_all_is_the_whole(tmp_path):
+    edm = written(tmp_path / 'edm', [f'00000/img{i:08d}.png' for i in range(len(X))])
+    shutil.copytree(edm / '00000', tmp_path / 'flat')
+    forms = tmp_path / 'flat', edm, zipped(edm, tmp_path / 'edm.zip')
+    first, *others = (folder(str(form)) for form in forms)
+    for other in others:
+        same(first, other)
+    (edm / 'dataset.json').write_text(
+        json.dumps({'labels': [[f'00000/img{i:08d}.png', int(y)] for i, y in enumerate(Y)]})
+    )
+    for form in (edm, zipped(edm, tmp_path / 'told.zip'), zipped(edm, tmp_path / 'above.zip', 'above/')):
+        np.testing.assert_array_equal(folder(str(form), 'all', 'label').cond, Y)
+
+
 def test_splits_that_are_folders(tmp_path):
     root = written(by_class(tmp_path / 'x', 'train/'), ['test/b/0.png', 'test/b/1.png'], X[:2][::-1])
     test = folder(str(root), 'test', 'label')
@@ -148,6 +162,13 @@ def test_a_second_start_reads_one_file(tmp_path, home, monkeypatch):
     moved = tmp_path / 'elsewhere'
     shutil.copytree(home, moved)
     same(first, folder(str(root), 'all', 'label', size=4, cache=str(moved)))
+
+
+def test_a_split_on_disk_is_the_split(tmp_path):
+    root = flat(tmp_path / 'x')
+    for split in ('train', 'test'):
+        in_memory, on_disk = (folder(str(root), split, test_share=0.5, memory_limit=n) for n in (2**20, 0))
+        np.testing.assert_array_equal(on_disk.x[np.arange(len(on_disk.x))], in_memory.x)
 
 
 @pytest.mark.parametrize('change', ['content', 'time', 'name', 'more', 'fewer', 'rule', 'archive'])
