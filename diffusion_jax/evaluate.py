@@ -129,6 +129,8 @@ def _measure_images(samples: str) -> None:
             raise UserError(f'--{flag.name} is of a run, and --samples are measured as they are: leave it out')
     if sum(bool(flag.value) for flag in (_WORKDIR, _CONFIG, _REFERENCE)) != 1:
         raise UserError('--samples are compared with one of --config, --workdir (its data) and --reference: set one')
+    if _REFERENCE.value and _HELD_OUT.value:
+        raise UserError('--held_out is a split of data, and --reference has no splits: leave it out')
     path, results = paths.local(samples), paths.parse(_RESULTS.value) if _RESULTS.value else None
     if results:
         files.check_writable(results)

@@ -72,7 +72,7 @@ TRAIN = [
     ),
     (
         [DIGITS, '--config.data.size=8', '--config.data.name=folder', '--config.data.dir=/nowhere'],
-        'cannot read /nowhere: No such file or directory',
+        'cannot read /nowhere: there is no such file or folder',
     ),
     ([DIGITS, '--config.data=folder'], "'folder' needs config.data.dir, a folder, a .zip archive, or an .npy or .npz"),
     ([DIGITS, '--config.data.size=8'], 'config.data.size is not a field; known: augment, condition, dir, drop_cond'),

@@ -49,7 +49,8 @@ def test_samples_go_out_and_are_measured_as_they_were_drawn(digits_run, tmp_path
     assert 'rate of copies' in measured['x_png']  # held-out data are read too
 
 
-def test_a_run_against_statistics_of_others(digits_run, tmp_path, capsys):
+@pytest.mark.slow
+def test_a_run_against_statistics_of_others(digits_run, tmp_path):
     np.savez(tmp_path / 'stats.npz', mu=np.zeros(64), sigma=np.eye(64))
     given = [f'--workdir={digits_run}', '--num=9', '--bits_num=0', '--held_out=none', f'--results={tmp_path}/r.json']
     assert tiny.call('evaluate', *given, '--features=pixels', f'--reference={tmp_path}/stats.npz') == 0
@@ -57,8 +58,12 @@ def test_a_run_against_statistics_of_others(digits_run, tmp_path, capsys):
     assert 'against stats.npz (statistics, ' in name
     assert [*values] == ['Frechet distance (pixels-64)', 'Frechet distance (pixels-64), standard error']
     assert protocol['levels'] == 17
+
+
+def test_statistics_of_other_features_than_the_runs(digits_run, tmp_path, capsys):
     np.savez(tmp_path / 'stats.npz', mu=np.zeros(5), sigma=np.eye(5))
-    said = tiny.refusal(capsys, 'evaluate', *given, '--features=pixels', f'--reference={tmp_path}/stats.npz')
+    given = [f'--workdir={digits_run}', '--num=9', '--bits_num=0', f'--results={tmp_path}/r.json', '--features=pixels']
+    said = tiny.refusal(capsys, 'evaluate', *given, f'--reference={tmp_path}/stats.npz')
     assert 'stats.npz holds statistics of 5 features, and pixels-64 has 64: choose the --features' in said
 
 
@@ -82,7 +87,8 @@ WRONG = [
         '--samples are compared with one of --config, --workdir (its data) and --reference: se',
     ),
     (['--reference=/nowhere'], '--reference says nothing of features: set --features, e.g. inception:path=FILE, or'),
-    (['--reference=/nowhere', '--features=pixels'], 'cannot read /nowhere: No such file or directory'),
+    (['--reference=/nowhere', '--features=pixels'], 'cannot read /nowhere: there is no such file or folder'),
+    (['--reference=x', '--held_out=test'], '--held_out is a split of data, and --reference has no splits: leave it o'),
     ([CONFIG, '--sampler=ddim'], '--sampler is of a run, and --samples are measured as they are: leave it out'),
     ([CONFIG, '--seed=0'], '--seed is of a run, and --samples are measured as they are: leave it out'),
     ([CONFIG, '--num=71'], '{samples} holds 70 images, and 71 are asked for: set --num'),

@@ -114,7 +114,7 @@ def _name(found, split, rule, made, test_share):
     """What reports quote."""
     share = '' if split == 'all' or layout(found.names) else f', {test_share:g} for test'
     left_out = f', {len(made.left_out)} of {len(found.names)} left out' if made.left_out else ''
-    return f'folder/{found.path.name}/{split} ({rule}{share}{left_out})'
+    return f'folder/{found.path.resolve().name}/{split} ({rule}{share}{left_out})'
 
 
 def _left_out(found: Listing, left_out: dict[str, str]) -> str:

@@ -53,12 +53,9 @@ def listing(path: Path) -> Listing:
     """
     if path.is_dir():
         return _folder(path)
-    try:
-        stat = path.stat()
-    except OSError as error:
-        raise DataError(f'cannot read {path}: {error.strerror}') from error
-    stamp = _digest([f'{stat.st_size} {stat.st_mtime_ns}'])
-    return {'.npy': _array, '.npz': _arrays}.get(path.suffix.lower(), _archive)(path, stamp)
+    if not path.exists():
+        raise DataError(f'cannot read {path}: there is no such file or folder')
+    return {'.npy': _array, '.npz': _arrays}.get(path.suffix.lower(), _archive)(path, _digest([_state(path)]))
 
 
 def layout(names: Iterable[str]) -> list[str]:
@@ -86,25 +83,31 @@ def _walk(folder: str | Path, above: str = '') -> Iterator[tuple[str, str]]:
             if entry.is_dir() and not _is_hidden(entry.name):
                 yield from _walk(entry.path, f'{above}{entry.name}/')
             elif _is_picture(entry.name):
-                stat = entry.stat()
-                yield f'{above}{entry.name}', f'{stat.st_size} {stat.st_mtime_ns}'
+                yield f'{above}{entry.name}', _state(entry)
+
+
+def _state(file: Path | os.DirEntry) -> str:
+    try:
+        stat = file.stat()
+    except OSError:  # a link that leads nowhere: told when it is read
+        return ''
+    return f'{stat.st_size} {stat.st_mtime_ns}'
 
 
 def _archive(path, stamp):
     try:
         archive = zipfile.ZipFile(path)
+        all_names = archive.namelist()
+        shown = [name for name in all_names if _is_picture(name)]
+        root = _only_folder(shown + [_LABELS] * (_LABELS in all_names))
+        content = archive.read(root + _LABELS) if root + _LABELS in all_names else None
     except (OSError, zipfile.BadZipFile) as error:
         raise DataError(f'cannot read {path}: it is no zip archive, or a damaged one') from error
-    all_names = archive.namelist()
-    shown = [name for name in all_names if _is_picture(name)]
-    root = _only_folder(shown + [_LABELS] * (_LABELS in all_names))
     names = sorted(name.removeprefix(root) for name in shown)
 
     def load(i: int) -> Image.Image:
         return Image.open(io.BytesIO(archive.read(root + names[i])))
 
-    labels_file = root + _LABELS
-    content = archive.read(labels_file) if labels_file in all_names else None
     return Listing(path, names, stamp, load, _labels(path, names, content))
 
 

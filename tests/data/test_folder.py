@@ -220,7 +220,8 @@ def cut_short(root):
 def test_a_broken_file_is_named_or_left_out_and_counted(tmp_path, home, capsys):
     root = flat(tmp_path / 'x')
     cut_short(root)
-    (root / '00000005.png').write_text('no picture')
+    (root / '00000005.png').unlink()
+    (root / '00000005.png').symlink_to('nowhere')
     for _ in range(2):
         with pytest.raises(DataError, match=r'/x: 00000003.png cannot be read \(.+\): mend it'):
             folder(str(root), 'all')
@@ -283,7 +284,7 @@ WRONG = [
     (with_json('{"labels": [["00000000.png", 0.5]]}'), {}, r'dataset.json must be one whole number in'),
     (with_json('{"labels": [["00000000.png", [1, 0]]]}'), {}, r'dataset.json must be one whole number in'),
     (lambda root: shutil.rmtree(root) or root.mkdir(), {}, r'/x holds no pictures \(.png, .jpg'),
-    (shutil.rmtree, {}, r'cannot read .*/x: No such file or directory'),
+    (shutil.rmtree, {}, r'cannot read .*/x: there is no such file or folder'),
 ]
 
 
