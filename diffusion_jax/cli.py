@@ -139,12 +139,15 @@ def _check_config_file(argv):
 def _spec_overrides(argv):
     """Overrides that replace a whole spec, `--config.net=DiT:depth=6`, or say None; and the other arguments.
 
-    What is set below such a spec afterwards, `--config.net.depth=6`, belongs to it. ml_collections knows none of it.
+    What is set below such a spec afterwards, `--config.net.depth=6`, belongs to it, and so does an argument that the
+    config's own spec does not have where its name alone is replaced, `--config.data.name=folder --config.data.size=32`.
+    ml_collections knows none of it.
     """
     given = [re.match(r'--?config\.([^=]+)=(.*)', a) for a in argv]
     if not any(given):
         return [], argv
     config, ours, rest = _load_config(argv), [], []
+    renamed = [override[1].removesuffix('.name') for override in given if override and override[1].endswith('.name')]
     for argument, override in zip(argv, given, strict=True):
         if override is None:
             rest.append(argument)
@@ -152,7 +155,7 @@ def _spec_overrides(argv):
             ours.append((override[1], None))
         elif _is_spec(config, override[1].split('.')):
             ours.append((override[1], specs.parse_spec(override[2])))
-        elif any(override[1].startswith(f'{path}.') for path, _ in ours):
+        elif any(override[1].startswith(f'{path}.') for path, _ in ours) or _is_new(config, override[1], renamed):
             ours.append((override[1], specs.argument(override[1].rpartition('.')[2], override[2])))
         else:
             rest.append(argument)
@@ -177,6 +180,11 @@ def _is_spec(config: Any, path: list[str]) -> bool:
     if hasattr(value, 'keys'):
         return 'name' in value
     return value is None and section.get_type(last) is type(None)
+
+
+def _is_new(config: Any, path: str, renamed: list[str]) -> bool:
+    spec, _, argument = path.rpartition('.')
+    return spec in renamed and _is_spec(config, spec.split('.')) and argument not in _section(config, spec.split('.'))
 
 
 def _set(config, path, value):

@@ -4,13 +4,14 @@ r"""Draws samples from a trained model.
         --seed=0 --out=runs/mnist/ddim50
 
 writes OUT.npz, as the kind of the data stores them (uint8 images, int16 sound, float32 points), and files to look at or
-listen to. Samplers, grids, conditions take arguments as name:key=value, for example --sampler=ddim:eta=0.5
---grid=quadratic. A conditional model is asked with --cond: data (the conditions of data rows, the default), turn
-(classes in turn), label:value=3, prompts:text=.. or prompts:file=.., row:index=7, nothing. One whose conditions were
-dropped (data.drop_cond) takes --guidance=classifier_free:w=2.0, also with rescale=0.7, low=0.3,high=5 (noise levels)
-and threshold=0.995. An interrupted command goes on where it was when it is given again, an edit too, on other devices
-as well; with --rows=16 every sample is the same to the last bit on however many of one kind. --trajectory=8 shows how
-the first 8 came about, in OUT_trajectory.png and .npz: x [S + 1, 8, ...] at the times [S + 1], x_0 [S, 8, ...].
+listen to; with --export=png or adm also a folder of PNGs, or an .npz for ADM's evaluator. Samplers, grids, conditions
+take arguments as name:key=value, for example --sampler=ddim:eta=0.5 --grid=quadratic. A conditional model is asked with
+--cond: data (the conditions of data rows, the default), turn (classes in turn), label:value=3, prompts:text=.. or
+prompts:file=.., row:index=7, nothing. One whose conditions were dropped (data.drop_cond) takes
+--guidance=classifier_free:w=2.0, also with rescale=0.7, low=0.3,high=5 (noise levels) and threshold=0.995. An
+interrupted command goes on where it was when it is given again, an edit too, on other devices as well; with --rows=16
+every sample is the same to the last bit on however many of one kind. --trajectory=8 shows how the first 8 came about,
+in OUT_trajectory.png and .npz: x [S + 1, 8, ...] at the times [S + 1], x_0 [S, 8, ...].
 
     python -m diffusion_jax.sample --workdir=runs/mnist --edit=inpaint --image=digit.png --mask=hidden.png --num=8
 
@@ -31,7 +32,7 @@ from diffusion_jax.builders import specs
 from diffusion_jax.data.files import read_mask, read_samples
 from diffusion_jax.devices import processes
 from diffusion_jax.errors import UserError
-from diffusion_jax.inference import media, runs
+from diffusion_jax.inference import export, media, runs
 from diffusion_jax.inference.generate import at_once, batches
 from diffusion_jax.inference.parallel import in_parallel
 from diffusion_jax.inference.sample_file import fill
@@ -81,6 +82,9 @@ _EDIT = flags.DEFINE_string('edit', None, 'e.g. inpaint, super_resolve:factor=2,
 _IMAGE = flags.DEFINE_string('image', None, 'What to edit; --num counts variants of each image.')
 _IMAGE2 = flags.DEFINE_string('image2', None, 'Where interpolate leads.')
 _MASK = flags.DEFINE_string('mask', None, 'White where inpaint shall fill in.')
+_EXPORT = flags.DEFINE_enum(
+    'export', None, [*export.EXPORTS], "Images also as a folder of PNGs (png), or as arr_0 for ADM's evaluator (adm)."
+)
 _OUT = flags.DEFINE_string(
     'out', None, 'Output path without suffix. Default: WORKDIR/samples/SAMPLER_TIMES_..._SEED_NUM.'
 )
@@ -95,6 +99,8 @@ def main() -> None:
     resolved = saved_grids.resolved(workdir, spec)
     parallel = specs.parse_spec(_PARALLEL.value) if _PARALLEL.value else None
     _check_flags(parallel)
+    if _EXPORT.value:
+        export.check(_EXPORT.value, run.experiment.source.kind)
     size = _ROWS.value * run.mesh.size if _ROWS.value else _BATCH.value or spec['batch_size']
     edit = specs.parse_spec(_EDIT.value) if _EDIT.value else None
     out = paths.parse(_OUT.value) if _OUT.value else workdir / 'samples' / _name(run, spec, edit, parallel, size)
@@ -183,6 +189,8 @@ def _write(run, sampling, num, out, request, beside):
     if x is None:
         return
     seconds = time.perf_counter() - start
+    if _EXPORT.value:
+        print(f'exported: {export.EXPORTS[_EXPORT.value].write(out, x)}')
     if beside is None:
         media.save(out, kind, kind.read(x[:256]))
     else:

@@ -62,6 +62,20 @@ TRAIN = [
         [DIGITS, '--config.data.name=digit', '--config.data.dir=/nowhere'],
         "no data set 'digit' in /nowhere; it has none",
     ),
+    (
+        [DIGITS, '--config.data.name=folder', '--config.data.dir=/nowhere', '--config.data.sizes=8'],
+        'config.data.sizes is not an argument of folder; did you mean size or resize?',
+    ),
+    (
+        [DIGITS, '--config.data.name=folder', '--config.data.dir=/nowhere', '--config.data.size=8.5'],
+        'config.data.size=8.5 must be of type None or int',
+    ),
+    (
+        [DIGITS, '--config.data.size=8', '--config.data.name=folder', '--config.data.dir=/nowhere'],
+        'cannot read /nowhere: there is no such file or folder',
+    ),
+    ([DIGITS, '--config.data=folder'], "'folder' needs config.data.dir, a folder, a .zip archive, or an .npy or .npz"),
+    ([DIGITS, '--config.data.size=8'], 'config.data.size is not a field; known: augment, condition, dir, drop_cond'),
     ([DIGITS, '--config.sample.times.n=0'], 'config.sample.times: uniform: a grid needs at least 1 step; got 0'),
     ([DIGITS, '--config.train.keep=0'], 'config.train.keep=0 must be at least 1'),
     ([DIGITS, '--config.train.profile_at=0'], 'config.train.profile_at=0 must be at least 1'),
@@ -93,7 +107,8 @@ def test_train(arguments, message, tmp_path, capsys):
 
 
 def test_no_workdir(capsys):
-    for name in ('train', 'sample', 'evaluate'):
+    assert tiny.refusal(capsys, 'evaluate').startswith('set --workdir, the folder of a trained run, or --samples, im')
+    for name in ('train', 'sample'):
         said = tiny.refusal(capsys, name, *([DIGITS] if name == 'train' else []))
         assert said == 'flag --workdir=None: Flag --workdir must have a value other than None. See --help.'
 

@@ -25,7 +25,7 @@ from PIL import Image
 
 from configs import digits_classes
 from diffusion_jax import builders, samplers, schedules, times
-from diffusion_jax.builders import asked, data, editing, evaluation, experiment, guidance, models, optimiser, parallel
+from diffusion_jax.builders import asked, editing, evaluation, experiment, guidance, models, optimiser, parallel
 from diffusion_jax.data import conditions, kinds, sources
 from diffusion_jax.inference import generate, runs, sample_file
 from diffusion_jax.training import checkpoint
@@ -312,6 +312,8 @@ def test_outputs_named_by_what_was_asked_for(trained, prompt, sampler):
     assert told == bool([*(trained / 'texts' / 'samples').glob('*.npz')])
 
 
+# Not 'folder', which looks for pictures below whatever it is given, '/' as well.
+EMBEDDED = types.SimpleNamespace(__all__=['digits', 'mixture'], digits=sources.digits, mixture=sources.mixture)
 FIELDS = {
     'schedule': specs_of(schedules),
     'precond': specs_of(experiment.objectives),
@@ -321,7 +323,7 @@ FIELDS = {
     'ema': specs_of(experiment.emas),
     'frozen': specs_of(experiment.targets),
     'net': specs_of(models._NETS),
-    'data': specs_of(data._EMBEDDED),
+    'data': specs_of(EMBEDDED),
     'sample.sampler': specs_of(samplers),
     'sample.times': GRIDS,
     'sample.guidance': specs_of(guidance._GUIDANCE),

@@ -31,7 +31,8 @@ FREE: dict[str, set[str]] = {
 }
 # library: the parts that may know it
 KNOWERS = {
-    'ml_collections': {'builders', 'configs', 'train'},  # train: the command line's `--config.field=value` flags alone
+    # train, evaluate: the command line's `--config.field=value` flags alone
+    'ml_collections': {'builders', 'configs', 'train', 'evaluate'},
     'flax': {'nets'},
     'absl': {'cli', *ENTRY_POINTS},
     'experiments': {'experiments'},

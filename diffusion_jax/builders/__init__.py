@@ -19,6 +19,7 @@ from diffusion_jax.builders.editing import Images as Images
 from diffusion_jax.builders.editing import build_edit as build_edit
 from diffusion_jax.builders.editing import build_edit_find_non_finite as build_edit_find_non_finite
 from diffusion_jax.builders.evaluation import build_features as build_features
+from diffusion_jax.builders.evaluation import build_features_of_shape as build_features_of_shape
 from diffusion_jax.builders.experiment import Experiment as Experiment
 from diffusion_jax.builders.experiment import build as build
 from diffusion_jax.builders.fields import override as override

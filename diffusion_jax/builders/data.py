@@ -7,14 +7,16 @@ from typing import Any
 
 from diffusion_jax.builders.specs import check_type, find, make
 from diffusion_jax.data import augment, sequences, sources
+from diffusion_jax.data.folder import folder
 from diffusion_jax.errors import UserError, nearest
 
 _OF_BATCHES = ('augment', 'drop_cond')  # what the section says of batches, not of the set
-_EMBEDDED = SimpleNamespace(
-    __all__=['chain', 'characters', 'digits', 'mixture'],
+_NAMED = SimpleNamespace(
+    __all__=['chain', 'characters', 'digits', 'folder', 'mixture'],
     chain=sequences.chain,
     characters=sequences.characters,
     digits=sources.digits,
+    folder=folder,
     mixture=sources.mixture,
 )
 
@@ -22,8 +24,8 @@ _EMBEDDED = SimpleNamespace(
 def build_source(spec: Mapping[str, Any], split: str | None = None) -> sources.Source:
     """The data set of a config's `data` section, checked; `split` replaces its split.
 
-    A name is that of an embedded set, a dotted name of a function that returns a `Source`, or what tensorflow-datasets
-    prepared.
+    A name is that of an embedded set, 'folder' for pictures of one's own, a dotted name of a function that returns a
+    `Source`, or what tensorflow-datasets prepared.
 
     Raises:
         UserError: if the data set is not there, not readable, or not what it declares.
@@ -40,8 +42,8 @@ def build_source(spec: Mapping[str, Any], split: str | None = None) -> sources.S
 
 def _read(spec):
     name = str(spec.get('name', ''))
-    if name in _EMBEDDED.__all__ or '.' in name:
-        return make(_EMBEDDED, spec, {}, 'config.data')
+    if name in _NAMED.__all__ or '.' in name:
+        return make(_NAMED, spec, {}, 'config.data')
     settable = inspect.signature(sources.tfds).parameters
     for key, value in spec.items():
         if key not in settable:
@@ -70,10 +72,10 @@ def check_splits(config: Mapping[str, Any]) -> None:
 def undecoded(spec: Mapping[str, Any]) -> dict[str, Any]:
     """The `data` section of the same set read from disk where it is indexed: its shape without decoding it all."""
     name = str(spec.get('name', ''))
-    if name in _EMBEDDED.__all__ or 'memory_limit' not in inspect.signature(_factory(name)).parameters:
+    if 'memory_limit' not in inspect.signature(_factory(name)).parameters:
         return dict(spec)
     return {**spec, 'memory_limit': 0}
 
 
 def _factory(name):
-    return find(_EMBEDDED, name, 'config.data') if '.' in name else sources.tfds
+    return find(_NAMED, name, 'config.data') if name in _NAMED.__all__ or '.' in name else sources.tfds

@@ -20,7 +20,7 @@ class Moments(NamedTuple):
 
     mean: Float64[np.ndarray, ' d']
     cov: Float64[np.ndarray, 'd d']
-    n: int
+    n: int  # 0 where a file of statistics does not say
 
 
 class Running(NamedTuple):

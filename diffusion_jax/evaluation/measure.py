@@ -32,7 +32,7 @@ class Summary(NamedTuple):
     moments: Moments
     spatial: Moments | None
     classes: list[ClassSums]  # of ten splits, in order; empty without logits
-    rows: np.ndarray  # [n, d] features of the first samples, `_ROWS` at most
+    rows: np.ndarray  # [n, d] features of the first samples, `_ROWS` at most; none of a file of statistics
 
 
 class Reference(NamedTuple):
@@ -159,10 +159,12 @@ def survey(
 def _distances(mine: Summary, reference: Reference, first: list[np.ndarray]) -> dict[str, float]:
     features, theirs = reference.features, reference.summary
     values = {frechet_name(features): _frechet(mine.moments, theirs.moments)}
-    kernel = kernel_distance(mine.rows, theirs.rows, subsets=_SUBSETS, subset_size=_subset_size(mine, reference))
-    values[kernel_name(features)] = kernel.mean
-    error = f'{kernel_name(features)}, standard error'
-    values |= _known({error: kernel.standard_error, f'{error} with a fresh reference': kernel.with_reference})
+    size = _subset_size(mine, reference)
+    if size:
+        kernel = kernel_distance(mine.rows, theirs.rows, subsets=_SUBSETS, subset_size=size)
+        values[kernel_name(features)] = kernel.mean
+        error = f'{kernel_name(features)}, standard error'
+        values |= _known({error: kernel.standard_error, f'{error} with a fresh reference': kernel.with_reference})
     if reference.held_out is not None:
         found = nearest_neighbours(np.concatenate(first), reference.x)
         near = memorisation(found.distance, reference.held_out.distance)
@@ -177,6 +179,7 @@ def _distances(mine: Summary, reference: Reference, first: list[np.ndarray]) -> 
 def _result(
     values: dict[str, float], mine: Summary, reference: Reference, seeds: tuple[int, ...], conditions: str
 ) -> Result:
+    size = _subset_size(mine, reference)
     protocol = Protocol(
         features=reference.features.name,
         features_hash=reference.features.hash,
@@ -189,7 +192,7 @@ def _result(
         conditions=conditions,
         resize=reference.features.resize,
         rows=_ROWS,
-        kernel_subsets=f'{_SUBSETS} of {_subset_size(mine, reference)}',
+        kernel_subsets=f'{_SUBSETS} of {size}' if size else 'none',
     )
     return Result({k: float(v) for k, v in values.items()}, protocol)
 

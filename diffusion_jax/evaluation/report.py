@@ -20,7 +20,7 @@ class Protocol:
     features_hash: str
     n: int  # generated samples
     reference: str  # data set, version and split, as `Source.name`
-    reference_size: int
+    reference_size: int  # images of it; 0 of a file of statistics that holds none
     seeds: tuple[int, ...]
     levels: int | None  # quantisation levels of the reference; None for continuous data
     rounding: str = '256 levels'  # what samples are rounded to first; 'none' for continuous data

@@ -14,9 +14,9 @@ from diffusion_jax.builders import specs
 from diffusion_jax.data.sources import Source, rows_of
 from diffusion_jax.devices import processes, sharding
 from diffusion_jax.errors import UserError
-from diffusion_jax.evaluation import measure, reference_cache, report
+from diffusion_jax.evaluation import measure, report
 from diffusion_jax.evaluation.rows import Values
-from diffusion_jax.inference import averages
+from diffusion_jax.inference import averages, references
 from diffusion_jax.inference.generate import Drawing, at_once, batches, generate, of_rows
 from diffusion_jax.progress import counted, progress_bar
 from diffusion_jax.types import Key, Model, Params
@@ -210,15 +210,12 @@ def held_out(run: Run, split: str | None = None) -> Source | None:
     Raises:
         UserError: if there is no such split.
     """
-    split = split or run.config['eval']['held_out'] or 'none'
-    if split == 'none':
-        return None
-    return builders.build_source(run.config['data'], split)
+    return references.held_out(run.config, split)
 
 
 def reference_data(run: Run) -> Source:
     """The data that a run's samples are compared with: its training data, unless the config says otherwise."""
-    return builders.build_source(run.config['data'], run.config['eval']['reference'])
+    return references.data(run.config)
 
 
 def reference(run: Run, held_out: Source | None, features: Mapping[str, Any] | None = None) -> measure.Reference:
@@ -227,9 +224,7 @@ def reference(run: Run, held_out: Source | None, features: Mapping[str, Any] | N
     Raises:
         UserError: if the data or the features cannot be read.
     """
-    data, spec = reference_data(run), features or run.config['eval']['features']
-    made = builders.build_features(spec, Values(data))
-    return (reference_cache.reference if 'path' in spec else measure.make_reference)(data, made, held_out)
+    return references.of_data(reference_data(run), held_out, features or run.config['eval']['features'])
 
 
 def survey(run: Run, spec: Mapping[str, Any], num: int, reference: measure.Reference, seed: int = 0) -> report.Result:
