@@ -5,12 +5,22 @@ of a table with T steps it is 1000 t - 1000 / T: DDPM's index k - 1 at t = k / T
 other T. An argument outside of the range that its docstring gives is a ValueError.
 """
 
+import jax
 import jax.numpy as jnp
 
 from diffusion_jax.axes import per_sample
 from diffusion_jax.ranges import whole, within
 from diffusion_jax.schedules import posterior_coefficients, rates
-from diffusion_jax.types import AverageVelocityModel, FlowModel, Model, ModelWithVariance, Network, Precond, Schedule
+from diffusion_jax.types import (
+    AverageVelocityModel,
+    ClassifierModel,
+    FlowModel,
+    Model,
+    ModelWithVariance,
+    Network,
+    Precond,
+    Schedule,
+)
 
 __all__ = ['consistency', 'edm', 'eps', 'flow', 'mu', 'rescaled', 'trig', 'v', 'x0']
 
@@ -183,6 +193,22 @@ def denoiser_with_variance(precond: Precond, net: Network) -> ModelWithVariance:
 def without_variance(model: ModelWithVariance) -> Model:
     """Drops the variance logits, for everybody who wants x_0 alone."""
     return lambda params, cond=None, key=None: lambda x, t: model(params, cond, key)(x, t)[0]
+
+
+def classifier(precond: Precond, net: Network) -> ClassifierModel:
+    """The same for a network of logits: log p(y | x_t) = log softmax F(c_in x_t, c_noise); nothing is skipped to it.
+
+    So that a classifier sees x_t and its noise level as a denoiser does (arXiv 2105.05233, section 4.1).
+    """
+
+    def model(params, cond=None, key=None):
+        def classify(x, t):
+            logits = net(params, per_sample(precond.c_in(t), x) * x, precond.c_noise(t), cond, key)
+            return jax.nn.log_softmax(logits, axis=-1)
+
+        return classify
+
+    return model
 
 
 def average_velocity(net: Network, scale: float = 1.0) -> AverageVelocityModel:

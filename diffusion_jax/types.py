@@ -24,6 +24,7 @@ FlowMap = Callable[[Array, Array, Array], Array]  # (x_t [B, ...], t [B], s [B])
 AverageVelocity = Callable[[Array, Array, Array], Array]
 # (x_t [B, ...], t [B]) -> (x_0, variance logits), both [B, ...]
 DenoiserWithVariance = Callable[[Array, Array], tuple[Array, Array]]
+Classifier = Callable[[Array, Array], Array]  # (x_t [B, ...], t [B]) -> log p(y | x_t) of each class y, [B, num]
 
 # (params, x [B, ...], c_noise [B] (of a flow map [B, 2]), cond, dropout key or None) -> F [B, ...]; without a key there
 # is no dropout
@@ -32,6 +33,7 @@ Model = Callable[[Params, Cond, Key | None], Denoiser]  # (params, cond, dropout
 ModelWithVariance = Callable[[Params, Cond, Key | None], DenoiserWithVariance]
 FlowModel = Callable[[Params, Cond, Key | None], FlowMap]
 AverageVelocityModel = Callable[[Params, Cond, Key | None], AverageVelocity]
+ClassifierModel = Callable[[Params, Cond, Key | None], Classifier]  # the condition is what is told, not the class
 
 
 class Models(NamedTuple):
@@ -42,6 +44,7 @@ class Models(NamedTuple):
     consistency: Model | None = None
     average_velocity: AverageVelocityModel | None = None
     flow_map: FlowModel | None = None
+    classify: ClassifierModel | None = None
 
 
 @dataclass(frozen=True)
