@@ -12,7 +12,7 @@ from diffusion_jax.types import ClassifierModel, Objective, Schedule
 
 @trains('classify')
 def noisy_classification(classifier: ClassifierModel, schedule: Schedule, p_t: TimeDistribution) -> Objective:
-    """Cross-entropy -E_t log p(y | x_t) of the classes y of a batch, least at the exact posterior: there it is H(y | x_t).
+    """Cross-entropy -E log p(y | x_t) of the classes y of a batch: H(y | x_t) at the exact posterior, its least value.
 
     `accuracy` is the share of samples whose class is the most likely one, over the same times. The classifier is not
     told the condition of the batch, which is what it learns to say.
