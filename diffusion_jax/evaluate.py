@@ -33,7 +33,9 @@ _STEPS = flags.DEFINE_integer(
 )
 _GRID = flags.DEFINE_string('grid', None, "e.g. uniform, quadratic, karras, saved:grid=NAME. Default: the run's own.")
 _GUIDANCE = flags.DEFINE_string(
-    'guidance', None, "e.g. classifier_free:w=2.0, auto:weak=WORKDIR,w=2.0, none. Default: the run's own."
+    'guidance',
+    None,
+    "e.g. classifier_free:w=2.0, auto:weak=WORKDIR,w=2.0, classifier:of=WORKDIR,w=1.0, none. Default: the run's own.",
 )
 _COND = flags.DEFINE_string('cond', None, "e.g. label:value=3, turn, nothing. Default: the run's own.")
 _SEED = flags.DEFINE_integer('seed', 0, 'Seed of the noise.', lower_bound=0, upper_bound=MOST_SEED)
@@ -67,7 +69,7 @@ def main() -> None:
     choices = runs.Choices(_SAMPLER.value, _STEPS.value, _GRID.value, _GUIDANCE.value, _COND.value)
     spec = runs.sample_spec(run.config['sample'], choices)
     resolved = saved_grids.resolved(workdir, spec)
-    runs.sampling(run, resolved)  # what cannot be sampled so is told before the reference is read
+    guided = runs.sampling(run, resolved).guided  # what cannot be sampled so is told before the reference is read
     held_out = runs.held_out(run, _HELD_OUT.value)
     bits_num = settings['bits_num'] if _BITS.value is None else _BITS.value
     if bits_num and held_out is None:
@@ -84,7 +86,7 @@ def main() -> None:
         print(f'{num} samples have a singular covariance of {d} features: take {d + 1} at least, better ten times that')
     result = runs.survey(run, resolved, num, reference, _SEED.value)
     told = [_name(spec[name]) for name in ('sampler', 'times', 'guidance') if spec.get(name)]
-    told += [] if run.experiment.source.condition is None else [_name(spec['cond'])]
+    told += [] if guided.experiment.source.condition is None else [_name(spec['cond'])]
     told += [_model(run), f'{num} samples', f'seed {_SEED.value}']
     name = ', '.join([*told, *([reference.features.name] if _FEATURES.value else [])])
     print(report.markdown_table({name: result}))

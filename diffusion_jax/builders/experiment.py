@@ -47,6 +47,11 @@ class Experiment(NamedTuple):
         """Of one sample."""
         return self.source.kind.shape
 
+    @property
+    def draws(self) -> bool:
+        """Whether it has samples: a classifier draws none."""
+        return self.models.classify is None
+
     def taken(self, found: Params | None) -> tuple[Params | None, Params | None]:
         """What a run takes of the parameters of the run of `init_from`: to begin with, and as its teacher's."""
         return found if self.starts_from_teacher else None, found if self.keeps_teacher else None
@@ -73,7 +78,7 @@ def build(config: Mapping[str, Any]) -> Experiment:
     context = context.having(**_as_arguments(network.models), teacher=teacher.model if teacher else _no_teacher)
     objective: Objective = context.make(objectives, config['objective'], 'config.objective')
     _check_teacher(config, objective, teacher)
-    prepare, drops = _prepare(config['data'], source, objective)
+    prepare, drops = _prepare(config['data'], source, objective, network.models)
     return Experiment(
         source=source,
         drops_cond=drops,
@@ -108,6 +113,7 @@ def _as_arguments(models: Models) -> dict[str, Any]:
         'model_with_variance': models.with_variance,
         'consistency_model': models.consistency,
         'average_velocity': models.average_velocity,
+        'classifier': models.classify,
     }
     return {name: model for name, model in named.items() if model is not None}
 
@@ -138,7 +144,7 @@ def _with_what_the_objective_learns(network_init, objective):
     return init
 
 
-def _prepare(data, source, objective):
+def _prepare(data, source, objective, models):
     """What makes batches of raw ones, and whether conditions are dropped, here or by the objective."""
     prepare, p = pipeline.prepare(source.kind), data.get('drop_cond')
     check_type(p, float | None, 'config.data.drop_cond')
@@ -148,6 +154,8 @@ def _prepare(data, source, objective):
         raise UserError(f'config.data.drop_cond={p} must be a probability, in [0, 1)')
     if source.condition is None:
         raise UserError(f'config.data.drop_cond={p}, but the model is unconditional: set config.data.condition')
+    if models.classify is not None:
+        raise UserError(f'config.data.drop_cond={p}: a classifier learns the conditions: leave it out')
     if objective.drops_cond:
         raise UserError(f'config.data.drop_cond={p}: this objective drops conditions itself: set config.objective.drop')
     return pipeline.drop_cond(prepare, p, source.condition.null), True

@@ -11,11 +11,13 @@ import jax.numpy as jnp
 from diffusion_jax import nets, objectives, precond
 from diffusion_jax.axes import repeat_row
 from diffusion_jax.builders.specs import find, make
+from diffusion_jax.data.conditions import is_class
 from diffusion_jax.data.sources import Source
 from diffusion_jax.errors import UserError, nearest, one_line
-from diffusion_jax.types import Key, Models, Network, Params
+from diffusion_jax.types import Condition, Key, Models, Network, Params
 
 _NETS = SimpleNamespace(__all__=['DiT', 'MLP', 'UNet'], DiT=nets.DiT, MLP=nets.MLP, UNet=nets.UNet)
+_OF_LOGITS = SimpleNamespace(__all__=['MLP', 'UNetEncoder'], MLP=nets.MLP, UNetEncoder=nets.UNetEncoder)
 _OF_TWO_TIMES = SimpleNamespace(__all__=['average_velocity'], average_velocity=precond.average_velocity)
 
 
@@ -38,8 +40,27 @@ class _Learnt(NamedTuple):
     """What a network is asked and answers if this is what it learns, and what follows from it."""
 
     times: int  # noise levels that it is told
-    outputs: int  # arrays like x
+    outputs: Callable[[Source], int]  # channels of its answer
     bind: Callable[[Context, Any, Network], Models]  # (context, spec of the parameterisation, network)
+    told: Callable[[Source], Condition | None] = lambda source: source.condition  # beside x
+    nets: SimpleNamespace = _NETS
+
+
+def _like_x(source):
+    return source.kind.shape[-1]
+
+
+def _twice_like_x(source):
+    return 2 * source.kind.shape[-1]
+
+
+def _classes(source):
+    parts = None if source.condition is None else jax.tree.leaves(source.condition.parts)
+    if parts is None or len(parts) != 1 or not is_class(parts[0]):
+        raise UserError(
+            'config.objective: a classifier learns one label of the data: set --config.data.condition, such as label'
+        )
+    return parts[0].num
 
 
 def _denoise(context, spec, net):
@@ -61,11 +82,17 @@ def _average_velocity(context, spec, net):
     return Models(denoise=denoise, average_velocity=average, flow_map=precond.flow_map(average))
 
 
+def _classify(context, spec, net):
+    return Models(classify=precond.classifier(context.make(precond, spec, 'config.precond'), net))
+
+
 _LEARNT = {
-    'denoise': _Learnt(1, 1, _denoise),
-    'with_variance': _Learnt(1, 2, _with_variance),
-    'consistency': _Learnt(1, 1, _consistency),
-    'average_velocity': _Learnt(2, 1, _average_velocity),
+    'denoise': _Learnt(1, _like_x, _denoise),
+    'with_variance': _Learnt(1, _twice_like_x, _with_variance),
+    'consistency': _Learnt(1, _like_x, _consistency),
+    'average_velocity': _Learnt(2, _like_x, _average_velocity),
+    # The condition is what it shall say.
+    'classify': _Learnt(1, _classes, _classify, told=lambda source: None, nets=_OF_LOGITS),
 }
 
 
@@ -111,9 +138,10 @@ def network_functions(
         UserError: as `make`; for a network that cannot be for these data.
     """
     learnt = _LEARNT[trained_by(objective)]
-    init, apply = nets.functional(_module(net, learnt.outputs, source, remat))
+    condition = learnt.told(source)
+    init, apply = nets.functional(_module(net, learnt, source, remat))
     x, c_noise = jnp.zeros((1, *source.kind.shape)), jnp.zeros((1, 2) if learnt.times == 2 else 1)
-    cond = None if source.condition is None else repeat_row(source.condition.null, 1)
+    cond = None if condition is None else repeat_row(condition.null, 1)
 
     def init_params(key: Key) -> Params:
         return init(key, x, c_noise, cond)
@@ -125,13 +153,13 @@ def network_functions(
     return init_params, apply
 
 
-def _module(spec, outputs, source, remat):
+def _module(spec, learnt, source, remat):
     spec = {k: tuple(v) if isinstance(v, list) else v for k, v in spec.items()}
-    channels = source.kind.shape[-1] * outputs
+    channels, condition = learnt.outputs(source), learnt.told(source)
     # Linen's own two arguments are nobody's to set.
     given = {'out_channels': channels, 'out_dim': channels, 'remat': remat, 'parent': None, 'name': None}
-    given['condition'] = None if source.condition is None else source.condition.parts
-    parameters = inspect.signature(find(_NETS, str(spec.get('name')), 'config.net')).parameters
+    given['condition'] = None if condition is None else condition.parts
+    parameters = inspect.signature(find(learnt.nets, str(spec.get('name')), 'config.net')).parameters
     if remat is not None and 'remat' not in parameters:
         raise UserError(
             f'config.train.remat={remat!r}: {spec["name"]} keeps too little to compute it again: leave it out'
@@ -140,4 +168,4 @@ def _module(spec, outputs, source, remat):
         raise UserError(f'config.train.remat={remat!r} is unknown; {nearest(remat, nets.REMAT)}')
     if given['condition'] is not None and 'condition' not in parameters:
         raise UserError(f'config.data.condition: {spec["name"]} takes no condition: set it to None')
-    return make(_NETS, spec, given, 'config.net')
+    return make(learnt.nets, spec, given, 'config.net')

@@ -24,7 +24,8 @@ def noisy_classification(classifier: ClassifierModel, schedule: Schedule, p_t: T
         t = p_t(key_t, batch.x.shape[:1])
         x_t = q_sample(schedule, batch.x, t, jax.random.normal(key_eps, batch.x.shape))
         log_p = classifier(params, None, key_dropout)(x_t, t)
-        value = -jnp.mean(of_each(log_p, batch.cond))
-        return value, {'loss': value, 'accuracy': jnp.mean(jnp.argmax(log_p, axis=1) == batch.cond)}
+        (y,) = jax.tree.leaves(batch.cond)
+        value = -jnp.mean(of_each(log_p, y))
+        return value, {'loss': value, 'accuracy': jnp.mean(jnp.argmax(log_p, axis=1) == y)}
 
     return Objective(None, loss)
