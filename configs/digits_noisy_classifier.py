@@ -1,6 +1,6 @@
 """A classifier of noisy digits: it guides diffusion models that know no classes, or know them too (arXiv 2105.05233).
 
-    python -m diffusion_jax.train  --config=configs/digits_noisy_classifier.py --workdir=runs/digits_classifier
+    python -m diffusion_jax.train --config=configs/digits_noisy_classifier.py --workdir=runs/digits_classifier
     python -m diffusion_jax.sample --workdir=runs/digits_edm --guidance=classifier:of=runs/digits_classifier,w=1.0 \\
         --cond=label:value=3
 
