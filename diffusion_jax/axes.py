@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Shaped
+from jaxtyping import Array, Bool, Float, Int, Shaped
 
 
 def per_sample(coefficient: Shaped[Array, '*b'], x: Shaped[Array, '...']) -> Shaped[Array, '...']:
@@ -38,6 +38,11 @@ def mean_square(x: Float[Array, 'b ...']) -> Float[Array, ' b']:
 def sum_square(x: Float[Array, 'b ...']) -> Float[Array, ' b']:
     """Sum over the event axes of the square, ||x||^2: `[B, ...]` to `[B]`."""
     return jnp.sum(x**2, axis=event_axes(x))
+
+
+def of_each(values: Float[Array, 'b n'], index: Int[Array, ' b']) -> Float[Array, ' b']:
+    """values[i, index[i]], and 0 where the index is n or more: nothing is told there."""
+    return jnp.sum(jax.nn.one_hot(index, values.shape[1], dtype=values.dtype) * values, axis=1)
 
 
 def repeat_row(row: Any, n: int) -> Any:

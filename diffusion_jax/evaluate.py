@@ -50,7 +50,9 @@ _STEPS = flags.DEFINE_integer(
 )
 _GRID = flags.DEFINE_string('grid', None, "e.g. uniform, quadratic, karras, saved:grid=NAME. Default: the run's own.")
 _GUIDANCE = flags.DEFINE_string(
-    'guidance', None, "e.g. classifier_free:w=2.0, auto:weak=WORKDIR,w=2.0, none. Default: the run's own."
+    'guidance',
+    None,
+    "e.g. classifier_free:w=2.0, auto:weak=WORKDIR,w=2.0, classifier:of=WORKDIR,w=1.0, none. Default: the run's own.",
 )
 _COND = flags.DEFINE_string('cond', None, "e.g. label:value=3, turn, nothing. Default: the run's own.")
 _SEED = flags.DEFINE_integer('seed', 0, 'Seed of the noise.', lower_bound=0, upper_bound=MOST_SEED)
@@ -91,7 +93,7 @@ def main() -> None:
     choices = runs.Choices(_SAMPLER.value, _STEPS.value, _GRID.value, _GUIDANCE.value, _COND.value)
     spec = runs.sample_spec(run.config['sample'], choices)
     resolved = saved_grids.resolved(workdir, spec)
-    runs.sampling(run, resolved)  # what cannot be sampled so is told before the reference is read
+    guided = runs.sampling(run, resolved).guided  # what cannot be sampled so is told before the reference is read
     held_out = runs.held_out(run, _HELD_OUT.value)
     bits_num = settings['bits_num'] if _BITS.value is None else _BITS.value
     if bits_num and held_out is None:
@@ -111,7 +113,7 @@ def main() -> None:
     _warn_of_few(num, reference)
     result = runs.survey(run, resolved, num, reference, _SEED.value)
     told = [_name(spec[name]) for name in ('sampler', 'times', 'guidance') if spec.get(name)]
-    told += [] if run.experiment.source.condition is None else [_name(spec['cond'])]
+    told += [] if guided.experiment.source.condition is None else [_name(spec['cond'])]
     told += [_model(run), f'{num} samples', f'seed {_SEED.value}']
     told += [f'against {reference.name}'] if _REFERENCE.value else []
     name = ', '.join([*told, *([reference.features.name] if _FEATURES.value else [])])

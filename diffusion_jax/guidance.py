@@ -80,7 +80,9 @@ def auto(denoise: Denoiser, weak: Denoiser, w: GuidanceWeight, rescale: float = 
     return lambda x, t: _extrapolate(denoise(x, t), weak(x, t), w, rescale)
 
 
-def classifier(denoise: Denoiser, schedule: Schedule, log_prob: LogProb, w: GuidanceWeight = 1.0) -> Denoiser:
+def classifier(
+    denoise: Denoiser, schedule: Schedule, log_prob: LogProb, w: GuidanceWeight = 1.0, rescale: float = 0.0
+) -> Denoiser:
     """Classifier guidance: eps - w sigma grad log p(y | x_t) (arXiv 2105.05233), x_0 + w sigma^2 / alpha grad log p.
 
     With w = 1 and the exact classifier this is the exact conditional denoiser, since its score is the sum of theirs.
@@ -88,18 +90,22 @@ def classifier(denoise: Denoiser, schedule: Schedule, log_prob: LogProb, w: Guid
     is 0 there, what sigma^2 / alpha makes of its rounding is not, and the model is left alone.
 
     Args:
-        denoise: a model that does not know y.
+        denoise: a model that does not know y, or one under y (both by the paper, table 4).
         schedule: its schedule.
         log_prob: the classifier, trained on noisy data, differentiable in x.
         w: the guidance weight, in (-inf, inf), here 0 for none.
+        rescale: in [0, 1], see `auto`.
     """
     within('(-inf, inf)', w=w)
+    within('[0, 1]', rescale=rescale)
 
     def guided(x, t):
         blind = without_signal(schedule, t)
         scale = schedule.sigma(t) ** 2 / jnp.where(blind, 1, schedule.alpha(t))
         gradient = jax.grad(lambda x: jnp.sum(log_prob(x, t)))(x)
-        return denoise(x, t) + jnp.where(per_sample(blind, x), 0, per_sample(w * scale, x) * gradient)
+        x_0 = denoise(x, t)
+        moved = x_0 + jnp.where(per_sample(blind, x), 0, per_sample(w * scale, x) * gradient)
+        return _rescaled(moved, x_0, rescale)
 
     return guided
 
@@ -169,7 +175,10 @@ def with_unused_variance(denoise: Denoiser) -> DenoiserWithVariance:
 
 def _extrapolate(x_0, other, w, rescale):
     w = per_sample(jnp.asarray(w, x_0.dtype), x_0)
-    guided = w * x_0 + (1 - w) * other
+    return _rescaled(w * x_0 + (1 - w) * other, x_0, rescale)
+
+
+def _rescaled(guided, x_0, rescale):
     if not rescale:
         return guided
     axes = tuple(range(1, x_0.ndim))

@@ -16,6 +16,7 @@ from diffusion_jax.schedules import posterior_coefficients, rates
 from diffusion_jax.types import (
     AverageVelocityModel,
     CategoricalModel,
+    ClassifierModel,
     FlowModel,
     Model,
     ModelWithVariance,
@@ -195,6 +196,22 @@ def denoiser_with_variance(precond: Precond, net: Network) -> ModelWithVariance:
 def without_variance(model: ModelWithVariance) -> Model:
     """Drops the variance logits, for everybody who wants x_0 alone."""
     return lambda params, cond=None, key=None: lambda x, t: model(params, cond, key)(x, t)[0]
+
+
+def classifier(precond: Precond, net: Network) -> ClassifierModel:
+    """The same for a network of logits: log p(y | x_t) = log softmax F(c_in x_t, c_noise); nothing is skipped to it.
+
+    So that a classifier sees x_t and its noise level as a denoiser does (arXiv 2105.05233, section 4.1).
+    """
+
+    def model(params, cond=None, key=None):
+        def classify(x, t):
+            logits = net(params, per_sample(precond.c_in(t), x) * x, precond.c_noise(t), cond, key)
+            return jax.nn.log_softmax(logits, axis=-1)
+
+        return classify
+
+    return model
 
 
 def average_velocity(net: Network, scale: float = 1.0) -> AverageVelocityModel:

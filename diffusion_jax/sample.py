@@ -8,7 +8,8 @@ listen to; with --export=png or adm also a folder of PNGs, or an .npz for ADM's 
 take arguments as name:key=value, for example --sampler=ddim:eta=0.5 --grid=quadratic. A conditional model is asked with
 --cond: data (the conditions of data rows, the default), turn (classes in turn), label:value=3, prompts:text=.. or
 prompts:file=.., row:index=7, nothing. One whose conditions were dropped (data.drop_cond) takes
---guidance=classifier_free:w=2.0, also with rescale=0.7, low=0.3,high=5 (noise levels) and threshold=0.995. An
+--guidance=classifier_free:w=2.0, also with rescale=0.7, low=0.3,high=5 (noise levels) and threshold=0.995; a classifier
+of noisy data guides any diffusion model, --guidance=classifier:of=WORKDIR,w=1.0. An
 interrupted command goes on where it was when it is given again, an edit too, on other devices as well; with --rows=16
 every sample is the same to the last bit on however many of one kind. --trajectory=8 shows how the first 8 came about,
 in OUT_trajectory.png and .npz: x [S + 1, 8, ...] at the times [S + 1], x_0 [S, 8, ...].
@@ -52,7 +53,9 @@ _STEPS = flags.DEFINE_integer(
 )
 _GRID = flags.DEFINE_string('grid', None, "e.g. uniform, quadratic, karras, saved:grid=NAME. Default: the run's own.")
 _GUIDANCE = flags.DEFINE_string(
-    'guidance', None, "e.g. classifier_free:w=2.0, auto:weak=WORKDIR,w=2.0, none. Default: the run's own."
+    'guidance',
+    None,
+    "e.g. classifier_free:w=2.0, auto:weak=WORKDIR,w=2.0, classifier:of=WORKDIR,w=1.0, none. Default: the run's own.",
 )
 _COND = flags.DEFINE_string(
     'cond', None, "e.g. label:value=3, turn, prompts:text=..., row:index=7, nothing. Default: the run's own."
@@ -103,8 +106,8 @@ def main() -> None:
         export.check(_EXPORT.value, run.experiment.source.kind)
     size = _ROWS.value * run.mesh.size if _ROWS.value else _BATCH.value or spec['batch_size']
     edit = specs.parse_spec(_EDIT.value) if _EDIT.value else None
-    out = paths.parse(_OUT.value) if _OUT.value else workdir / 'samples' / _name(run, spec, edit, parallel, size)
-    if out.name in ('', '..'):
+    out = paths.parse(_OUT.value) if _OUT.value else None
+    if out and out.name in ('', '..'):
         raise UserError(f'--out={_OUT.value} is a folder, and the path of a file is needed, without suffix')
     request = {'run': str(paths.absolute(workdir)), 'step': run.step, 'sample': resolved, 'seed': _SEED.value}
     request |= {'rows': _ROWS.value} | ({} if run.sigma_rel is None else {'ema': run.sigma_rel})
@@ -113,15 +116,17 @@ def main() -> None:
         editing = runs.editing(run, resolved, edit, images, _NUM.value)
         contents = [None if image is None else hashlib.sha256(image.tobytes()).hexdigest() for image in images]
         request |= {'edit': edit, 'images': contents}
+        out = out or workdir / 'samples' / _name(run, editing.sampling, spec, edit, parallel, size)
         _write(run, _at_once(editing.sampling, size), editing.num, out, request, editing.beside)
         return
     sampling = _at_once(runs.sampling(run, resolved), size)
+    out = out or workdir / 'samples' / _name(run, sampling, spec, edit, parallel, size)
     told = None
     if parallel:
-        sampling, told = in_parallel(run, resolved, sampling, parallel)
+        sampling, told = in_parallel(resolved, sampling, parallel)
         request |= {'parallel': parallel, 'at once': at_once(sampling.drawing, _NUM.value)}
     n = _TRAJECTORY.value
-    way = runs.trajectory(run, resolved, sampling, _NUM.value, n) if n else None
+    way = runs.trajectory(resolved, sampling, _NUM.value, n) if n else None
     _write(run, sampling, _NUM.value, out, request, None)
     if told:
         print(told())
@@ -144,11 +149,11 @@ def _check_flags(parallel):
             raise UserError(f'--{flag.name} is for an edit: set --edit')
 
 
-def _name(run, spec, edit, parallel, size):
+def _name(run, sampling, spec, edit, parallel, size):
     """All that samples depend on."""
     choices = [runs.name_of(edit)] if edit else []
     choices += [runs.name_of(spec[name]) for name in ('sampler', 'times', 'guidance') if spec.get(name)]
-    choices += [] if run.experiment.source.condition is None else [f'cond-{runs.name_of(spec["cond"])}']
+    choices += [] if sampling.guided.experiment.source.condition is None else [f'cond-{runs.name_of(spec["cond"])}']
     choices += [runs.name_of(parallel), f'batch{size}'] if parallel else []
     choices += [f'rows{_ROWS.value}'] if _ROWS.value else []
     choices += [] if run.sigma_rel is None else [f'ema{run.sigma_rel}']
@@ -178,7 +183,7 @@ def _write_trajectory(run, grid, states_of, out):
 
 def _write(run, sampling, num, out, request, beside):
     kind, key, what = run.experiment.source.kind, jax.random.key(_SEED.value), 'samples' if beside is None else 'edits'
-    request = {**request, 'weak step': sampling.weak_step}
+    request = {**request, 'other step': sampling.guided.other_step}
     file = out.with_name(f'{out.name}.npz')
     files.check_writable(file)  # what is refused leaves no folder behind
     start = time.perf_counter()

@@ -27,6 +27,7 @@ DenoiserWithVariance = Callable[[Array, Array], tuple[Array, Array]]
 # (x_t [B, ...] of levels, `levels` itself for a mask, t [B]) -> logits of x_0 [B, ..., levels]: of each place
 # log p(x_0 | x_t), up to a constant of its own
 Categorical = Callable[[Array, Array], Array]
+Classifier = Callable[[Array, Array], Array]  # (x_t [B, ...], t [B]) -> log p(y | x_t) of each class y, [B, num]
 
 # (params, x [B, ...], c_noise [B] (of a flow map [B, 2]), cond, dropout key or None) -> F [B, ...]; without a key there
 # is no dropout
@@ -36,6 +37,7 @@ ModelWithVariance = Callable[[Params, Cond, Key | None], DenoiserWithVariance]
 FlowModel = Callable[[Params, Cond, Key | None], FlowMap]
 AverageVelocityModel = Callable[[Params, Cond, Key | None], AverageVelocity]
 CategoricalModel = Callable[[Params, Cond, Key | None], Categorical]
+ClassifierModel = Callable[[Params, Cond, Key | None], Classifier]  # the condition is what is told, not the class
 
 
 class Models(NamedTuple):
@@ -47,6 +49,7 @@ class Models(NamedTuple):
     average_velocity: AverageVelocityModel | None = None
     flow_map: FlowModel | None = None
     categorical: CategoricalModel | None = None
+    classify: ClassifierModel | None = None
 
 
 @dataclass(frozen=True)

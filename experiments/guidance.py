@@ -4,13 +4,13 @@ r"""Guidance compared: do samples belong to the class that was asked for, and ho
         --guidance=none --guidance=classifier_free:w=2.0 --guidance=classifier_free:w=2.0,low=0.2,high=2.0
 
 prints a row for each guidance, all from the same noises and as many samples of every class: the agreement of a support
-vector machine, fitted to the real images, with the class; the Frechet distance; diversity; time a sample.
+vector machine, fitted to the real images, with the class; the Frechet distance; diversity; time a sample. A run that is
+told nothing, guided by a classifier, needs --condition=label, the feature of its data that holds the classes.
 """
 
 import time
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
@@ -27,6 +27,9 @@ from experiments.running.tables import markdown
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a trained run of classes.', required=True)
 _GUIDANCE = flags.DEFINE_multi_string('guidance', ['none'], 'As for diffusion_jax.sample, once for every row.')
 _NUM = flags.DEFINE_integer('num', 500, 'Samples a row.', lower_bound=100)
+_CONDITION = flags.DEFINE_string(
+    'condition', None, "Which feature holds the classes. Default: the run's own condition."
+)
 _DATA_ROWS = 1000  # enough for a mean distance
 
 
@@ -41,11 +44,12 @@ def fit_classifier(x: np.ndarray, label: np.ndarray):
 def main() -> None:
     """The entry point."""
     run = runs.load(paths.parse(_WORKDIR.value))
-    settings, data = run.config['eval'], run.config['data']
+    settings, data = run.config['eval'], dict(run.config['data'])
+    data['condition'] = _CONDITION.value or data.get('condition')
     source, held_out = (builders.build_source(data, settings[name]) for name in ('reference', 'held_out'))
     if not isinstance(source.cond, np.ndarray) or not isinstance(held_out.cond, np.ndarray):
-        raise UserError('this run has no classes to agree with')
-    classes = builders.build_asked(run.experiment, {'name': 'turn'})
+        raise UserError('this run has no classes to agree with: set --condition, such as label')
+    label = np.arange(_NUM.value) % (source.cond.max() + 1)
     x = Values(source)
     reference = measure.make_reference(source, builders.build_features(settings['features'], x))
     frechet = report.frechet_name(reference.features)
@@ -61,13 +65,15 @@ def main() -> None:
     real = Values(held_out)[:]
     rows = {f'{len(real)} held-out images': figures(real, held_out.cond[np.arange(len(real))])}
     for guidance in _GUIDANCE.value:
-        spec = runs.sample_spec(run.config['sample'], runs.Choices(guidance=guidance, cond='turn'))
+        spec = runs.sample_spec(run.config['sample'], runs.Choices(guidance=guidance))
+        if runs.guided(run, spec).experiment.source.condition is not None:
+            spec['cond'] = {'name': 'turn'}
         draw = drawing(run, spec)
         draw(settings['batch_size'], jax.random.key(1))  # compiles
         start = time.process_time()
         x = draw(_NUM.value, jax.random.key(0))
         cost = 1e3 * (time.process_time() - start) / _NUM.value
-        rows[guidance] = {**figures(x, np.asarray(classes(jnp.arange(len(x))))), 'CPU ms a sample': cost}
+        rows[guidance] = {**figures(x, label), 'CPU ms a sample': cost}
         print(guidance, rows[guidance], flush=True)
     columns = ['agreement', frechet, 'diversity', 'CPU ms a sample']
     cells = [[name, *(f'{row[c]:.4g}' if c in row else '' for c in columns)] for name, row in rows.items()]

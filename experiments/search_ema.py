@@ -49,15 +49,17 @@ def main() -> None:
     plans = {sigma_rel: averages.plan(workdir, sigma_rel, str(run.step)) for sigma_rel in lengths}
     choices = runs.Choices(_SAMPLER.value, _STEPS.value, _GRID.value, _GUIDANCE.value, _COND.value)
     spec = saved_grids.resolved(workdir, runs.sample_spec(run.config['sample'], choices))
-    drawing = runs.sampling(run, spec).drawing._replace(batch_size=run.config['eval']['batch_size'])
+    drawing, guided = runs.sampling(run, spec)
+    drawing = drawing._replace(batch_size=run.config['eval']['batch_size'])
+    is_asked = guided.experiment.source.condition is not None
     reference = runs.reference(run, None, specs.parse_spec(_FEATURES.value) if _FEATURES.value else None)
     num = _NUM.value or run.config['eval']['num']
-    path = workdir / 'ema_search' / f'{_name(run, spec, num, reference.features.name, lengths)}.md'
+    path = workdir / 'ema_search' / f'{_name(run, spec, is_asked, num, reference.features.name, lengths)}.md'
     files.check_writable(path)
-    conditions = 'none' if run.experiment.source.condition is None else runs.name_of(spec['cond'])
+    conditions = runs.name_of(spec['cond']) if is_asked else 'none'
 
     def measured(params):
-        given = runs.with_weak(run._replace(params=params), spec)[1]
+        given = runs.guided(run._replace(params=params), spec).params
         with progress_bar('sampling', num) as progress:
             stream = batches(drawing._replace(params=given), jax.random.key(_SEED.value), num)
             return measure.survey(counted(stream, progress), num, reference, (_SEED.value,), conditions)
@@ -83,9 +85,9 @@ def _lengths():
         raise UserError(f'--lengths={",".join(_LENGTHS.value)} must be numbers, such as .03,.05,.1') from error
 
 
-def _name(run, spec, num, features, lengths):
+def _name(run, spec, is_asked, num, features, lengths):
     parts = [runs.name_of(spec[name]) for name in ('sampler', 'times', 'guidance') if spec.get(name)]
-    parts += [] if run.experiment.source.condition is None else [f'cond-{runs.name_of(spec["cond"])}']
+    parts += [f'cond-{runs.name_of(spec["cond"])}'] if is_asked else []
     parts += [f'step{run.step}', f'seed{_SEED.value}', f'n{num}', features, 'ema', *map(str, lengths)]
     return paths.shortened('_'.join(parts))
 

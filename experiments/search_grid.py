@@ -24,7 +24,9 @@ _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a trained diffusion m
 _STEP = flags.DEFINE_string('step', 'newest', 'Which checkpoint: newest, best (by train.best_by), or its step.')
 _SAMPLER = flags.DEFINE_string('sampler', 'dpm_solver_pp', 'A deterministic one, e.g. ddim, heun, unipc:order=3.')
 _GUIDANCE = flags.DEFINE_string(
-    'guidance', None, "e.g. classifier_free:w=2.0, auto:weak=WORKDIR,w=2.0, none. Default: the run's own."
+    'guidance',
+    None,
+    "e.g. classifier_free:w=2.0, auto:weak=WORKDIR,w=2.0, classifier:of=WORKDIR,w=1.0, none. Default: the run's own.",
 )
 _STEPS = flags.DEFINE_integer('steps', 8, 'Steps of the grid.', lower_bound=2)
 _NAME = flags.DEFINE_string('name', None, 'Name of the grid. Default: the sampler and the steps.')
@@ -46,12 +48,13 @@ def main() -> None:
     if experiment.models.denoise is None:
         raise UserError(f'{workdir} is no diffusion model')
     spec = runs.sample_spec(run.config['sample'], runs.Choices(_SAMPLER.value, guidance=_GUIDANCE.value))
-    weak, params, weak_step = runs.with_weak(run, spec)
+    guided = runs.guided(run, spec)
+    experiment, params = guided.experiment, guided.params
     configured = experiment.context.make(times, spec['times'], 'config.sample.times')
     schedule, t_max = experiment.schedule, float(configured[0])
     starts, fine = _by_hand(schedule, _STEPS.value, t_max), _by_hand(schedule, _REFERENCE.value, t_max)[0]
-    solve = _end_points(experiment, spec, starts[0], weak)
-    by_heun = _end_points(experiment, {**spec, 'sampler': {'name': 'heun'}}, fine, weak)
+    solve = _end_points(experiment, spec, starts[0], guided.other)
+    by_heun = _end_points(experiment, {**spec, 'sampler': {'name': 'heun'}}, fine, guided.other)
     keys = jax.random.split(jax.random.key(_SEED.value))
     fit = search.fit_retimed_grid if _MODEL_TIMES.value else search.fit_grid
     with progress_bar(f'search from {len(starts)} grids', len(starts)) as progress:
@@ -71,7 +74,7 @@ def main() -> None:
     provenance = {
         'sampler': spec['sampler'],
         'guidance': spec.get('guidance'),
-        'weak step': weak_step,
+        'other step': guided.other_step,
         'step': run.step,
         'objective': f"mean RMS distance to {_REFERENCE.value} steps of Heun's method from the same noise",
         'noises': _NUM.value,
@@ -93,10 +96,10 @@ def _by_hand(schedule, n, t_max):
     return [np.append(t_max, grid[1:]) for grid in (*karras, times.log_snr(n, schedule, *ends))]
 
 
-def _end_points(experiment, spec, example, weak):
+def _end_points(experiment, spec, example, other):
     """(params, key, grid, model times or none) -> what `diffusion_jax.sample` draws on grids like `example`."""
     at = {'times': {'name': 'at', 'times': tuple(example.tolist())}, 'model_times': None}
-    _, make_sampler = builders.build_sampling(experiment, {**spec, **at}, weak)
+    _, make_sampler = builders.build_sampling(experiment, {**spec, **at}, other)
     asked = builders.build_asked(experiment, spec['cond'])
 
     def solve(params, key, grid, model_times=None):

@@ -130,7 +130,7 @@ SAMPLE = [
     ),
     (
         ['--guidance=classifer:w=2.0'],
-        "config.sample.guidance.name='classifer' is unknown; did you mean classifier_free?",
+        "config.sample.guidance.name='classifer' is unknown; did you mean classifier or classifier_free?",
     ),
     (['--guidance=classifier_free:2.0'], "cannot read 'classifier_free:2.0': the form is name:key=value,key=value"),
     (['--guidance=auto:weak=/nowhere,w=2.0'], 'config.sample.guidance.weak: /nowhere holds no run (no config.json)'),

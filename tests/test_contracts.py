@@ -40,6 +40,7 @@ model = precond.denoiser(precond.v(TABLE, 20), network)
 model_with_variance = precond.denoiser_with_variance(precond.v(TABLE, 20), network_with_variance)
 denoise = model(PARAMS, None, None)
 average = precond.average_velocity(network_of_two_times)
+of_classes = precond.classifier(precond.v(TABLE, 20), lambda *given: jnp.tanh(network(*given)))  # four of them
 edm = precond.denoiser(precond.edm(), network)
 
 MASKING = schedules.PolynomialMasking()
@@ -119,6 +120,7 @@ OBJECTIVES = {
     'edm': objectives.denoising(
         edm, schedules.VE(), times.log_normal(), weights.edm()
     ).loss,
+    'classifier': objectives.noisy_classification(of_classes, TABLE, uniform).loss,
     'vlb': objectives.vlb(model, TABLE, 20).loss,
     'vlb large': objectives.vlb(model, TABLE, 20, log_variance=reverse.large).loss,
     'vlb learned': objectives.vlb_learned(model_with_variance, TABLE, 20).loss,

@@ -98,9 +98,9 @@ def flag(name, values):
 
 SAVED = st.sampled_from(['saved:grid=good', 'saved:grid=nope', 'saved', 'saved:grid=../config', 'saved:grid=1'])
 GRIDS = st.one_of(specs_of(times), SAVED)
-WEAK = st.sampled_from(
-    ['auto:weak=nowhere,w=2.0', 'auto:w=2.0', 'auto:weak=,w=1', 'auto:weak=3,w=1', 'auto:weak=/,w=1']
-)
+OF_OTHERS = ['auto:weak=nowhere,w=2.0', 'auto:w=2.0', 'auto:weak=,w=1', 'auto:weak=3,w=1', 'auto:weak=/,w=1']
+OF_OTHERS += ['classifier:of=nowhere,w=1.0', 'classifier:of=,w=nan', 'classifier:of=/,step=nope,w=1']
+WEAK = st.sampled_from(OF_OTHERS)
 COUNTS = st.sampled_from(['1', '2', '3', '9', '0', '-1', '1.5', 'nan', '', '10**3', str(10**18), str(10**30)])
 SHARED = {
     'sampler': specs_of(samplers),

@@ -258,6 +258,18 @@ def test_rescale_brings_back_the_conditional_spread(x64):
     np.testing.assert_array_equal(flat, 0 * x)
 
 
+def test_rescale_of_what_a_classifier_moves(x64):
+    x, t = jnp.asarray(np.random.default_rng(3).normal(size=(3, 4, 2))), jnp.full(3, 0.5)
+
+    def guided(w, phi):
+        return guidance.classifier(lambda x, t: x, FLOW, lambda x, t: 5 * x[:, 0, 0] ** 2, w, phi)(x, t)
+
+    plain, moved, w = guided(0.0, 0.0), guided(3.0, 0.0), 3.0
+    assert (np.std(moved, axis=(1, 2)) > 1.5 * np.std(plain, axis=(1, 2))).any()
+    ratio = (np.std(plain, axis=(1, 2)) / np.std(moved, axis=(1, 2)))[:, None, None]
+    np.testing.assert_allclose(guided(w, 0.7), (0.7 * ratio + 0.3) * np.asarray(moved), rtol=1e-10)
+
+
 def test_dynamic_thresholding(x64):
     """The quantile by NumPy, over each sample alone; within [-1, 1] nothing changes."""
     x = np.random.default_rng(2).normal(size=(3, 5, 5, 2)) * np.array([0.1, 1.0, 4.0])[:, None, None, None]

@@ -154,7 +154,7 @@ ROWS = {
     guidance.classifier_free: WEIGHT,
     guidance.classifier_free_with_variance: WEIGHT,
     guidance.auto: WEIGHT,
-    guidance.classifier: {'w': WEIGHT['w']},
+    guidance.classifier: WEIGHT,
     guidance.interval: {'low': ([0.0, 1.0], [-1.0, 2.0, 3.0, NAN, INF]), 'high': ([1.0, INF], [0.0, 0.5, NAN, -1.0])},
     guidance.clip: {'low': ([-INF, 0.0], [1.0, 2.0, NAN]), 'high': ([0.0, INF], [-1.0, -2.0, NAN])},
     guidance.dynamic_threshold: {'p': SHARE},

@@ -25,8 +25,10 @@ from diffusion_jax.builders.experiment import build as build
 from diffusion_jax.builders.fields import override as override
 from diffusion_jax.builders.fields import resolve as resolve
 from diffusion_jax.builders.fields import unknown_field as unknown_field
-from diffusion_jax.builders.guidance import WithWeak as WithWeak
-from diffusion_jax.builders.guidance import check_weak as check_weak
+from diffusion_jax.builders.guidance import Other as Other
+from diffusion_jax.builders.guidance import WithOther as WithOther
+from diffusion_jax.builders.guidance import take as take
+from diffusion_jax.builders.guidance import taken_by as taken_by
 from diffusion_jax.builders.models import Context as Context
 from diffusion_jax.builders.optimiser import build_optimiser as build_optimiser
 from diffusion_jax.builders.parallel import build_parallel as build_parallel

@@ -10,6 +10,7 @@ import numpy as np
 
 from diffusion_jax.builders.experiment import Experiment
 from diffusion_jax.builders.specs import make
+from diffusion_jax.data.conditions import is_class
 from diffusion_jax.data.sources import Source, rows_of
 from diffusion_jax.errors import UserError, one_line
 from diffusion_jax.home import expanded
@@ -120,7 +121,7 @@ def _stacked(rows: Sequence[Cond]) -> Cond:
 
 def _only_class(condition: Condition) -> int:
     parts = jax.tree.leaves(condition.parts)
-    if len(parts) != 1 or parts[0].num is None or parts[0].sequence or parts[0].shape:
+    if len(parts) != 1 or not is_class(parts[0]):
         raise UserError(
             f'{_WHERE}=turn goes through the classes of one label, and this model is told {_told(condition)}'
         )

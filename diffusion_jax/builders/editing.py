@@ -13,11 +13,12 @@ from diffusion_jax import editing, process, samplers
 from diffusion_jax.axes import repeat_row
 from diffusion_jax.builders.asked import build_asked, read_row
 from diffusion_jax.builders.experiment import Experiment
-from diffusion_jax.builders.sampling import build_sampling
+from diffusion_jax.builders.guidance import Other
+from diffusion_jax.builders.sampling import build_sampling, check_draws
 from diffusion_jax.builders.specs import make
 from diffusion_jax.editing import Operator
 from diffusion_jax.errors import UserError
-from diffusion_jax.types import Asked, Draw, FindNonFinite, Model, Models, Params
+from diffusion_jax.types import Asked, Draw, FindNonFinite, Models, Params
 
 
 class Images(NamedTuple):
@@ -48,7 +49,7 @@ class _Job(NamedTuple):
     spec: Mapping[str, Any]
     images: Images
     num: int
-    weak: Model | None
+    other: Other | None
     asked: Asked
 
 
@@ -58,20 +59,21 @@ def build_edit(
     edit: Mapping[str, Any],
     images: Images,
     num: int,
-    weak: Model | None = None,
+    other: Other | None = None,
 ) -> Edit:
     """`num` variants of each image, from a config's `sample` section and the edit's own spec.
 
-    A conditional model is asked what `sample.cond` says, by the index of the variant; `weak` is the weak model of an
-    autoguidance, as for `build_draw`.
+    A conditional model is asked what `sample.cond` says, by the index of the variant; `other` is what the guidance
+    takes of another run, as for `build_draw`.
 
     Raises:
         UserError: as `build_sampling` and `make`; for images that are missing or of another shape, an edit that is not
             for this kind of model, and a t0 outside of the grid.
     """
+    check_draws(experiment, '--edit')
     if experiment.levels is not None and edit['name'] != 'inpaint':
         raise UserError(f'--edit: {edit["name"]} is of real numbers, and this run has tokens: use inpaint')
-    job = _Job(experiment, spec, images, num, weak, build_asked(experiment, spec.get('cond') or {'name': 'data'}))
+    job = _Job(experiment, spec, images, num, other, build_asked(experiment, spec.get('cond') or {'name': 'data'}))
     return make(_EDITS, edit, {'job': job}, '--edit')
 
 
@@ -148,7 +150,7 @@ def _restoration(job: _Job, operator: Operator, length: int, repeats: int) -> Ed
     original = {'original': image} if image.shape[1:] == experiment.shape else {}
     y = np.asarray(operator.A(jnp.asarray(image))) if original else image
 
-    grid, bind = build_sampling(experiment, job.spec, job.weak)
+    grid, bind = build_sampling(experiment, job.spec, job.other)
     grid = editing.travels(grid, length, repeats)
 
     def draw(given, keys, index):
@@ -167,7 +169,7 @@ def _infilling(job: _Job, known: np.ndarray, levels: int, length: int, repeats: 
         raise UserError(
             '--edit: tokens take no time travel: leave out length and repeats, --sampler=remask does as much'
         )
-    grid, bind = build_sampling(job.experiment, job.spec, job.weak)
+    grid, bind = build_sampling(job.experiment, job.spec, job.other)
     x = _batch(job, 'image', (job.experiment.shape,))
 
     def draw(given, keys, index):
@@ -184,7 +186,7 @@ def sdedit(job: _Job, t0: float) -> Edit:
     """Noises the image up to t0 and denoises it again."""
     experiment = job.experiment
     image = _batch(job, 'image', (experiment.shape,))
-    grid, bind = build_sampling(experiment, job.spec, job.weak)
+    grid, bind = build_sampling(experiment, job.spec, job.other)
     grid = editing.part_below(grid, t0)
     least = experiment.context.defaults.get('sigma_min')
     if experiment.models.consistency is not None and least is not None and t0 < least:
@@ -278,6 +280,6 @@ def _shown(shape):
 def _diffusion_model(job):
     if job.experiment.models.denoise is None:
         raise UserError('--edit: encoding an image needs a diffusion model, and this run trained a consistency model')
-    if job.weak is not None:
+    if job.other is not None:
         raise UserError('--edit: encoding an image takes no guidance: set --guidance=none')
     return job.experiment.models.denoise

@@ -59,6 +59,11 @@ class Experiment(NamedTuple):
         return self.source.kind.shape
 
     @property
+    def draws(self) -> bool:
+        """Whether it has samples: a classifier draws none."""
+        return self.models.classify is None
+
+    @property
     def levels(self) -> int | None:
         """Of the data, where the model is one of their levels: what is drawn then are tokens."""
         return None if self.models.categorical is None else self.source.kind.levels
@@ -99,7 +104,7 @@ def build(config: Mapping[str, Any]) -> Experiment:
     context = context.having(**_as_arguments(network.models), teacher=teacher.model if teacher else _no_teacher)
     objective: Objective = context.make(objectives, config['objective'], 'config.objective')
     _check_teacher(config, objective, teacher)
-    prepare, drops = _prepare(config['data'], source, objective)
+    prepare, drops = _prepare(config['data'], source, objective, network.models)
     return Experiment(
         source=source,
         drops_cond=drops,
@@ -135,6 +140,7 @@ def _as_arguments(models: Models) -> dict[str, Any]:
         'categorical_model': models.categorical,
         'consistency_model': models.consistency,
         'average_velocity': models.average_velocity,
+        'classifier': models.classify,
     }
     return {name: model for name, model in named.items() if model is not None}
 
@@ -165,7 +171,7 @@ def _with_what_the_objective_learns(network_init, objective):
     return init
 
 
-def _prepare(data, source, objective):
+def _prepare(data, source, objective, models):
     """What makes batches of raw ones, and whether conditions are dropped, here or by the objective."""
     prepare, p = pipeline.prepare(source.kind), data.get('drop_cond')
     check_type(p, float | None, 'config.data.drop_cond')
@@ -175,6 +181,8 @@ def _prepare(data, source, objective):
         raise UserError(f'config.data.drop_cond={p} must be a probability, in [0, 1)')
     if source.condition is None:
         raise UserError(f'config.data.drop_cond={p}, but the model is unconditional: set config.data.condition')
+    if models.classify is not None:
+        raise UserError(f'config.data.drop_cond={p}: a classifier learns the conditions: leave it out')
     if objective.drops_cond:
         raise UserError(f'config.data.drop_cond={p}: this objective drops conditions itself: set config.objective.drop')
     return pipeline.drop_cond(prepare, p, source.condition.null), True

@@ -11,11 +11,13 @@ import jax.numpy as jnp
 from diffusion_jax import nets, objectives, precond
 from diffusion_jax.axes import repeat_row
 from diffusion_jax.builders.specs import find, make
+from diffusion_jax.data.conditions import is_class
 from diffusion_jax.data.sources import Source
 from diffusion_jax.errors import UserError, nearest, one_line
-from diffusion_jax.types import Key, Kind, Models, Network, Params
+from diffusion_jax.types import Condition, Key, Models, Network, Params
 
 _NETS = SimpleNamespace(__all__=['DiT', 'MLP', 'UNet'], DiT=nets.DiT, MLP=nets.MLP, UNet=nets.UNet)
+_OF_CLASSES = SimpleNamespace(__all__=['MLP', 'UNetEncoder'], MLP=nets.MLP, UNetEncoder=nets.UNetEncoder)
 _OF_LEVELS = SimpleNamespace(__all__=['logits'], logits=precond.logits)
 _OF_TWO_TIMES = SimpleNamespace(__all__=['average_velocity'], average_velocity=precond.average_velocity)
 
@@ -39,19 +41,31 @@ class _Learnt(NamedTuple):
     """What a network is asked and answers if this is what it learns, and what follows from it."""
 
     times: int  # noise levels that it is told
-    channels: Callable[[Kind], tuple[int, int]]  # what it sees of data of this kind, and what it answers
+    channels: Callable[[Source], tuple[int, int]]  # what it sees of these data, and what it answers
     bind: Callable[[Context, Any, Network], Models]  # (context, spec of the parameterisation, network)
+    told: Callable[[Source], Condition | None] = lambda source: source.condition  # beside x
+    nets: SimpleNamespace = _NETS
 
 
-def _like_x(kind):
-    return kind.shape[-1], kind.shape[-1]
+def _classes(source):
+    parts = None if source.condition is None else jax.tree.leaves(source.condition.parts)
+    if parts is None or len(parts) != 1 or not is_class(parts[0]):
+        raise UserError(
+            'config.objective: a classifier learns one label of the data: set --config.data.condition, such as label'
+        )
+    return source.kind.shape[-1], parts[0].num
 
 
-def _with_logits_of_a_variance(kind):
-    return kind.shape[-1], 2 * kind.shape[-1]
+def _like_x(source):
+    return source.kind.shape[-1], source.kind.shape[-1]
 
 
-def _one_hot(kind):
+def _with_logits_of_a_variance(source):
+    return source.kind.shape[-1], 2 * source.kind.shape[-1]
+
+
+def _one_hot(source):
+    kind = source.kind
     if kind.levels is None:
         raise UserError('config.objective: masked diffusion is of quantised data, and these are continuous')
     return kind.shape[-1] * (kind.levels + 1), kind.shape[-1] * kind.levels
@@ -80,12 +94,18 @@ def _categorical(context, spec, net):
     return Models(categorical=context.having(net=net).make(_OF_LEVELS, spec, 'config.precond'))
 
 
+def _classify(context, spec, net):
+    return Models(classify=precond.classifier(context.make(precond, spec, 'config.precond'), net))
+
+
 _LEARNT = {
     'denoise': _Learnt(1, _like_x, _denoise),
     'with_variance': _Learnt(1, _with_logits_of_a_variance, _with_variance),
     'consistency': _Learnt(1, _like_x, _consistency),
     'average_velocity': _Learnt(2, _like_x, _average_velocity),
     'categorical': _Learnt(1, _one_hot, _categorical),
+    # The condition is what it shall say.
+    'classify': _Learnt(1, _classes, _classify, told=lambda source: None, nets=_OF_CLASSES),
 }
 
 
@@ -131,11 +151,12 @@ def network_functions(
         UserError: as `make`; for a network that cannot be for these data.
     """
     learnt = _LEARNT[trained_by(objective)]
-    channels, answers = learnt.channels(source.kind)
-    init, apply = nets.functional(_module(net, answers, source, remat))
+    condition = learnt.told(source)
+    channels, answers = learnt.channels(source)
+    init, apply = nets.functional(_module(net, learnt.nets, answers, condition, remat))
     x = jnp.zeros((1, *source.kind.shape[:-1], channels))
     c_noise = jnp.zeros((1, 2) if learnt.times == 2 else 1)
-    cond = None if source.condition is None else repeat_row(source.condition.null, 1)
+    cond = None if condition is None else repeat_row(condition.null, 1)
 
     def init_params(key: Key) -> Params:
         return init(key, x, c_noise, cond)
@@ -147,12 +168,12 @@ def network_functions(
     return init_params, apply
 
 
-def _module(spec, channels, source, remat):
+def _module(spec, networks, channels, condition, remat):
     spec = {k: tuple(v) if isinstance(v, list) else v for k, v in spec.items()}
     # Linen's own two arguments are nobody's to set.
     given = {'out_channels': channels, 'out_dim': channels, 'remat': remat, 'parent': None, 'name': None}
-    given['condition'] = None if source.condition is None else source.condition.parts
-    parameters = inspect.signature(find(_NETS, str(spec.get('name')), 'config.net')).parameters
+    given['condition'] = None if condition is None else condition.parts
+    parameters = inspect.signature(find(networks, str(spec.get('name')), 'config.net')).parameters
     if remat is not None and 'remat' not in parameters:
         raise UserError(
             f'config.train.remat={remat!r}: {spec["name"]} keeps too little to compute it again: leave it out'
@@ -161,4 +182,4 @@ def _module(spec, channels, source, remat):
         raise UserError(f'config.train.remat={remat!r} is unknown; {nearest(remat, nets.REMAT)}')
     if given['condition'] is not None and 'condition' not in parameters:
         raise UserError(f'config.data.condition: {spec["name"]} takes no condition: set it to None')
-    return make(_NETS, spec, given, 'config.net')
+    return make(networks, spec, given, 'config.net')

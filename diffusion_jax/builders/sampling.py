@@ -12,11 +12,11 @@ from diffusion_jax import guidance, samplers, times
 from diffusion_jax.axes import expand_time
 from diffusion_jax.builders.asked import build_asked
 from diffusion_jax.builders.experiment import Experiment
-from diffusion_jax.builders.guidance import WithWeak, check_guidance, guided
+from diffusion_jax.builders.guidance import Other, WithOther, check_guidance, guided
 from diffusion_jax.builders.specs import find
 from diffusion_jax.errors import UserError
 from diffusion_jax.samplers.retime import retimed
-from diffusion_jax.types import Array, Draw, FindNonFinite, Key, Model, Params, Sampler
+from diffusion_jax.types import Array, Draw, FindNonFinite, Key, Params, Sampler
 
 _OTHERS = 'choose another grid, or its t_max'
 
@@ -45,17 +45,17 @@ class States(NamedTuple):
     x_0: Array  # [S, n, ...]
 
 
-def build_draw(experiment: Experiment, spec: Mapping[str, Any], weak: Model | None = None) -> Draw:
+def build_draw(experiment: Experiment, spec: Mapping[str, Any], other: Other | None = None) -> Draw:
     """The pure function that draws samples, from a config's `sample` section (`sampler`, `times`, `clip`, `cond`,
     `guidance`, `model_times`).
 
-    With the weak model of an autoguidance its parameters are `WithWeak`.
+    With what its guidance takes of another run its parameters are `WithOther`.
 
     Raises:
         UserError: as `make`; for a sampler of another kind of model, times that a consistency model has not seen, a
             guidance that the model cannot have.
     """
-    grid, bind = build_bound(experiment, spec, weak)
+    grid, bind = build_bound(experiment, spec, other)
 
     def draw(params, keys, index):
         return experiment.values(samplers.sample(*bind(params, keys, index), grid))
@@ -63,13 +63,13 @@ def build_draw(experiment: Experiment, spec: Mapping[str, Any], weak: Model | No
     return draw
 
 
-def build_find_non_finite(experiment: Experiment, spec: Mapping[str, Any], weak: Model | None = None) -> FindNonFinite:
+def build_find_non_finite(experiment: Experiment, spec: Mapping[str, Any], other: Other | None = None) -> FindNonFinite:
     """Where a sample stops being finite: the times of the first step that leads to NaN or infinity, None for none.
 
     Raises:
         UserError: as `build_draw`.
     """
-    grid, bind = build_bound(experiment, spec, weak)
+    grid, bind = build_bound(experiment, spec, other)
 
     @jax.jit
     def finite(params, keys, index):
@@ -84,7 +84,7 @@ def build_find_non_finite(experiment: Experiment, spec: Mapping[str, Any], weak:
 
 
 def build_states(
-    experiment: Experiment, spec: Mapping[str, Any], n: int, weak: Model | None = None
+    experiment: Experiment, spec: Mapping[str, Any], n: int, other: Other | None = None
 ) -> tuple[np.ndarray, Callable[[Params, Key, Array], States]]:
     """The grid `[S + 1]`, and what a draw's first n samples are on the way: (params, keys [B], index [B]) -> States.
 
@@ -93,8 +93,8 @@ def build_states(
     Raises:
         UserError: as `build_draw`; for a sampler that asks no model for x_0.
     """
-    grid, bind = build_bound(experiment, spec, weak)
-    _, bound = _bound_models(experiment, spec, weak)
+    grid, bind = build_bound(experiment, spec, other)
+    _, bound = _bound_models(experiment, spec, other)
     asked, name = build_asked(experiment, spec.get('cond') or {'name': 'data'}), str(spec['sampler'].get('name'))
     asks = [model for model in _PREDICTED if model in _asks_for(name)]
     if not asks:
@@ -110,14 +110,14 @@ def build_states(
 
 
 def build_bound(
-    experiment: Experiment, spec: Mapping[str, Any], weak: Model | None = None
+    experiment: Experiment, spec: Mapping[str, Any], other: Other | None = None
 ) -> tuple[np.ndarray, Callable[[Params, Key, Array], tuple[Sampler, Key, Array]]]:
     """The grid `[S + 1]`, and what a run along it takes: (params, keys [B], index [B]) -> (sampler, keys, start).
 
     Raises:
         UserError: as `build_draw`.
     """
-    grid, make_sampler = build_sampling(experiment, spec, weak)
+    grid, make_sampler = build_sampling(experiment, spec, other)
     asked = build_asked(experiment, spec.get('cond') or {'name': 'data'})
 
     def bind(params, keys, index):
@@ -128,7 +128,7 @@ def build_bound(
 
 
 def build_sampling(
-    experiment: Experiment, spec: Mapping[str, Any], weak: Model | None = None
+    experiment: Experiment, spec: Mapping[str, Any], other: Other | None = None
 ) -> tuple[np.ndarray, Callable[..., Sampler]]:
     """The grid `[S + 1]` and (params, keys [B], cond, edit, retime) -> Sampler; errors are those of `build_draw`.
 
@@ -136,13 +136,13 @@ def build_sampling(
     model that evaluates it at the point given; none by default. `retime` may ask a denoiser elsewhere; by default it
     does as `model_times` says.
     """
-    grid, bound = _bound_models(experiment, spec, weak)
+    grid, bound = _bound_models(experiment, spec, other)
 
     def make_sampler(*arguments, **combinators):
         return bound(*arguments, **combinators).make(samplers, spec['sampler'], 'config.sample.sampler')
 
     # So that a wrong spec fails before anything is restored or compiled.
-    sampler = make_sampler({} if weak is None else WithWeak({}, {}), jax.random.key(0)[None], experiment.nothing(1))
+    sampler = make_sampler({} if other is None else WithOther({}, {}), jax.random.key(0)[None], experiment.nothing(1))
     if len(grid) - 1 < sampler.least_steps:
         raise UserError(
             f'config.sample.sampler: {spec["sampler"]["name"]} has order {sampler.order} from {sampler.least_steps} '
@@ -151,7 +151,7 @@ def build_sampling(
     return grid, make_sampler
 
 
-def _bound_models(experiment, spec, weak):
+def _bound_models(experiment, spec, other):
     """The grid, and the models that a sampler may ask for: (params, keys, cond, edit, retime) -> Context."""
     context = experiment.context
     grid = context.make(times, spec['times'], 'config.sample.times')
@@ -162,7 +162,7 @@ def _bound_models(experiment, spec, weak):
     guide = spec.get('guidance')
     if guide is not None:
         _check_guided(spec['sampler'], guide)
-        check_guidance(experiment, guide, weak)
+        check_guidance(experiment, guide, other)
     clip = guidance.clip if spec['clip'] else lambda denoise: denoise
     as_told = _retime(experiment, grid, spec.get('model_times'))
     models = experiment.models
@@ -174,10 +174,10 @@ def _bound_models(experiment, spec, weak):
         if 'consistency' in given:
             given['consistency'] = edit(clip(given['consistency']))
         if models.categorical is not None:
-            full = guided(experiment, guide, weak, params, cond)
+            full = guided(experiment, guide, other, params, cond)
             given['categorical'] = edit(lambda x, t: full(x, t)[0])
         if models.denoise is not None:
-            full = guided(experiment, guide, weak, params, cond)
+            full = guided(experiment, guide, other, params, cond)
             denoise = retime(guidance.on_x_0(lambda denoise: edit(clip(denoise)), full))
             given['denoise'] = lambda x, t: denoise(x, t)[0]
             if models.with_variance is not None:
@@ -218,8 +218,22 @@ def _asks_for(name):
     return inspect.signature(find(samplers, name, 'config.sample.sampler')).parameters.keys() & _BOUND.keys()
 
 
+def check_draws(experiment: Experiment, where: str) -> None:
+    """Whether samples can be drawn at all.
+
+    Raises:
+        UserError: if they cannot.
+    """
+    if not experiment.draws:
+        raise UserError(
+            f'{where}: this run trained a classifier, which draws nothing: it guides another run, '
+            '--guidance=classifier:of=WORKDIR,w=1.0'
+        )
+
+
 def _check_kind(experiment, spec):
     name = str(spec.get('name'))
+    check_draws(experiment, 'config.sample')
     has = {asked for asked, (model, _) in _BOUND.items() if getattr(experiment.models, model) is not None}
     if not _asks_for(name) <= has:
         wanted = ' and '.join(_BOUND[asked][1] for asked in sorted(_asks_for(name) - has))

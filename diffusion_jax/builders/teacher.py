@@ -67,6 +67,10 @@ def build_teacher(config: Mapping[str, Any], context: Context, network: BoundNet
             f'config.init_from: a teacher is a diffusion model (denoising), and that run has the objective '
             f'{teacher["objective"]["name"]}'
         )
+    if network.models.classify is not None:
+        raise UserError(
+            'config.init_from: a classifier cannot start from a whole run: leave it out, or set config.init_partial'
+        )
     alone = network.models.flow_map is not None
     if not alone:
         _check_net(teacher['net'], config['net'])

@@ -39,6 +39,11 @@ def image(shape: tuple[int, ...]) -> Part:
     return Part(tuple(shape))
 
 
+def is_class(part: Part) -> bool:
+    """Whether it is one class, and no several of them, tokens or real numbers."""
+    return part.num is not None and not part.sequence and part.shape == ()
+
+
 def of(parts: Any, read: Callable[[str], Any] | None = None) -> Condition:
     """The condition of these parts."""
     return Condition(parts, jax.tree.map(_null, parts), read)

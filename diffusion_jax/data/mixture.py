@@ -89,6 +89,11 @@ def denoiser(mixture: GaussianMixture, schedule: Schedule) -> Callable[[Array, A
     return denoise
 
 
+def classifier(mixture: GaussianMixture, schedule: Schedule) -> Callable[[Array, Array], Array]:
+    """The exact classifier `(x_t [B, D], t [B]) -> log p(k | x_t) [B, K]`, that of the components."""
+    return lambda x, t: jax.nn.log_softmax(_noised(mixture, schedule, x, t).log_joint, axis=1)
+
+
 def score(
     mixture: GaussianMixture, schedule: Schedule, x: Float[Array, 'b d'], t: Float[Array, ' b']
 ) -> Float[Array, 'b d']:

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from diffusion_jax import builders
-from diffusion_jax.inference.runs import Run, Sampling
+from diffusion_jax.inference.runs import Sampling
 
 
 class InParallel(NamedTuple):
@@ -17,7 +17,7 @@ class InParallel(NamedTuple):
     told: Callable[[], str]  # in a line
 
 
-def in_parallel(run: Run, spec: Mapping[str, Any], sampling: Sampling, parallel: Mapping[str, Any]) -> InParallel:
+def in_parallel(spec: Mapping[str, Any], sampling: Sampling, parallel: Mapping[str, Any]) -> InParallel:
     """`runs.sampling` of the same spec, by Picard iterations as a spec says: see `builders.build_parallel`.
 
     A window moves on when every sample of a batch has settled, so that a sample depends, to the tolerance, on how many
@@ -26,7 +26,7 @@ def in_parallel(run: Run, spec: Mapping[str, Any], sampling: Sampling, parallel:
     Raises:
         UserError: as `builders.build_parallel`.
     """
-    S, draw = builders.build_parallel(run.experiment, spec, parallel, sampling.weak)
+    S, draw = builders.build_parallel(sampling.guided.experiment, spec, parallel, sampling.guided.other)
     draw, evaluations = jax.jit(draw), []
 
     def counted(params, keys, index):

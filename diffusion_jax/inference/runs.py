@@ -19,7 +19,7 @@ from diffusion_jax.evaluation.rows import Values
 from diffusion_jax.inference import averages, references
 from diffusion_jax.inference.generate import Drawing, at_once, batches, generate, of_rows
 from diffusion_jax.progress import counted, progress_bar
-from diffusion_jax.types import Key, Model, Params
+from diffusion_jax.types import Key, Params
 from diffusion_jax.workdir import files, paths, reading
 from diffusion_jax.workdir.paths import AnyPath
 
@@ -59,28 +59,36 @@ def load(workdir: AnyPath, which: str = 'newest', mesh: Mesh | None = None, sigm
     return Run(config, experiment, params, step, mesh, sigma_rel)
 
 
+class Guided(NamedTuple):
+    """A run as its guidance has it, which may take the parameters of another."""
+
+    experiment: builders.Experiment  # as it is asked: a model that is told nothing for what its classifier knows
+    params: Params | builders.WithOther
+    other: builders.Other | None = None
+    other_step: int | None = None  # the checkpoint of that run
+
+
 class Sampling(NamedTuple):
     """How samples are drawn from a run."""
 
     drawing: Drawing
-    weak_step: int | None  # of the weak model of an autoguidance
-    weak: Model | None = None  # itself
+    guided: Guided
 
 
 def sampling(run: Run, spec: Mapping[str, Any]) -> Sampling:
-    """A run's model under a `sample` section, with the weak model of an autoguidance from its own run.
+    """A run's model under a `sample` section, with what its guidance takes of another run.
 
     Raises:
-        UserError: as `builders.build_draw`; if the weak run cannot be opened, or does not fit.
+        UserError: as `builders.build_draw`; if the other run cannot be opened, or does not fit.
     """
-    weak, params, weak_step = with_weak(run, spec)
-    draw = builders.build_draw(run.experiment, spec, weak)
-    find_non_finite = builders.build_find_non_finite(run.experiment, spec, weak)
-    return Sampling(Drawing(jax.jit(draw), params, run.mesh, spec['batch_size'], find_non_finite), weak_step, weak)
+    found = guided(run, spec)
+    draw = builders.build_draw(found.experiment, spec, found.other)
+    find_non_finite = builders.build_find_non_finite(found.experiment, spec, found.other)
+    return Sampling(Drawing(jax.jit(draw), found.params, run.mesh, spec['batch_size'], find_non_finite), found)
 
 
 def trajectory(
-    run: Run, spec: Mapping[str, Any], sampling: Sampling, num: int, n: int
+    spec: Mapping[str, Any], sampling: Sampling, num: int, n: int
 ) -> tuple[np.ndarray, Callable[[Key], builders.States]]:
     """The grid `[S + 1]`, and the states on the way of the first n of `num` samples, from `sampling` of the same spec.
 
@@ -89,18 +97,16 @@ def trajectory(
     Raises:
         UserError: as `builders.build_states`; for more of them than are drawn, or drawn at once.
     """
-    drawing = sampling.drawing
-    size = at_once(drawing, num)
+    (drawing, found), size = sampling, at_once(sampling.drawing, num)
     if n > min(num, size):
         raise UserError(f'--trajectory={n} is more than the {min(num, size)} samples that are drawn at once')
-    grid, states = builders.build_states(run.experiment, spec, n, sampling.weak)
-    whole = sharding.replicated(drawing.mesh)
-    run_states = jax.jit(states, out_shardings=whole)
+    grid, states = builders.build_states(found.experiment, spec, n, found.other)
+    run_states = jax.jit(states, out_shardings=sharding.replicated(drawing.mesh))
 
-    def found(key):
+    def states_of(key):
         return jax.tree.map(processes.gather, run_states(drawing.params, *of_rows(drawing.mesh, key, 0, size)))
 
-    return grid, found
+    return grid, states_of
 
 
 def draw(run: Run, spec: Mapping[str, Any], num: int, seed: int = 0) -> np.ndarray:
@@ -126,31 +132,32 @@ def editing(run: Run, spec: Mapping[str, Any], edit: Mapping[str, Any], images: 
     Raises:
         UserError: as `sampling` and `builders.build_edit`.
     """
-    weak, params, weak_step = with_weak(run, spec)
-    arguments = run.experiment, spec, edit, images, num, weak
+    found = guided(run, spec)
+    arguments = found.experiment, spec, edit, images, num, found.other
     job, find_non_finite = builders.build_edit(*arguments), builders.build_edit_find_non_finite(*arguments)
-    given = builders.Given(params, job.rows)
+    given = builders.Given(found.params, job.rows)
     drawing = Drawing(jax.jit(job.draw), given, run.mesh, spec['batch_size'], find_non_finite)
-    return Editing(Sampling(drawing, weak_step), len(job.rows[0]), job.beside)
+    return Editing(Sampling(drawing, found), len(job.rows[0]), job.beside)
 
 
-def with_weak(run: Run, spec: Mapping[str, Any]) -> tuple[Model | None, Params | builders.WithWeak, int | None]:
-    """The weak model of a `sample` section's autoguidance, or None, the parameters with its own, and its step.
+def guided(run: Run, spec: Mapping[str, Any]) -> Guided:
+    """A run as the guidance of a `sample` section has it, with the parameters of the run that the guidance names.
 
     Raises:
-        UserError: if the weak run cannot be opened, or does not fit.
+        UserError: if that run cannot be opened, or does not fit.
     """
-    guide, weak, params, weak_step = spec.get('guidance') or {}, None, run.params, None
-    if guide.get('name') == 'auto':
-        if 'weak' not in guide:
-            raise UserError('config.sample.guidance: auto needs a weaker run: --guidance=auto:weak=WORKDIR,w=2.0')
-        try:
-            weaker = load(paths.parse(str(guide['weak'])), str(guide.get('weak_step', 'newest')), run.mesh)
-        except UserError as error:
-            raise UserError(f'config.sample.guidance.weak: {error}') from error
-        weak, params = builders.check_weak(run.experiment, weaker.experiment), builders.WithWeak(params, weaker.params)
-        weak_step = weaker.step
-    return weak, params, weak_step
+    guide = spec.get('guidance') or {}
+    taken = builders.taken_by(guide)
+    if taken is None:
+        return Guided(run.experiment, run.params)
+    if taken.run not in guide:
+        raise UserError(f'config.sample.guidance: {guide["name"]} needs another run: --guidance={taken.example}')
+    try:
+        that = load(paths.parse(str(guide[taken.run])), str(guide.get(taken.step, 'newest')), run.mesh)
+    except UserError as error:
+        raise UserError(f'config.sample.guidance.{taken.run}: {error}') from error
+    experiment, other = builders.take(run.experiment, guide, that.experiment)
+    return Guided(experiment, builders.WithOther(run.params, that.params), other, that.step)
 
 
 class Choices(NamedTuple):
@@ -195,9 +202,8 @@ def name_of(spec: Mapping[str, Any]) -> str:
 
 
 def _takes_n(spec):
-    if spec['name'] == 'saved':
-        return False
-    return 'n' in inspect.signature(getattr(times, str(spec['name']), _unknown)).parameters
+    unsaved = spec['name'] != 'saved'
+    return unsaved and 'n' in inspect.signature(getattr(times, str(spec['name']), _unknown)).parameters
 
 
 def _unknown(n):
@@ -233,10 +239,10 @@ def survey(run: Run, spec: Mapping[str, Any], num: int, reference: measure.Refer
     Raises:
         UserError: if the model yields NaN.
     """
-    conditions = 'none' if run.experiment.source.condition is None else name_of(spec['cond'])
-    drawing = sampling(run, spec).drawing._replace(batch_size=run.config['eval']['batch_size'])
+    drawing, found = sampling(run, spec)
+    conditions = 'none' if found.experiment.source.condition is None else name_of(spec['cond'])
     with progress_bar('sampling', num) as progress:
-        stream = batches(drawing, jax.random.key(seed), num)
+        stream = batches(drawing._replace(batch_size=run.config['eval']['batch_size']), jax.random.key(seed), num)
         return measure.survey(counted(stream, progress), num, reference, (seed,), conditions)
 
 
@@ -249,9 +255,8 @@ def bits_per_dim(
     on that size and the row's place.
 
     Returns:
-        `bits/dim` with its standard error over rows, the method's parts of it, and the number of rows. The parts of the
-        bound are `prior`, `kl`, `decoder` and `kl_by_step`: the mean term KL_k in each of ten equal ranges of k, from
-        k = 2 to T (None where none was drawn).
+        `bits/dim` with its standard error over rows, the method's parts of it, and the number of rows. The bound's are
+        `prior`, `kl`, `decoder`, `kl_by_step`: the mean KL_k in ten equal ranges of k from 2 to T (None for no terms).
 
     Raises:
         UserError: if the model or the data have no such bits/dim.

@@ -1,4 +1,4 @@
-"""Networks. They map (x, c_noise, cond) to an array like x and know nothing about diffusion."""
+"""Networks. They map (x, c_noise, cond) to an array like x, or to logits, and know nothing about diffusion."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,9 +13,10 @@ from diffusion_jax.nets.log_weight import LogWeight
 from diffusion_jax.nets.mlp import MLP
 from diffusion_jax.nets.remat import REMAT
 from diffusion_jax.nets.unet import UNet
+from diffusion_jax.nets.unet_encoder import UNetEncoder
 from diffusion_jax.types import Cond
 
-__all__ = ['MLP', 'REMAT', 'Dequantiser', 'DiT', 'LogWeight', 'UNet', 'functional']
+__all__ = ['MLP', 'REMAT', 'Dequantiser', 'DiT', 'LogWeight', 'UNet', 'UNetEncoder', 'functional']
 
 Init = Callable[..., Any]  # (key, x [B, ...], c_noise [B] or [B, 2], cond = None) -> params
 Apply = Callable[[Any, Array, Array, Cond, jax.Array | None], Array]  # types.Network

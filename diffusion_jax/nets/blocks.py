@@ -226,6 +226,28 @@ class CrossAttention(nn.Module):
         return x + jnp.where(over(jnp.any(tokens.mask, axis=1, keepdims=True), y), y, 0)
 
 
+class AttentionPool(nn.Module):
+    """All pixels as one vector: their mean asks itself and each of them (ADM's classifier; CLIP, arXiv 2103.00020).
+
+    Each of them has a learned position: where a stroke lies tells a 6 from a 9.
+    """
+
+    heads: int = 1
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, x: Float[Array, 'b ... c']) -> Float[Array, 'b c']:
+        """`[B, ..., C] -> [B, C]`; ValueError when the heads do not divide the channels."""
+        b, c = x.shape[0], x.shape[-1]
+        rows = x.reshape(b, -1, c)
+        rows = jnp.concatenate([rows.mean(1, keepdims=True), rows], axis=1)
+        positions = self.param('positions', nn.initializers.normal(c**-0.5), rows.shape[1:])
+        rows = rows + positions[None].astype(rows.dtype)
+        q = split_heads(dense(c, 'q', self.dtype)(rows[:, :1]), self.heads)
+        k, v = (split_heads(dense(c, name, self.dtype)(rows), self.heads) for name in ('k', 'v'))
+        return dense(c, 'out', self.dtype)(jax.nn.dot_product_attention(q, k, v).reshape(b, c))
+
+
 def split_heads(x: Float[Array, 'b n c'], heads: int) -> Float[Array, 'b n h d']:
     """`[B, N, C] -> [B, N, heads, C / heads]`; ValueError when the heads do not divide the channels."""
     b, n, c = x.shape

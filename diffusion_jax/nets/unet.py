@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -21,6 +21,15 @@ from diffusion_jax.nets.blocks import (
 from diffusion_jax.nets.condition import Embedding, beside
 from diffusion_jax.nets.remat import computed_again
 from diffusion_jax.types import Cond, Masked
+
+
+class Down(NamedTuple):
+    """What the way down leaves to what comes after it."""
+
+    h: Float[Array, 'b ... c']  # after the middle
+    skips: list[Array]  # of every block on the way, the last one last
+    emb: Float[Array, 'b e']
+    tokens: Masked | None
 
 
 class UNet(nn.Module):
@@ -88,6 +97,36 @@ class UNet(nn.Module):
         conv = Conv3(self.padding, self.dtype)
         return conv(by(x, strides), width, name) if by is upsample else conv(x, width, name, strides)
 
+    def _block(
+        self, h: Array, emb: Array, tokens: Masked | None, width: int, of: str, i: int, deterministic: bool
+    ) -> Array:
+        h = self._res(width, f'{of}_block_{i}')(h, emb, deterministic)
+        height = h.shape[2] if h.ndim == 5 else h.shape[1]
+        return self._attend(h, tokens, f'{of}_attention_{i}') if height in self.attention else h
+
+    def _widths(self) -> list[int]:
+        return [self.channels * m for m in self.multipliers]
+
+    def _down(self, x: Array, c_noise: Array, cond: Cond, deterministic: bool) -> Down:
+        """The way down and the middle, as layers of the module that calls it."""
+        _check_size(x.shape[1:-1], self.strides, len(self.multipliers))
+        embedding = Embedding(self.channels, 4 * self.channels, self.condition, name='embedding')
+        emb, tokens, image = embedding(c_noise, cond, x.shape[1:-1])
+        widths = self._widths()
+        h = Conv3(self.padding, self.dtype)(beside(x, image), self.channels, 'conv_in')
+        skips = [h]
+        for level, width in enumerate(widths):
+            for i in range(self.blocks):
+                h = self._block(h, emb, tokens, width, f'down_{level}', i, deterministic)
+                skips.append(h)
+            if level < len(widths) - 1:
+                h = self._resample(h, emb, deterministic, downsample, f'down_{level}_resample')
+                skips.append(h)
+        h = self._res(widths[-1], 'middle_block_0')(h, emb, deterministic)
+        h = self._attend(h, tokens, 'middle_attention')
+        h = self._res(widths[-1], 'middle_block_1')(h, emb, deterministic)
+        return Down(h, skips, emb, tokens)
+
     @nn.compact
     def __call__(
         self,
@@ -113,38 +152,15 @@ class UNet(nn.Module):
                 have, heads that do not divide the channels, a condition that is not the network's, or a `c_noise` of
                 another shape.
         """
-        _check_size(x.shape[1:-1], self.strides, len(self.multipliers))
-        embedding = Embedding(self.channels, 4 * self.channels, self.condition, name='embedding')
-        emb, tokens, image = embedding(c_noise, cond, x.shape[1:-1])
-        conv, widths = Conv3(self.padding, self.dtype), [self.channels * m for m in self.multipliers]
-        last = len(widths) - 1
-
-        def block(h: Array, level: int, of: str, i: int) -> Array:
-            h = self._res(widths[level], f'{of}_block_{i}')(h, emb, deterministic)
-            height = h.shape[2] if h.ndim == 5 else h.shape[1]
-            return self._attend(h, tokens, f'{of}_attention_{i}') if height in self.attention else h
-
-        h = conv(beside(x, image), self.channels, 'conv_in')
-        skips = [h]
-        for level in range(last + 1):
-            for i in range(self.blocks):
-                h = block(h, level, f'down_{level}', i)
-                skips.append(h)
-            if level < last:
-                h = self._resample(h, emb, deterministic, downsample, f'down_{level}_resample')
-                skips.append(h)
-
-        h = self._res(widths[last], 'middle_block_0')(h, emb, deterministic)
-        h = self._attend(h, tokens, 'middle_attention')
-        h = self._res(widths[last], 'middle_block_1')(h, emb, deterministic)
-
-        for level in reversed(range(last + 1)):
+        h, skips, emb, tokens = self._down(x, c_noise, cond, deterministic)
+        for level, width in reversed([*enumerate(self._widths())]):
             for i in range(self.blocks + 1):
-                h = block(jnp.concatenate([h, skips.pop()], axis=-1), level, f'up_{level}', i)
+                h = jnp.concatenate([h, skips.pop()], axis=-1)
+                h = self._block(h, emb, tokens, width, f'up_{level}', i, deterministic)
             if level > 0:
                 h = self._resample(h, emb, deterministic, upsample, f'up_{level}_resample')
         h = nn.silu(GroupNorm(self.dtype, name='norm_out')(h))
-        out = conv(h, self.out_channels, 'conv_out', init=small_init)
+        out = Conv3(self.padding, self.dtype)(h, self.out_channels, 'conv_out', init=small_init)
         return out.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 

@@ -16,6 +16,7 @@ from diffusion_jax.objectives.improved_mean_flow import improved_mean_flow
 from diffusion_jax.objectives.masked import masked
 from diffusion_jax.objectives.mean_flow import mean_flow, mean_flow_distillation
 from diffusion_jax.objectives.multistep_consistency import multistep_consistency
+from diffusion_jax.objectives.noisy_classification import noisy_classification
 from diffusion_jax.objectives.progressive import progressive
 from diffusion_jax.objectives.shortcut import shortcut
 from diffusion_jax.objectives.terminal_velocity import terminal_velocity
@@ -40,6 +41,7 @@ __all__ = [
     'mean_flow',
     'mean_flow_distillation',
     'multistep_consistency',
+    'noisy_classification',
     'progressive',
     'shortcut',
     'terminal_velocity',

@@ -53,8 +53,7 @@ def train(
     sharding.check_batch(mesh, settings['batch_size'], 'train.batch_size', settings['accumulate'])
     config = builders.with_teacher(config, workdir)
     experiment = builders.build(config)
-    draw = jax.jit(builders.build_draw(experiment, config['sample']))
-    find_non_finite = builders.build_find_non_finite(experiment, config['sample'])
+    show = _shows(experiment, config['sample'], mesh, workdir / 'samples') if experiment.draws else _shows_nothing
     # Before anything is written; a run that has begun needs it only if it never came to save.
     (begun,) = processes.from_first([(workdir / 'config.json').exists()])
     if not begun:
@@ -72,10 +71,7 @@ def train(
     create = jax.jit(fresh, out_shardings=shardings)
 
     def draw_samples(step, state):
-        drawing = Drawing(draw, state.ema, mesh, config['sample']['batch_size'], find_non_finite)
-        x = generate(drawing, key_sample, config['sample']['num'])
-        if processes.is_first():
-            media.save(workdir / 'samples' / f'step_{step:08d}', experiment.source.kind, x)
+        show(step, state.ema, key_sample)
         watch(runs.Run(dict(config), experiment, state.ema, step, mesh))
 
     with files.lock(workdir), contextlib.closing(checkpoint.open_manager(workdir, _keep(settings))) as manager:
@@ -97,6 +93,23 @@ def train(
         # The state comes out as it goes in, so that one executable does for all steps.
         step = jax.jit(train_step, donate_argnums=0, out_shardings=(shardings, sharding.replicated(mesh)))
         return _fit(step, state, key_train, experiment, config, workdir, mesh, manager, draw_samples)
+
+
+def _shows(experiment, spec, mesh, folder):
+    """What keeps pictures of a run's samples as they are at a step: (step, parameters, key)."""
+    draw = jax.jit(builders.build_draw(experiment, spec))
+    find_non_finite = builders.build_find_non_finite(experiment, spec)
+
+    def show(step, params, key):
+        x = generate(Drawing(draw, params, mesh, spec['batch_size'], find_non_finite), key, spec['num'])
+        if processes.is_first():
+            media.save(folder / f'step_{step:08d}', experiment.source.kind, x)
+
+    return show
+
+
+def _shows_nothing(step, params, key):
+    """Of a run that has no samples."""
 
 
 def _fit(step, state, key, experiment, config, workdir, mesh, manager, draw_samples):

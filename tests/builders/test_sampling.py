@@ -83,8 +83,8 @@ def test_autoguidance_by_another_network(model):
     theirs = random_params(small, seed=1)
     other = jax.jit(small.models.denoise(theirs, CLASSES, None))(START, jnp.ones(6))
     spec = {**ONE_STEP, 'cond': TURN, 'guidance': {'name': 'auto', 'weak': 'somewhere', 'w': 2.0}}
-    draw = jax.jit(builders.build_draw(experiment, spec, builders.check_weak(experiment, small)))
-    got = draw(builders.WithWeak(params, theirs), KEYS, CLASSES)
+    draw = jax.jit(builders.build_draw(experiment, spec, builders.take(experiment, spec['guidance'], small)[1]))
+    got = draw(builders.WithOther(params, theirs), KEYS, CLASSES)
     np.testing.assert_allclose(got, 2 * x_0 - other, rtol=1e-3, atol=1e-3)
 
 
@@ -107,7 +107,7 @@ WIDE = WIDE._replace(kind=WIDE.kind._replace(shape=(3,)))
 )
 def test_weak_models_that_do_not_fit(theirs, message, model):
     with pytest.raises(UserError) as error:
-        builders.check_weak(model[0], model[0]._replace(**theirs))
+        builders.take(model[0], {'name': 'auto'}, model[0]._replace(**theirs))
     assert str(error.value) == f'config.sample.guidance.weak: {message}'
 
 
@@ -123,7 +123,7 @@ REFUSED = [
     (
         'classes',
         {'name': 'classifer_free'},
-        ".name='classifer_free' is unknown; did you mean classifier_free?",
+        ".name='classifer_free' is unknown; did you mean classifier_free or classifier?",
     ),
     ('classes', {'name': 'classifier_free'}, ": classifier_free: missing a required argument: 'w'"),
     ('classes', {**FREE, 'w': 'much'}, ".w='much' must be of type float"),
@@ -295,7 +295,7 @@ def test_names_tell_the_guidance(guided_run, capsys):
     assert tiny.call('evaluate', *arguments, guide) == 0
     assert 'ddim(), uniform(n=1), classifier_free(w=2.0), turn(), step 1, 40 samples, seed 0' in capsys.readouterr().out
     for arguments, message in [
-        ('--guidance=auto:w=2.0', 'config.sample.guidance: auto needs a weaker run: --guidance=auto:weak=WORKDIR,w='),
+        ('--guidance=auto:w=2.0', 'config.sample.guidance: auto needs another run: --guidance=auto:weak=WORKDIR,w='),
         ('--guidance=auto:weak=/no,w=2.0', 'config.sample.guidance.weak: /no holds no run (no config.json): train'),
         (f'--guidance=auto:weak={guided_run},weak_step=7,w=2.0', f'config.sample.guidance.weak: {guided_run} has no'),
         ('--guidance=classifier_free:weak=/no,w=2.0', 'config.sample.guidance.weak is not an argument of'),

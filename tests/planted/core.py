@@ -314,7 +314,7 @@ MUTANTS = tuple(Mutant(*row) for row in [
      'tests/training/test_run.py::test_resumed_equals_uninterrupted'),
     ('warm-up downwards', 'builders/optimiser.py', 'optax.linear_schedule(0.0, lr, warmup)',
      'optax.linear_schedule(lr, 0.0, warmup)', 'tests/builders/test_experiment.py'),
-    ('parameters for their average', 'training/run.py', 'Drawing(draw, state.ema,',
-     'Drawing(draw, state.params,',
+    ('parameters for their average', 'training/run.py', 'show(step, state.ema,',
+     'show(step, state.params,',
      'tests/training/test_run.py::test_pictures_are_of_the_averaged_parameters'),
 ])

@@ -59,6 +59,6 @@ MUTANTS = tuple(Mutant(*row) for row in [
     ('saved grid without the nearest name', 'workdir/saved_grids.py', 'nearest(grid, known) if known else',
      "'' if known else",
      SAVED + 'test_what_is_not_there_is_told_with_the_nearest'),
-    ('saved grid takes steps', 'inference/runs.py', "if spec['name'] == 'saved':\n        return False",
-     "if spec['name'] == 'saved':\n        return True", SAVED + 'test_what_is_not_there_is_told_with_the_nearest'),
+    ('saved grid takes steps', 'inference/runs.py', "unsaved = spec['name'] != 'saved'",
+     'unsaved = True', SAVED + 'test_what_is_not_there_is_told_with_the_nearest'),
 ])

@@ -13,6 +13,10 @@ CLASSIFIER, ENDS = (
     TESTS + 'the_exact_classifier_makes_the_exact_conditional_denoiser[RectifiedFlow]',
     TESTS + 'the_classifier_at_the_ends_of_the_path',
 )
+CROSS_ENTROPY, NOISY = 'objectives/noisy_classification.py', 'tests/objectives/test_noisy_classification.py::test_'
+LEARNT, ENCODER = 'tests/builders/test_classifier_guidance.py::test_', 'tests/nets/test_unet_encoder.py::test_'
+OWN_CLASS = LEARNT + 'a_model_is_guided_to_the_class_that_is_asked_for[classes]'
+UNTOLD = OWN_CLASS.replace('classes', 'nothing')
 ONE_STEP = WIRED + 'one_step_is_the_guided_prediction'
 DROPPED = 'tests/data/test_pipeline.py::test_whole_conditions_are_dropped_with_the_probability_asked_for'
 TRACED = 'tests/inference/test_generate.py::test_the_sample_that_diverged_is_looked_at_alone'
@@ -36,7 +40,7 @@ MUTANTS = tuple(Mutant(*row) for row in [
      CLASSIFIER),
     ('classifier: alpha forgotten', FILE, 'scale = schedule.sigma(t) ** 2 / jnp.where(blind, 1, schedule.alpha(t))',
      'scale = schedule.sigma(t) ** 2', CLASSIFIER),
-    ('classifier: against its class', FILE, 'denoise(x, t) + jnp.where(', 'denoise(x, t) - jnp.where(', CLASSIFIER),
+    ('classifier: against its class', FILE, 'moved = x_0 + jnp.where(', 'moved = x_0 - jnp.where(', CLASSIFIER),
     ('classifier: divides by alpha = 0', FILE, 'blind = without_signal(schedule, t)',
      'blind = jnp.zeros(t.shape, bool)', ENDS),
     ('classifier: one weight for all', FILE, 'per_sample(w * scale, x) * gradient',
@@ -60,6 +64,40 @@ MUTANTS = tuple(Mutant(*row) for row in [
     ('dynamic threshold below 1', FILE, 'p, axis=1), 1), x_0)', 'p, axis=1), 0), x_0)', TESTS + 'dynamic_thresholding'),
     ('dynamic threshold that only clips', FILE, 'jnp.clip(x_0, -s, s) / s', 'jnp.clip(x_0, -s, s)',
      TESTS + 'dynamic_thresholding'),
+    ('classifier: brought back to its own spread', FILE, '_rescaled(moved, x_0, rescale)',
+     '_rescaled(moved, moved, rescale)', TESTS + 'rescale_of_what_a_classifier_moves'),
+    # a classifier that was trained
+    ('classifier: told the clean data', CROSS_ENTROPY,
+     'q_sample(schedule, batch.x, t, jax.random.normal(key_eps, batch.x.shape))', 'batch.x',
+     NOISY + 'the_exact_posterior_has_the_conditional_entropy_and_no_gradient'),
+    ('classifier: sure of its most likely class', CROSS_ENTROPY, '-jnp.mean(of_each(log_p, y))',
+     '-jnp.mean(jnp.max(log_p, axis=1))', NOISY + 'the_exact_posterior_has_the_conditional_entropy_and_no_gradient'),
+    ('classifier: one key for times and noise', CROSS_ENTROPY, 'jax.random.normal(key_eps,', 'jax.random.normal(key_t,',
+     NOISY + 'time_noise_and_dropout_have_their_own_keys'),
+    ('classifier: logits for log-probabilities', 'precond.py', 'return jax.nn.log_softmax(logits, axis=-1)',
+     'return logits', NOISY + 'the_network_is_scaled_and_told_the_noise_level_as_a_denoiser_is'),
+    ('classifier: x as it is', 'precond.py', 'logits = net(params, per_sample(precond.c_in(t), x) * x,',
+     'logits = net(params, x,', NOISY + 'the_network_is_scaled_and_told_the_noise_level_as_a_denoiser_is'),
+    ('classifier: the last class for none', 'axes.py', 'jax.nn.one_hot(index, values.shape[1]',
+     'jax.nn.one_hot(jnp.minimum(index, values.shape[1] - 1), values.shape[1]', OWN_CLASS),
+    ('classifier: always once', BUILD, 'guidance.classifier(denoise, schedule, other, w, rescale)',
+     'guidance.classifier(denoise, schedule, other, 1.0, rescale)', OWN_CLASS),
+    ('classifier: an unconditional model is told the class', BUILD,
+     'models=Models(*map(deaf, experiment.models))', 'models=experiment.models', UNTOLD),
+    ('classifier: any condition', BUILD, 'if experiment.source.condition is not None:', 'if True:', UNTOLD),
+    ('classifier: another path', BUILD, 'if not same_scales(experiment.schedule, that.schedule):', 'if False:',
+     LEARNT + 'classifiers_that_do_not_fit[schedule]'),
+    ('classifier: a run of one is sampled', SAMPLING, 'if not experiment.draws:', 'if False:',
+     LEARNT + 'a_classifier_draws_nothing'),
+    ('classifier: conditions dropped', 'builders/experiment.py', 'if models.classify is not None:', 'if False:',
+     LEARNT + 'configs_of_classifiers_that_are_refused[dropped]'),
+    ('classifier: told its class', 'builders/models.py', 'told=lambda source: None, ', '',
+     LEARNT + 'it_is_not_told_the_class'),
+    ('classifier: positions forgotten', 'nets/blocks.py', 'rows = rows + positions[None].astype(rows.dtype)',
+     'rows = rows + 0 * positions[None].astype(rows.dtype)',
+     ENCODER + 'the_pool_is_attention_of_the_mean_by_numpy'),
+    ('classifier: the first pixel asks', 'nets/blocks.py', "(rows[:, :1]), self.heads)", "(rows[:, 1:2]), self.heads)",
+     ENCODER + 'the_pool_is_attention_of_the_mean_by_numpy'),
     # the wiring
     ('guided and not clipped', SAMPLING, 'guidance.on_x_0(lambda denoise: edit(clip(denoise)), full)',
      'guidance.on_x_0(edit, full)', ONE_STEP),
@@ -73,8 +111,8 @@ MUTANTS = tuple(Mutant(*row) for row in [
      ONE_STEP),
     ('guidance: a weak model of other classes', BUILD, 'if ours != theirs:', 'if False:',
      WIRED + 'weak_models_that_do_not_fit[classes]'),
-    ('guidance: the strong parameters in the weak model', BUILD, 'weak(weak_params, cond, None)',
-     'weak(params, cond, None)', WIRED + 'autoguidance_by_another_network'),
+    ('guidance: the strong parameters in the weak model', BUILD, 'other(of_other, cond)',
+     'other(params, cond)', WIRED + 'autoguidance_by_another_network'),
     ('guidance without dropped labels', BUILD, 'not experiment.drops_cond',
      'False',
      WIRED + 'guidance_that_is_refused[undropped-12]'),
