@@ -28,8 +28,8 @@ def fit(cells: Mapping[int, list[Mapping[str, float]]], metric: str) -> Power | 
     steps = [k for k, values in cells.items() if all(metric in v for v in values)]
     if len(steps) < 3:
         return None
-    found = stats.linregress(np.log(steps), [np.log(np.mean([v[metric] for v in cells[k]])) for k in steps])
-    return Power(float(found.slope), float(found.stderr))
+    slope, _, _, _, error = stats.linregress(np.log(steps), [np.log(np.mean([v[metric] for v in cells[k]])) for k in steps])
+    return Power(float(slope), float(error))
 
 
 def table(results: Results) -> str:
