@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
-from scipy import stats
 
 from experiments.running.tables import markdown
 
@@ -28,8 +27,9 @@ def fit(cells: Mapping[int, list[Mapping[str, float]]], metric: str) -> Power | 
     steps = [k for k, values in cells.items() if all(metric in v for v in values)]
     if len(steps) < 3:
         return None
-    slope, _, _, _, error = stats.linregress(np.log(steps), [np.log(np.mean([v[metric] for v in cells[k]])) for k in steps])
-    return Power(float(slope), float(error))
+    errors = [np.mean([v[metric] for v in cells[k]]) for k in steps]
+    line, covariance = np.polyfit(np.log(steps), np.log(errors), 1, cov=True)
+    return Power(float(line[0]), float(np.sqrt(covariance[0, 0])))
 
 
 def table(results: Results) -> str:
