@@ -56,11 +56,11 @@ def doubling(steps: int, s_0: int = 10, s_1: int | None = None) -> Curriculum:
     """ICT's N(k) = min(s_0 2^floor(k / K'), s_1) + 1, K' = floor(K / (log2 floor(s_1 / s_0) + 1)).
 
     Source: arXiv 2310.14189; `steps` is K. It, s_0 and s_1 are in [1, inf), s_1 is at least s_0, and the steps are
-    enough for stages of one step. An s_1 of None is as many doublings as `stages_in` has stages after the first: the
-    paper's 1280 from s_0 = 10 in 16,384 steps or more.
+    enough for stages of one step. An s_1 of None is for as many stages as `stages_in` has for half the run: the paper's
+    1280 from s_0 = 10 in 32,768 steps or more.
     """
     whole('[1, inf)', steps=steps, s_0=s_0)
-    s_1 = s_0 << (stages_in(steps) - 1) if s_1 is None else s_1
+    s_1 = s_0 << (stages_in(steps // 2) - 1) if s_1 is None else s_1
     whole('[1, inf)', s_1=s_1)
     if s_1 < s_0:
         raise ValueError(f's_1 must be at least s_0; got {s_1} and s_0 = {s_0}')
@@ -76,9 +76,9 @@ def doubling(steps: int, s_0: int = 10, s_1: int | None = None) -> Curriculum:
 
 
 def stages_in(steps: int) -> int:
-    """How many stages, each with half the gap of the one before, are best for a run: log2(steps / 64), in 1 .. 8.
+    """How many stages, each with half the gap of the one before, a run has time for: log2(steps / 64), in 1 .. 8.
 
-    Measured: docs/results/toy_few_step.md. Eight are those of iCT and of ECT, for 400,000 steps.
+    Measured: docs/results/toy_few_step.md. The papers of iCT and ECT have eight, in 400,000 steps.
     """
     return min(max(round(math.log2(max(steps, 1) / 64)), 1), 8)
 

@@ -50,8 +50,8 @@ def test_what_a_run_of_some_length_can_carry():
         (10**6, 8),
     ):
         assert curricula.stages_in(steps) == stages
-        N = curricula.doubling(steps)
-        assert at(N, [0, steps - 1, steps]) == [11, *2 * [10 * 2 ** (stages - 1) + 1]]
+        N = curricula.doubling(2 * steps)
+        assert at(N, [0, 2 * steps - 1, 2 * steps]) == [11, *2 * [10 * 2 ** (stages - 1) + 1]]
     assert curricula.stages_in(0) == 1
 
 
