@@ -4,8 +4,8 @@
     python -m diffusion_jax.sample --workdir=runs/digits_edm --guidance=classifier:of=runs/digits_classifier,w=1.0 \\
         --cond=label:value=3
 
-Cost: about a minute on 2 CPU cores.
-Expected: samples of the digit that was asked for; docs/results/guidance.md has the figures.
+Cost: about two minutes on 2 CPU cores.
+Expected: after 500 of its 750 steps a loss of 0.80 and an accuracy of 0.72 on training data, over all noise levels.
 """
 
 from configs import digits_edm
