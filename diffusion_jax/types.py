@@ -170,6 +170,10 @@ class Frozen(NamedTuple):
     teacher: Params = None
     other: Params = None  # of the other learner: the model's loss finds the second learner's here, and the reverse
 
+    def target_or(self, params: Params) -> Params:
+        """The target network's parameters; those of the model, where it is its own target."""
+        return params if self.target is None else self.target
+
 
 LossFn = Callable[[Params, Frozen, Key, Batch, Array], tuple[Array, Metrics]]  # (params, frozen, key, batch, step [])
 

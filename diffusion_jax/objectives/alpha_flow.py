@@ -46,7 +46,7 @@ def alpha_flow(
         z = q_sample(schedule, batch.x, t, eps)
         v = path_velocity(schedule, batch.x, eps, t)
         u = average_velocity(params, batch.cond, key_dropout)
-        target = average_velocity(params if frozen.target is None else frozen.target, batch.cond, key_dropout)
+        target = average_velocity(frozen.target_or(params), batch.cond, key_dropout)
         a, gap = alpha(step), per_sample(t - r, z)
 
         def over_a_step(z):

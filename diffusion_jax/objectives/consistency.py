@@ -57,7 +57,7 @@ def consistency(
             x_s = q_sample(schedule, batch.x, s, eps)
         else:
             x_s = ode_step.step(frozen, batch)(x_t, t, s)
-        target = params if frozen.target is None else frozen.target
+        target = frozen.target_or(params)
         # One dropout key on both sides: the distance is between two times, not between two networks.
         f_t = consistency_model(params, batch.cond, key_dropout)(x_t, t)
         f_s = jax.lax.stop_gradient(consistency_model(target, batch.cond, key_dropout)(x_s, s))

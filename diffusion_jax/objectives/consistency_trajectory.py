@@ -64,7 +64,7 @@ def consistency_trajectory(
         u = t - jax.random.uniform(key_u, t.shape, t.dtype) * jnp.minimum(t - s, n * h)
         eps = jax.random.normal(key_eps, batch.x.shape)
         x_t = q_sample(schedule, batch.x, t, eps)
-        target = jax.lax.stop_gradient(params if frozen.target is None else frozen.target)
+        target = jax.lax.stop_gradient(frozen.target_or(params))
         if ode_step is None:
             solve = heun_step(denoise(target, batch.cond, None), schedule)
         else:

@@ -47,7 +47,7 @@ def flow_map(
         eps = jax.random.normal(key_eps, batch.x.shape)
         x_t = q_sample(schedule, batch.x, t, eps)
         path = path_velocity(schedule, batch.x, eps, t)
-        target = params if frozen.target is None else frozen.target
+        target = frozen.target_or(params)
         u_target = average_velocity(jax.lax.stop_gradient(target), batch.cond, None)
         v = velocity.field(frozen, batch, path, u_target)
         sides = equation(average_velocity(params, batch.cond, key_dropout), u_target, v, x_t, t, s)

@@ -64,7 +64,7 @@ def imm(
         t, s, r = (jnp.repeat(v, M) for v in (t_g, s_g, earlier(schedule, t_g, s_g, decrement)))
         x_t = q_sample(schedule, batch.x, t, jax.random.normal(key_eps, batch.x.shape))
         x_r = ddim_step(schedule, x_t, batch.x, t, r)
-        target = params if frozen.target is None else frozen.target
+        target = frozen.target_or(params)
         # One dropout key: the discrepancy is between two times, not between two networks.
         y = X(params, batch.cond, key_dropout)(x_t, t, s)
         z = jax.lax.stop_gradient(X(target, batch.cond, key_dropout)(x_r, r, s))

@@ -64,7 +64,7 @@ def multistep_consistency(
         else:
             x_s = ode_step.step(frozen, batch)(x_t, t, s)
             x_0_t = x_0_of_ddim_step(schedule, x_t, x_s, t, s)
-        target = params if frozen.target is None else frozen.target
+        target = frozen.target_or(params)
         within = s > r
         u = jnp.where(within, s, t)  # at r there may be no noise to ask about, and nothing is left to be asked
         f_t = model(params, batch.cond, key_dropout)(x_t, t)

@@ -31,7 +31,7 @@ def shortcut(average_velocity: AverageVelocityModel, schedule: Schedule, pairs: 
         t, s = pairs(key_pairs, batch.x.shape[:1], step)
         eps = jax.random.normal(key_eps, batch.x.shape)
         x_t = q_sample(schedule, batch.x, t, eps)
-        target = params if frozen.target is None else frozen.target
+        target = frozen.target_or(params)
         halves = _two_halves(average_velocity(target, batch.cond, None), x_t, t, s, M)
         v = path_velocity(schedule, batch.x, eps, t)
         goal = jax.lax.stop_gradient(jnp.where(per_sample(s < t, v), halves, v))

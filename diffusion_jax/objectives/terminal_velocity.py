@@ -32,7 +32,7 @@ def terminal_velocity(average_velocity: AverageVelocityModel, schedule: Schedule
         eps = jax.random.normal(key_eps, batch.x.shape)
         x_t, x_s = (q_sample(schedule, batch.x, time, eps) for time in (t, s))
         u = average_velocity(params, batch.cond, key_dropout)
-        u_target = average_velocity(params if frozen.target is None else frozen.target, batch.cond, None)
+        u_target = average_velocity(frozen.target_or(params), batch.cond, None)
         jump = lagrangian(u, x_t, t, s)
         goal = jax.lax.stop_gradient(velocity_of(u_target)(jump.x_s, s))
         arrives = sum_square(arrival_velocity(jump, t, s) - goal)

@@ -297,7 +297,7 @@ MUTANTS = tuple(Mutant(*row) for row in [
     ('teacher is the student', 'objectives/consistency.py', 'solver(teacher(frozen.teacher,',
      'solver(teacher(frozen.target,', CONSISTENCY
      + 'test_frozen_parameters_get_no_gradient_and_none_is_the_current_ones[True-CT]'),
-    ('target forgotten', 'objectives/consistency.py', 'params if frozen.target is None else frozen.target', 'params',
+    ('target forgotten', 'objectives/consistency.py', 'frozen.target_or(params)', 'params',
      CONSISTENCY + 'test_the_online_network_sees_the_noisier_point_and_both_one_noise_and_one_dropout_key'),
     # a run
     ('waits for every step', 'training/loop.py', 'fetch(until=AHEAD)', 'fetch(until=0)', 'tests/training/test_loop.py'),
