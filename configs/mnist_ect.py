@@ -4,8 +4,8 @@ r"""Easy consistency tuning of mnist_edm, on MNIST.
         --config.data.dir=DIR --config.init_from=runs/mnist_edm
 
 Cost: about 25 minutes on 2 CPU cores.
-Expected: with pairs.stages=8 one step 5.76, two steps 5.35 (Frechet distance, pca-64, n = 1000; DDIM-10 of the teacher
-6.74); docs/results/mnist_few_step.md.
+Expected: one step 5.76, two steps 5.35 (Frechet distance, pca-64, n = 1000; DDIM-10 of the teacher 6.74);
+docs/results/mnist_few_step.md.
 """
 
 from configs import common, methods, mnist_edm
