@@ -3,8 +3,8 @@
     python -m diffusion_jax.train --config=configs/digits_ct.py --workdir=runs/digits_ct
 
 Cost: a few minutes on 2 CPU cores.
-Expected: Frechet distance (pixels-64, n = 1000) 4.38 with one network evaluation, 2.41 with two; held-out data have 0.46
-    (n = 297). With the paper's s_1 = 150, for longer training, 44.7 with one.
+Expected: Frechet distance (pixels-64, n = 1000) 4.38 with one network evaluation, 2.41 with two; held-out data have
+    0.46 (n = 297). With the paper's s_1 = 150, for longer training, 44.7 with one.
 """
 
 from configs import common, digits_edm, methods

@@ -3,8 +3,8 @@
     python -m diffusion_jax.train --config=configs/digits_flow.py --workdir=runs/digits_flow
 
 Cost: 3.2 CPU minutes.
-Expected: Frechet distance (pixels-64, n = 1000, seed 0) 0.194 ± 0.022 with 35 network evaluations; held-out data have 0.46
-    (n = 297).
+Expected: Frechet distance (pixels-64, n = 1000, seed 0) 0.194 ± 0.022 with 35 network evaluations; held-out data have
+    0.46 (n = 297).
 """
 
 from configs import common, quickstart
