@@ -4,8 +4,9 @@
     python -m diffusion_jax.sample --workdir=runs/digits_edm --guidance=classifier:of=runs/digits_classifier,w=1.0 \\
         --cond=label:value=3
 
-Cost: about two minutes on 2 CPU cores.
-Expected: after 500 of its 750 steps a loss of 0.80 and an accuracy of 0.72 on training data, over all noise levels.
+Cost: 1.4 CPU minutes.
+Expected: a loss of 0.76 over all noise levels; guided with w=2.0, 97 % of digits_edm's samples are what was asked for;
+    docs/results/guidance.md.
 """
 
 from configs import digits_edm
