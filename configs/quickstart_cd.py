@@ -15,7 +15,7 @@ def get_config(arg=''):
     config = quickstart.get_config()
     config.objective = {
         'name': 'consistency',
-        # Of equal steps the last, from sigma = 0.43, would be one denoising of a picture: blurred.
+        # Of equal steps the last, from sigma / alpha = 0.43, would be one denoising of a picture: blurred.
         'pairs': {'name': 'neighbours', 'grid': {'name': 'quadratic', 'n': 8, 't_max': 1.0}},
         'distance': {'name': 'l2'},
         'pair_weight': {'name': 'uniform'},

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from configs import chain_masked
 from diffusion_jax import builders, schedules
-from diffusion_jax.builders.guidance import guided, take
+from diffusion_jax.builders.guidance import check_guidance, guided, take
 from diffusion_jax.data import mixture
 from diffusion_jax.errors import UserError
 from diffusion_jax.inference import runs
@@ -276,3 +277,9 @@ def test_commands_and_configs_that_are_refused(folders, capsys):
         UserError, match=r': classifier is for sampling a finished run by --guidance=classifier:of=WORK'
     ):
         builders.build_draw(builders.build(points()), {**points()['sample'], 'guidance': SPEC})
+
+
+def test_tokens_have_no_gradient_to_follow():
+    experiment = builders.build(builders.resolve(chain_masked.get_config('runlocal')))
+    with pytest.raises(UserError, match='classifier follows a gradient in x, and this run has tokens'):
+        check_guidance(experiment, {'name': 'classifier', 'w': 1.0}, lambda params, cond: None)
