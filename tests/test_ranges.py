@@ -111,6 +111,8 @@ ROWS = {
     },
     times.logit_normal_pairs: {'mean': FINITE, 'std': FROM_0, 'share': SHARE},
     times.nested_pairs: {'t_min': ([0.0, 0.5], [-0.1, 1.0, 2.0, NAN]), 't_max': ([0.5], [0.0, -1.0, NAN, INF])},
+    times.stratum: {'n': COUNT},
+    times.stratum_of_pairs: {'n': COUNT},
     times.dyadic_pairs: {'M': ([2, 128], [0, 1, 3, -2]), 'share': SHARE},
     noise_levels.times_at: {'level': ([np.array(0.0), np.array([1.0, 2.0])], [np.array(-1.0), np.array([1.0, NAN])])},
     curricula.constant: {'n': ([2, 18], [1, 0])},
@@ -213,6 +215,7 @@ CONTEXT = {
     'denoise': lambda x, t: 0.5 * x,
     'each': 10,
     'high': 2.0,
+    'i': 0,
     'key': random.key(0),
     'low': 0.5,
     'model_times': jnp.array([1.0]),
@@ -236,7 +239,7 @@ CONTEXT = {
     'atol': 1e-3,
 }
 # Arrays and structure, whose types say all: no numbers that someone sets.
-STRUCTURE = {'bind', 'cond', 'end', 'field', 'key', 'null', 'sampler', 'shape', 'th', 'x', 'y'}
+STRUCTURE = {'bind', 'cond', 'end', 'field', 'i', 'key', 'null', 'sampler', 'shape', 'th', 'x', 'y'}
 CASES = [(factory, name) for factory, rows in ROWS.items() for name in rows]
 IDS = [f'{factory.__name__}-{name}' for factory, name in CASES]
 

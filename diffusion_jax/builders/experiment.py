@@ -44,6 +44,7 @@ class Experiment(NamedTuple):
     start_init: Callable[[Key], Params]  # what the run of `init_from` has learnt, without what its objective did
     models: Models
     loss: LossFn  # on RawBatch
+    loss_of: Callable[..., LossFn]  # (spec, **given) -> that of another objective that trains the same models
     tx: optax.GradientTransformation
     second: SecondLearner | None  # on RawBatch too, and with its optimiser
     ema: Ema
@@ -105,6 +106,11 @@ def build(config: Mapping[str, Any]) -> Experiment:
     objective: Objective = context.make(objectives, config['objective'], 'config.objective')
     _check_teacher(config, objective, teacher)
     prepare, drops = _prepare(config['data'], source, objective, network.models)
+
+    def loss_of(spec, **given):
+        other = context.having(**given).make(objectives, spec, 'config.objective')
+        return _on_raw_batch(other.loss, prepare)
+
     return Experiment(
         source=source,
         drops_cond=drops,
@@ -113,6 +119,7 @@ def build(config: Mapping[str, Any]) -> Experiment:
         start_init=teacher.init if teacher else network.init,
         models=network.models,
         loss=_on_raw_batch(objective.loss, prepare),
+        loss_of=loss_of,
         tx=_build_optimiser(config['optim'], config['train']),
         second=_build_second(config, objective.second, prepare),
         ema=make(emas, config['ema'], {}, 'config.ema'),

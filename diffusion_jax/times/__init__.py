@@ -33,6 +33,7 @@ from diffusion_jax.times.pairs import (
     nested_pairs,
     uniform_pairs,
 )
+from diffusion_jax.times.strata import stratum, stratum_of_pairs
 
 __all__ = [
     'arctan_log_normal',
@@ -56,6 +57,8 @@ __all__ = [
     'neighbours',
     'nested_pairs',
     'quadratic',
+    'stratum',
+    'stratum_of_pairs',
     'trailing',
     'uniform',
     'uniform_pairs',

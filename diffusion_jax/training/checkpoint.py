@@ -179,6 +179,17 @@ def restore(manager: ocp.CheckpointManager, abstract: TrainState) -> TrainState 
     return content['train']._replace(ema=content['ema'], tracks=content.get('tracks', ()))
 
 
+def peek(workdir: AnyPath, abstract: TrainState, which: str = 'newest', best_by: str = 'loss') -> TrainState:
+    """A state of a run that may be training, without its tracks; changes nothing.
+
+    Raises:
+        UserError: as `reading.restore`.
+    """
+    stored = _stored({'train': abstract._replace(ema=None, tracks=()), 'ema': abstract.ema})
+    content, _ = reading.restore(workdir, stored, which, best_by)
+    return _put_together(content['train'])._replace(ema=content['ema'])
+
+
 def _taken_apart(state):
     """The state as dicts, with a place for a second learner only where there is one, as before there were any."""
     parts = {**state._asdict(), 'frozen': state.frozen._asdict()}

@@ -25,12 +25,14 @@ from diffusion_jax.workdir.digest import digests
 from diffusion_jax.workdir.paths import AnyPath
 
 
-def restore_ema(workdir: AnyPath, abstract: Params, which: str = 'newest', best_by: str = 'loss') -> tuple[Params, int]:
-    """The averaged parameters of a run's checkpoint, and its step. Reads nothing else and changes nothing.
+def restore(
+    workdir: AnyPath, items: Mapping[str, Any], which: str = 'newest', best_by: str = 'loss'
+) -> tuple[dict[str, Any], int]:
+    """Items of a run's checkpoint, and its step. Reads nothing else and changes nothing.
 
     Args:
         workdir: of the run.
-        abstract: their shapes and shardings.
+        items: their shapes and shardings, as `read` takes them.
         which: 'newest' or 'best', the one after it where it is unreadable; or a step.
         best_by: the metric of which the smallest is best.
 
@@ -38,12 +40,16 @@ def restore_ema(workdir: AnyPath, abstract: Params, which: str = 'newest', best_
         UserError: if the run has no such checkpoint, or none that can be read.
     """
     with _of_run(workdir) as reader:
-        found = first_readable(
-            reader, _order(reader, workdir, which, best_by), lambda step: read(reader, step, {'ema': abstract})
-        )
+        found = first_readable(reader, _order(reader, workdir, which, best_by), lambda step: read(reader, step, items))
     if found is None:
         raise UserError(f'{workdir} holds no checkpoint yet: train first, or check the path')
-    return found.content['ema'], found.step
+    return found.content, found.step
+
+
+def restore_ema(workdir: AnyPath, abstract: Params, which: str = 'newest', best_by: str = 'loss') -> tuple[Params, int]:
+    """The averaged parameters alone; see `restore`."""
+    content, step = restore(workdir, {'ema': abstract}, which, best_by)
+    return content['ema'], step
 
 
 class Taken(NamedTuple):
@@ -63,11 +69,11 @@ def restore_matching(
         workdir: of the run.
         abstract: shapes and shardings of the other model's parameters.
         names: a regular expression of the whole name, such as `down_0/conv/kernel`.
-        which: as in `restore_ema`.
-        best_by: as in `restore_ema`.
+        which: as in `restore`.
+        best_by: as in `restore`.
 
     Raises:
-        UserError: as `restore_ema`; if there are none.
+        UserError: as `restore`; if there are none.
     """
     name = functools.partial(jax.tree_util.keystr, simple=True, separator='/')
     with _of_run(workdir) as reader:
