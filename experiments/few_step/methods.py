@@ -81,6 +81,26 @@ def all_methods(steps: int) -> tuple[Method, ...]:
     )
 
 
+def by_the_batch(steps: int) -> tuple[Method, ...]:
+    """The methods that learn from the data's own paths, with the posterior mean of a batch in their place."""
+    changes = {
+        'CT': {'ode_step': {'name': 'batch'}},
+        'iCT': {'ode_step': {'name': 'batch'}},
+        'sCT': {'velocity': {'name': 'of_the_batch'}},
+        'MeanFlow': {'velocity': {'name': 'of_the_batch'}},
+    }
+    plain = {method.name: method for method in all_methods(steps)}
+
+    def changed(name, arguments):
+        def change(config):
+            plain[name].change(config).objective.update(arguments)
+            return config
+
+        return plain[name]._replace(name=f'{name}-batch', change=change)
+
+    return tuple(changed(name, arguments) for name, arguments in changes.items())
+
+
 def trained(config: dict[str, Any], workdir: Path) -> float:
     """Trains a run unless that is done; CPU seconds of all its starts.
 

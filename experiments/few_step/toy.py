@@ -26,7 +26,7 @@ from diffusion_jax.inference import runs
 from diffusion_jax.types import Schedule
 from diffusion_jax.workdir import files, paths
 from experiments.few_step import rates
-from experiments.few_step.methods import TEACHER, Method, Sampling, all_methods, trained
+from experiments.few_step.methods import TEACHER, Method, Sampling, all_methods, by_the_batch, trained
 from experiments.running.measurements import drawing
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the runs and of the table.', required=True)
@@ -37,7 +37,9 @@ _SEEDS = flags.DEFINE_multi_integer('seed', [0, 1, 2], 'Seed of data, initial we
 _STEPS = flags.DEFINE_multi_integer(
     'steps', [4000], 'Training steps of every method and of its teacher, once for each budget.', lower_bound=40
 )
-_METHODS = flags.DEFINE_list('methods', None, 'What to train and measure. Default: all.')
+_METHODS = flags.DEFINE_list(
+    'methods', None, 'What to train and measure, CT-batch and the like too. Default: all others.'
+)
 _NUM = 4096
 _DENSE = {'VE': ('karras', 400), 'TrigFlow': ('uniform', 1000), 'RectifiedFlow': ('uniform', 1000)}
 _ON = {
@@ -112,12 +114,14 @@ def chosen(steps: int) -> list[Method]:
     Raises:
         UserError: for a method that there is not.
     """
-    every = all_methods(steps)
+    usual = all_methods(steps)
+    every = usual + by_the_batch(steps)
     names = [method.name for method in every]
     for name in _METHODS.value or ():
         if name not in names:
             raise UserError(f'--methods: {name} is none of {", ".join(names)}')
-    return [Method('EDM', lambda c: c, False, TEACHER)] + [m for m in every if m.name in (_METHODS.value or names)]
+    asked = _METHODS.value or [method.name for method in usual]
+    return [Method('EDM', lambda c: c, False, TEACHER)] + [m for m in every if m.name in asked]
 
 
 def _once(path, measured):
