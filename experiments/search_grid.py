@@ -17,6 +17,7 @@ from diffusion_jax.errors import UserError
 from diffusion_jax.inference import runs
 from diffusion_jax.progress import progress_bar
 from diffusion_jax.samplers.retime import retimed
+from diffusion_jax.search.least_squares import iterations
 from diffusion_jax.times import noise_levels
 from diffusion_jax.workdir import files, paths, saved_grids
 
@@ -57,7 +58,7 @@ def main() -> None:
     by_heun = _end_points(experiment, {**spec, 'sampler': {'name': 'heun'}}, fine, guided.other)
     keys = jax.random.split(jax.random.key(_SEED.value))
     fit = search.fit_retimed_grid if _MODEL_TIMES.value else search.fit_grid
-    with progress_bar(f'search from {len(starts)} grids', len(starts)) as progress:
+    with progress_bar(f'search from {len(starts)} grids', iterations(len(starts), _ITERATIONS.value)) as progress:
         found = fit(
             lambda *grid: solve(params, keys[0], *grid), by_heun(params, keys[0], fine), schedule, starts,
             max_steps=_ITERATIONS.value, progress=progress,

@@ -12,9 +12,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optimistix
 from jaxtyping import Array, Float
 
+from diffusion_jax.search.least_squares import descended
 from diffusion_jax.times import Grid, noise_levels
 from diffusion_jax.types import Schedule
 
@@ -58,9 +58,9 @@ def fit_grid(
         schedule: of the model, for its noise levels.
         starts: grids `[n + 1]`, all with the same first time; better ones save iterations and worse minima.
         least_level: every time but the last is above this sigma / alpha.
-        max_steps: iterations from each start; one costs about 2 n runs.
+        max_steps: iterations from the best start, and a third of them from each; one costs about 2 n runs.
         tolerance: relative, at which the iterations stop.
-        progress: called with the number of starts that are done.
+        progress: called with the number of iterations that are done, of `least_squares.iterations`.
 
     Raises:
         ValueError: no starts, of different lengths or first times, or an error that is not finite at all of them.
@@ -121,7 +121,7 @@ def _fit(run, target, starts, to_arguments, to_z, max_steps, tolerance, progress
     """The best of the starts, tuples of arguments of `run`, and of what is found from each by way of z."""
     scale = np.sqrt(target.size)
 
-    def residuals(z, _):
+    def residuals(z):
         # Their squares add up to the mean error itself, not to its square, which single far samples would rule.
         x = run(*to_arguments(z))
         square = _mean_square(x, target).reshape(-1, *(1,) * (x.ndim - 1))
@@ -131,21 +131,16 @@ def _fit(run, target, starts, to_arguments, to_z, max_steps, tolerance, progress
         x = run(*(jnp.asarray(a, target.dtype) for a in arguments))
         return float(jnp.mean(per_sample_error(x, target)))
 
-    @jax.jit  # one compilation for all starts
-    def improved(z):
-        solver = optimistix.LevenbergMarquardt(tolerance, tolerance)
-        solution = optimistix.least_squares(
-            residuals, solver, z, options={'jac': 'fwd'}, max_steps=max_steps, throw=False
-        )
-        return to_arguments(solution.value)
+    def arguments_of(z):
+        times, *more = (np.asarray(a, np.float64) for a in to_arguments(z))
+        return np.append(starts[0][0][0], times[1:]), *more
 
     found = [(error(start), start) for start in starts]
     before = [value for value, _ in found]
-    for done, start in enumerate(starts if max_steps else [], 1):
-        times, *more = (np.asarray(a, np.float64) for a in improved(to_z(*start)))
-        arguments = (np.append(start[0][0], times[1:]), *more)
-        found.append((error(arguments), arguments))
-        progress(done)
+    if max_steps:
+        zs = [to_z(*start) for start in starts]
+        reached = descended(residuals, lambda z: error(arguments_of(z)), zs, max_steps, tolerance, progress)
+        found += [(error(a), a) for a in map(arguments_of, reached)]
     usable = [(value, a) for value, a in found if np.isfinite(value) and (np.diff(a[0]) < 0).all()]
     if not usable:
         raise ValueError('the error is not finite on any grid')
