@@ -116,6 +116,16 @@ def ect(config: Any) -> Any:
     return config
 
 
+def tcm(config: Any, t_min: float = 0.8) -> Any:
+    """The second stage of a truncated consistency model, of a run of `ict` (arXiv 2410.14895).
+
+    t_min is below the noise level of the second step.
+    """
+    ict(config).objective.update(name='truncated_consistency', t_min=t_min)
+    config.objective['pairs']['sigma_min'] = t_min
+    return config
+
+
 def _on_angles(config: Any) -> Any:
     """TrigFlow's time with EDM's network: a VE teacher's weights mean the same function."""
     config.schedule = {'name': 'TrigFlow', 'sigma_data': _SIGMA_DATA}

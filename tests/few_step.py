@@ -14,6 +14,7 @@ METHODS = {
     'ct': lambda config: methods.ct(config, HUBER),
     'ict': methods.ict,
     'ect': lambda config: _in_two_stages(methods.ect(config)),
+    'tcm': methods.tcm,
     'sct': lambda config: methods.sct(config, warmup=2),
     'scd': lambda config: methods.scd(config, warmup=2),
     'mean_flow': methods.mean_flow,

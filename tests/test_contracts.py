@@ -151,6 +151,9 @@ OBJECTIVES = {
         precond.denoiser(precond.consistency(sigma_min=0.0), network), VE, times.continuous_pairs(80, 8),
         distances.pseudo_huber(), pair_weights.inverse_gap(),
     ).loss,
+    'truncated': objectives.truncated_consistency(
+        bound, bound, VE, times.uniform_pairs(curricula.constant(18)), distances.l2(), pair_weights.uniform(), 1.0
+    ).loss,
     'multistep CT': objectives.multistep_consistency(
         precond.denoiser(precond.flow(FLOW), network), FLOW, times.neighbours(times.uniform(6)), times.uniform(2),
         distances.l2(), weights.v(FLOW),

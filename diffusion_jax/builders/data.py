@@ -6,17 +6,18 @@ from types import SimpleNamespace
 from typing import Any
 
 from diffusion_jax.builders.specs import check_type, find, make
-from diffusion_jax.data import augment, sequences, sources
+from diffusion_jax.data import augment, fields, sequences, sources
 from diffusion_jax.data.folder import folder
 from diffusion_jax.errors import UserError, nearest
 
 _OF_BATCHES = ('augment', 'drop_cond')  # what the section says of batches, not of the set
 _NAMED = SimpleNamespace(
-    __all__=['chain', 'characters', 'digits', 'folder', 'mixture'],
+    __all__=['chain', 'characters', 'digits', 'folder', 'gaussian_fields', 'mixture'],
     chain=sequences.chain,
     characters=sequences.characters,
     digits=sources.digits,
     folder=folder,
+    gaussian_fields=fields.gaussian,
     mixture=sources.mixture,
 )
 

@@ -123,12 +123,21 @@ def trained_by(objective: Mapping[str, Any]) -> str:
     Raises:
         UserError: for an unknown objective, or one that does not say.
     """
+    return _marked(objective).trains
+
+
+def taught_by(objective: Mapping[str, Any]) -> str:
+    """The field of `Models` that its teacher is, if it has one; raises as `trained_by`."""
+    return _marked(objective).taught_by
+
+
+def _marked(objective):
     factory = find(objectives, str(objective.get('name')), 'config.objective')
     if not hasattr(factory, 'trains'):
         raise UserError(
             f'config.objective.name={objective["name"]!r} does not say what it trains: @objectives.trains(..)'
         )
-    return factory.trains
+    return factory
 
 
 def build_network(config: Mapping[str, Any], source: Source, context: Context) -> BoundNetwork:

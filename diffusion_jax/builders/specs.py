@@ -12,7 +12,7 @@ from types import ModuleType, SimpleNamespace, UnionType
 from typing import Any
 
 from diffusion_jax import precond, schedules, times
-from diffusion_jax.data import markov, mixture
+from diffusion_jax.data import gaussian_fields, markov, mixture
 from diffusion_jax.errors import UserError, nearest, one_line
 from diffusion_jax.objectives import (
     adaptive,
@@ -29,6 +29,9 @@ from diffusion_jax.samplers import euler_step, heun_step
 from diffusion_jax.times import curricula
 
 _CHAINS = SimpleNamespace(__all__=['cyclic'], cyclic=markov.cyclic)
+LAWS = SimpleNamespace(
+    __all__=['advected', 'power_law'], advected=gaussian_fields.advected, power_law=gaussian_fields.power_law
+)
 _MIXTURES = SimpleNamespace(
     __all__=['cloud', 'grid', 'ring'], cloud=mixture.cloud, grid=mixture.grid, ring=mixture.ring
 )
@@ -52,6 +55,7 @@ _NESTED = {
     'gradient_weight': weights,
     'grid': times,
     'kernel': kernels,
+    'law': LAWS,
     'ode_step': _ODE_STEPS,
     'of': precond,
     'p_t': times,

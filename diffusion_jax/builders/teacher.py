@@ -8,7 +8,7 @@ import numpy as np
 
 from diffusion_jax import precond, schedules
 from diffusion_jax.builders.data import build_source, undecoded
-from diffusion_jax.builders.models import BoundNetwork, Context, network_functions, trained_by
+from diffusion_jax.builders.models import BoundNetwork, Context, network_functions, taught_by, trained_by
 from diffusion_jax.builders.records import check
 from diffusion_jax.builders.specs import make
 from diffusion_jax.data.sources import Source
@@ -18,6 +18,10 @@ from diffusion_jax.workdir import files, paths
 from diffusion_jax.workdir.paths import AnyPath
 
 _SECTIONS = ('data', 'schedule', 'precond', 'net', 'objective')
+_KINDS = {
+    'denoise': 'a teacher is a diffusion model (denoising)',
+    'consistency': 'the teacher of this objective is a consistency model',
+}
 _FREE = ('dropout', 'dtype')  # what teacher and student need not share
 _TIMES = (0.1, 0.5, 0.9)  # within every schedule's range
 _TOLERANCE = 0.05  # a consistency model's coefficients differ from EDM's by sigma_min / t
@@ -26,7 +30,7 @@ _GIVEN, _DEFAULTS = ('T',), ('sigma_data', 'sigma_max', 'sigma_min')
 
 
 class Teacher(NamedTuple):
-    """A diffusion model that a run learns from or starts from."""
+    """A diffusion model, or a consistency model, that a run learns from or starts from."""
 
     model: Model  # on the run's schedule
     init: Callable[[Key], Params]  # the shapes of its parameters
@@ -62,10 +66,10 @@ def build_teacher(config: Mapping[str, Any], context: Context, network: BoundNet
         UserError: for another kind of model, architecture, data, condition, schedule or parameterisation.
     """
     teacher, schedule = config['teacher'], context.given['schedule']
-    if trained_by(teacher['objective']) != 'denoise':
+    kind = taught_by(config['objective'])
+    if trained_by(teacher['objective']) != kind:
         raise UserError(
-            f'config.init_from: a teacher is a diffusion model (denoising), and that run has the objective '
-            f'{teacher["objective"]["name"]}'
+            f'config.init_from: {_KINDS[kind]}, and that run has the objective {teacher["objective"]["name"]}'
         )
     if network.models.classify is not None:
         raise UserError(

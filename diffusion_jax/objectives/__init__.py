@@ -21,6 +21,7 @@ from diffusion_jax.objectives.progressive import progressive
 from diffusion_jax.objectives.shortcut import shortcut
 from diffusion_jax.objectives.terminal_velocity import terminal_velocity
 from diffusion_jax.objectives.trains import trains as trains
+from diffusion_jax.objectives.truncated_consistency import truncated_consistency
 from diffusion_jax.objectives.vlb import hybrid, vlb, vlb_learned
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     'progressive',
     'shortcut',
     'terminal_velocity',
+    'truncated_consistency',
     'vlb',
     'vlb_learned',
 ]

@@ -8,13 +8,14 @@ from diffusion_jax.types import Models
 F = TypeVar('F', bound=Callable[..., Any])
 
 
-def trains(model: str) -> Callable[[F], F]:
-    """Marks a factory of objectives with the field of `types.Models` that it trains."""
-    if model not in Models._fields:
-        raise ValueError(f'a run can learn {", ".join(Models._fields)}; got {model!r}')
+def trains(model: str, taught_by: str = 'denoise') -> Callable[[F], F]:
+    """Marks a factory of objectives with the fields of `types.Models` that it trains, and that its teacher is."""
+    for field in (model, taught_by):
+        if field not in Models._fields:
+            raise ValueError(f'a run can learn {", ".join(Models._fields)}; got {field!r}')
 
     def mark(factory: F) -> F:
-        vars(factory)['trains'] = model
+        vars(factory)['trains'], vars(factory)['taught_by'] = model, taught_by
         return factory
 
     return mark

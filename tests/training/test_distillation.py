@@ -109,6 +109,19 @@ def test_resumes_without_its_teachers_folder_bit_for_bit(name, trained, tmp_path
     assert_same(runs.load(run).params, expected.ema)
 
 
+def test_a_truncated_model_starts_and_ends_its_path_in_its_first_stage(cd, tmp_path):
+    """The consistency model's average is where it starts, and stays beside it; without one it says what it needs."""
+    first, folder = cd
+    state = train(few_step.run('tcm', folder, steps=1), tmp_path / 'tcm')
+    assert_same(state.frozen.teacher, first.ema)
+    begun = changed(few_step.run('tcm', folder, steps=0), 'objective.pairs.N', {'name': 'constant', 'n': 4})
+    begun = train(begun, tmp_path / 'begun')
+    assert_same(begun.params, first.ema)
+    assert not np.array_equal(state.params['dense_out']['kernel'], first.ema['dense_out']['kernel'])
+    with pytest.raises(UserError, match='distils a teacher'):
+        train(few_step.run('tcm', steps=1), tmp_path / 'alone')
+
+
 def test_a_second_learner_begins_and_ends_to_skip_where_the_model_does(trained, tmp_path):
     """Its updates are counted anew; what it has learnt, and its optimiser, go on."""
     _, folder = trained
@@ -226,6 +239,11 @@ TEACHERS = {
         'cd',
         few_step.run('ect'),
         'config.init_from: a teacher is a diffusion model (denoising), and that run has the objective consistency',
+    ),
+    'diffusion': (
+        'tcm',
+        EDM,
+        'config.init_from: the teacher of this objective is a consistency model, and that run has the objective d',
     ),
     'flow-map': (
         'pd',
