@@ -62,7 +62,8 @@ MUTANTS = tuple(Mutant(*row) for row in [
      "network_functions(config['net'], teacher", DISTIL + 'test_a_flow_map_learns_from_another_network'),
     ('workflow: raw parameters for the average', 'workdir/reading.py',
      'lambda step: read(reader, step, items)',
-     "lambda step: {'ema': reader.restore(step, args=ocp.args.Composite(train=ocp.args.PyTreeRestore()))['train']['params']}",
+     "lambda step: {'ema': reader.restore(\n"
+     "    step, args=ocp.args.Composite(train=ocp.args.PyTreeRestore()))['train']['params']}",
      STARTS + '[ect]'),
     ('workflow: average from scratch', 'training/state.py', 'jnp.copy, (params,', 'jnp.copy, (init(key),',
      STARTS + '[ect]'),
