@@ -1,5 +1,6 @@
 """The device mesh: batches split over all of it, the arrays of a run over its axis 'fsdp'."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -11,13 +12,13 @@ from diffusion_jax.errors import UserError, one_line
 LEAST_SIZE = 2**14  # elements: gathering a smaller array costs more than a copy of it on every device
 
 
-def make_mesh(data: int = -1, fsdp: int = 1) -> Mesh:
-    """A mesh of `data` x `fsdp` devices, of all processes; data = -1 takes as many as there are.
+def make_mesh(data: int = -1, fsdp: int = 1, devices: Sequence[Any] | None = None) -> Mesh:
+    """A mesh of `data` x `fsdp` devices, by default of those of all processes; data = -1 takes as many as there are.
 
     Raises:
         UserError: if there are fewer devices, or, over several processes, more; if the chips are not connected so.
     """
-    devices = jax.devices()
+    devices = jax.devices() if devices is None else devices
     rows = len(devices) // fsdp if data == -1 and fsdp > 0 else data
     n = rows * fsdp
     if rows < 1 or fsdp < 1 or n > len(devices):
@@ -28,8 +29,11 @@ def make_mesh(data: int = -1, fsdp: int = 1) -> Mesh:
         )
     try:  # Under Explicit, the default type, Linen modules fail.
         return jax.make_mesh((rows, fsdp), ('data', 'fsdp'), axis_types=(AxisType.Auto,) * 2, devices=devices[:n])
-    except NotImplementedError as error:  # a torus of which neither axis, nor the two together, is so long
-        raise UserError(f'mesh.data={rows}, mesh.fsdp={fsdp} does not lie on these chips: {one_line(error)}') from error
+    # A torus of which neither axis, nor the two together, is so long; a part of the chips that is no box.
+    except (NotImplementedError, AssertionError) as error:
+        raise UserError(
+            f'mesh.data={rows}, mesh.fsdp={fsdp} does not lie on these chips: {one_line(error):.120}'
+        ) from error
 
 
 def replicated(mesh: Mesh | AbstractMesh) -> NamedSharding:
@@ -58,6 +62,23 @@ def of_state(mesh: Mesh | AbstractMesh, shapes: Any, least_size: int = LEAST_SIZ
         return NamedSharding(mesh, PartitionSpec(*[None] * longest, 'fsdp'))
 
     return jax.tree.map(sharding, shapes)
+
+
+def gathered(mesh: Mesh, tree: Any) -> Any:
+    """The arrays of a tree, whole on every device; their gradients come back split as `of_state` has them.
+
+    Without it the compiler may split the work on an array as the array is split, and move activations instead.
+    """
+
+    @jax.custom_vjp
+    def gather(a):
+        return jax.lax.with_sharding_constraint(a, replicated(mesh))
+
+    def split(_, gradient):
+        return (jax.lax.with_sharding_constraint(gradient, of_state(mesh, gradient)),)
+
+    gather.defvjp(lambda a: (gather(a), None), split)
+    return jax.tree.map(gather, tree)
 
 
 def with_shardings(shapes: Any, shardings: Any) -> Any:

@@ -19,10 +19,10 @@ from diffusion_jax.inference import media, runs
 from diffusion_jax.inference.generate import Drawing, generate
 from diffusion_jax.optim import skip_bad_updates
 from diffusion_jax.training import checkpoint, loop, throughput
+from diffusion_jax.training.assemble import assemble, shapes_of
 from diffusion_jax.training.logs import Log
 from diffusion_jax.training.profile import profiled
-from diffusion_jax.training.state import TrainState, init_state
-from diffusion_jax.training.step import make_train_step
+from diffusion_jax.training.state import TrainState
 from diffusion_jax.training.watchdog import watchdog
 from diffusion_jax.workdir import files, paths, reading
 from diffusion_jax.workdir.paths import AnyPath
@@ -59,16 +59,10 @@ def train(
     if not begun:
         builders.check_splits(config)
     start_from = None if begun else _start(config, experiment, mesh)
-    learner = experiment.loss, experiment.tx, experiment.ema, experiment.targets
-    train_step = make_train_step(*learner, settings['accumulate'], experiment.tracks, experiment.second)
+    create, shapes, step = assemble(config, experiment, mesh)
     key_init, key_train, key_sample = jax.random.split(jax.random.key(config['seed']), 3)
-    fresh = init_state(experiment.init, experiment.tx, experiment.targets, len(experiment.tracks), experiment.second)
-    of_teacher = _shapes(experiment.start_init, mesh) if config['teacher'] else None
-    shapes = jax.eval_shape(fresh, key_init, *experiment.taken(of_teacher))
-    _check_best_by(settings, train_step, shapes, key_train, experiment.source)
+    _check_best_by(settings, step, shapes, key_train, experiment.source)
     files.check(workdir, config, allow_config_change, lambda saved: _completed(saved, settings))
-    shardings = sharding.of_state(mesh, shapes)
-    create = jax.jit(fresh, out_shardings=shardings)
 
     def draw_samples(step, state):
         show(step, state.ema, key_sample)
@@ -90,8 +84,6 @@ def train(
             print(f'{workdir} has done its {done} steps: there is nothing left to train', file=sys.stderr)
         if done == settings['steps']:
             return state
-        # The state comes out as it goes in, so that one executable does for all steps.
-        step = jax.jit(train_step, donate_argnums=0, out_shardings=(shardings, sharding.replicated(mesh)))
         return _fit(step, state, key_train, experiment, config, workdir, mesh, manager, draw_samples)
 
 
@@ -237,11 +229,6 @@ def _batches(source, config, start, mesh):
             yield sharding.put_batch(mesh, batch)
 
 
-def _shapes(init, mesh):
-    shapes = jax.eval_shape(init, jax.random.key(0))
-    return sharding.with_shardings(shapes, sharding.of_state(mesh, shapes))
-
-
 def _start(config, experiment, mesh):
     """The averaged parameters of the run that this one starts from, or some of them; None for none."""
     if config['init_from'] is None:
@@ -250,8 +237,8 @@ def _start(config, experiment, mesh):
     try:
         best_by = builders.check(files.load_config(workdir))['train']['best_by']
         if partial is None:
-            return reading.restore_ema(workdir, _shapes(experiment.start_init, mesh), which, best_by)[0]
-        taken = reading.restore_matching(workdir, _shapes(experiment.init, mesh), partial, which, best_by)
+            return reading.restore_ema(workdir, shapes_of(experiment.start_init, mesh), which, best_by)[0]
+        taken = reading.restore_matching(workdir, shapes_of(experiment.init, mesh), partial, which, best_by)
         if processes.is_first():
             print(_told(taken, workdir), file=sys.stderr)
         return taken.params

@@ -28,8 +28,9 @@ from diffusion_jax import builders
 from diffusion_jax.data import pipeline
 from diffusion_jax.devices import sharding
 from diffusion_jax.training import checkpoint, throughput
+from diffusion_jax.training.assemble import assemble
 from diffusion_jax.training.state import init_state
-from diffusion_jax.training.step import make_train_step
+from experiments.launch.collectives import Collective, among
 
 MESHES = {'DP (data=8)': (8, 1), 'FSDP (fsdp=8)': (1, 8), 'data=2, fsdp=4': (2, 4)}
 # Cloud TPU's own figures for v5e (docs.cloud.google.com/tpu/docs/v5e): bf16 FLOP/s a chip, and the 400 GB/s of a chip's
@@ -40,25 +41,6 @@ _ITEM = {'f64': 8, 's64': 8, 'u64': 8, 'f32': 4, 's32': 4, 'u32': 4, 'bf16': 2, 
 _COLLECTIVE = re.compile(
     r'^.* = (?P<type>.*?) (?P<kind>all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute)\(.*$', re.M
 )
-# Either the devices of each group, or numbers of groups and of devices in one, or axes of a mesh (a part of one:
-# 'axis':(what comes before it)its size).
-_GROUPS = re.compile(
-    r'replica_groups=(?:\{\{(?P<first>[\d,]*)\}|\[\d+,(?P<n>\d+)\]|mesh\[(?P<sizes>[^\]]*)\][^{]*\{(?P<axes>[^}]*)\})'
-)
-
-
-class Collective(NamedTuple):
-    """One collective of a compiled program, as one of its devices has it."""
-
-    kind: str
-    among: int  # devices
-    payload: int  # bytes: of the whole array that is reduced or gathered
-
-    @property
-    def sent(self) -> float:
-        """Bytes that a device sends in a ring, which no other algorithm undercuts."""
-        times = 2 if self.kind == 'all-reduce' else 1
-        return times * self.payload * (self.among - 1) / self.among
 
 
 def collectives(hlo: str, devices: int) -> Iterator[Collective]:
@@ -68,23 +50,8 @@ def collectives(hlo: str, devices: int) -> Iterator[Collective]:
             math.prod(int(d) for d in shape.split(',') if d) * _ITEM.get(dtype, 1)
             for dtype, shape in re.findall(r'([a-z]+\d+|pred)\[([\d,]*)\]', match['type'])
         )
-        groups = _GROUPS.search(match[0])
-        if groups is None and re.search(r'replica_groups=(?!\{\})', match[0]):
-            raise ValueError(f'unknown kind of groups: {match[0]}')
-        among = _among(groups, devices)
-        yield Collective(match['kind'], among, size * (among if match['kind'] == 'reduce-scatter' else 1))
-
-
-def _among(groups, devices):
-    if groups is None:  # {}, or none: all
-        return devices
-    if groups['n']:
-        return int(groups['n'])
-    if groups['first']:
-        return groups['first'].count(',') + 1
-    sizes = dict(re.findall(r"('\w+')=(\d+)", groups['sizes']))
-    axes = re.findall(r"('\w+')(?::\(\d+\)(\d+))?", groups['axes'])
-    return math.prod(int(part or sizes[name]) for name, part in axes)
+        n = among(match[0], devices)
+        yield Collective(match['kind'], n, size * (n if match['kind'] == 'reduce-scatter' else 1))
 
 
 class Compiled(NamedTuple):
@@ -100,27 +67,23 @@ class Compiled(NamedTuple):
 def compile_on(config: dict[str, Any], experiment: builders.Experiment, data: int, fsdp: int) -> Compiled:
     """Lowers and compiles it from shapes alone."""
     mesh, size = sharding.make_mesh(data, fsdp), config['train']['batch_size']
-    fresh = init_state(experiment.init, experiment.tx, experiment.targets)
-    shapes = jax.eval_shape(fresh, jax.random.key(0))
-    shardings = sharding.of_state(mesh, shapes)
-    state = sharding.with_shardings(shapes, shardings)
+    _, state, step = assemble(config, experiment, mesh)
     batch = sharding.put_batch(mesh, pipeline.batch_at(experiment.source, 0, size)(0))
-    train_step = make_train_step(experiment.loss, experiment.tx, experiment.ema, experiment.targets)
-    step = jax.jit(train_step, donate_argnums=0, out_shardings=(shardings, sharding.replicated(mesh)))
     compiled, cost = throughput.compile_step(step, state, jax.random.key(0), batch, devices=mesh.size)
     found = [c for c in collectives(compiled.as_text(), mesh.size) if c.among > 1]
     temp = compiled.memory_analysis().temp_size_in_bytes
-    return Compiled(found, cost.flops or math.nan, bytes_on_one(shapes, shardings), temp, cost.compile_seconds)
+    size = bytes_on_one(state, sharding.of_state(mesh, state))
+    return Compiled(found, cost.flops or math.nan, size, temp, cost.compile_seconds)
 
 
 def table(results: dict[str, Compiled]) -> str:
     """Markdown: a line for every kind of collective and size of group."""
     lines = ['| mesh | collective | among | how many | payload, MB | sent by a device, MB |', '|' + 6 * '---|']
     for name, result in results.items():
-        for kind, among in sorted({(c.kind, c.among) for c in result.found}):
-            some = [c for c in result.found if (c.kind, c.among) == (kind, among)]
+        for kind, n in sorted({(c.kind, c.among) for c in result.found}):
+            some = [c for c in result.found if (c.kind, c.among) == (kind, n)]
             payload, sent = (sum(x) / 1e6 for x in ([c.payload for c in some], [c.sent for c in some]))
-            lines.append(f'| {name} | {kind} | {among} | {len(some)} | {payload:.1f} | {sent:.1f} |')
+            lines.append(f'| {name} | {kind} | {n} | {len(some)} | {payload:.1f} | {sent:.1f} |')
     lines += ['', '| mesh | state on a device, MB | step, TFLOP | compiled in, s |', '|---|---|---|---|']
     lines += [
         f'| {name} | {r.state_bytes / 1e6:.1f} | {r.flops / 1e12:.3f} | {r.seconds:.0f} |'

@@ -5,9 +5,11 @@ r"""Launches a run, or the runs of a sweep, here or on a cluster.
 
 --dry_run prints the script that bash runs otherwise, and nothing else. Places and their settings: local:workers=2;
 slurm:nodes=2,gpus=8,time=24:00:00,partition=NAME; tpu:vm=NAME,zone=ZONE,type=v5litepod-256,spot=True;
-gke:image=IMAGE,topology=16x16. docs/pods.md tells how to come from nothing to a run on each.
+gke:image=IMAGE,topology=16x16. Where libtpu is installed a run is compiled for its slice first.
+docs/pods.md tells how to come from nothing to a run on each.
 """
 
+import importlib.util
 import os
 import re
 import subprocess
@@ -36,6 +38,12 @@ _SETUP = flags.DEFINE_string('setup', '', "Shell to run first on every machine, 
 _NAME = flags.DEFINE_string('name', None, 'Name of the job. Default: from --workdir.')
 _LENGTH = 40  # of a name; GKE makes longer ones of it, of 63 characters at most
 _POLL = 0.1  # seconds
+_CHECK = flags.DEFINE_bool(
+    'check',
+    None,
+    'Compile for the slice before launching, and launch what fits. Default: a run by itself is checked '
+    'where libtpu is installed.',
+)
 _DRY = flags.DEFINE_bool('dry_run', False, 'Print what would run, and run nothing.')
 
 
@@ -45,6 +53,7 @@ def main() -> None:
     if _DRY.value:
         print(script, end='')
         return
+    _check()
     # A file: what the script starts may read standard input.
     with tempfile.NamedTemporaryFile('w', suffix='.sh') as file:
         file.write(script)
@@ -58,6 +67,20 @@ def main() -> None:
                     os.killpg(process.pid, signals.pop(0))
     if code:
         sys.exit(code if code > 0 else 128 - code)
+
+
+def _check():
+    """Ends the launch of a run that the slice's compiler refuses."""
+    place = specs.parse_spec(_ON.value)['name']
+    if _SWEEP.value and _CHECK.value:
+        raise UserError('--check is of a run by itself: check a config of the sweep with experiments.launch.check')
+    default = place in ('tpu', 'gke') and not _SWEEP.value and importlib.util.find_spec('libtpu') is not None
+    if not (default if _CHECK.value is None else _CHECK.value):
+        return
+    print('compiling for the slice, which may take minutes; --nocheck leaves it out', file=sys.stderr)
+    command = [sys.executable, '-m', 'experiments.launch.check', *_config_given(), f'--on={_ON.value}']
+    if subprocess.run(command, check=False).returncode:
+        raise UserError('nothing was launched: mend what the check says above, or leave it out with --nocheck')
 
 
 def job() -> jobs.Job:
@@ -84,14 +107,19 @@ def job() -> jobs.Job:
 
 
 def _given() -> list[str]:
-    config = []
-    if _CONFIG.value:
-        flag = flags.FLAGS['config']
-        overrides = config_flags.get_override_values(flag)
-        config = [f'--config={config_flags.get_config_filename(flag)}']
-        config += [f'--config.{field}={value}' for field, value in overrides.items()]
     sweep = [f'--sweep={_SWEEP.value}'] if _SWEEP.value else []
-    return [*config, *sweep, f'--workdir={_WORKDIR.value}']
+    return [*_config_given(), *sweep, f'--workdir={_WORKDIR.value}']
+
+
+def _config_given() -> list[str]:
+    if not _CONFIG.value:
+        return []
+    flag = flags.FLAGS['config']
+    # As they were written: ml_collections knows nothing of those that replace a whole spec.
+    given = {a.partition('=')[0].lstrip('-'): a for a in sys.argv[1:] if re.match(r'--?config\.[^=]+=', a)}
+    overrides = {f'config.{field}': value for field, value in config_flags.get_override_values(flag).items()}
+    apart = [f'--{field}={value}' for field, value in overrides.items() if field not in given]
+    return [f'--config={config_flags.get_config_filename(flag)}', *given.values(), *apart]
 
 
 if __name__ == '__main__':

@@ -1,6 +1,7 @@
 """Launching: the scripts are what is asked for, and they do it, on stand-ins for SLURM's and Google's commands."""
 
 import fcntl
+import importlib.util
 import json
 import os
 import re
@@ -75,6 +76,10 @@ def cluster(tmp_path, monkeypatch):
     monkeypatch.setenv('FAKE', str(folder))
     monkeypatch.setenv('HOME', str(tmp_path))
     monkeypatch.setattr(sys, 'executable', 'python')
+    # Whether the TPU's compiler is installed here or not.
+    monkeypatch.setattr(
+        importlib.util, 'find_spec', lambda name, find=importlib.util.find_spec: name != 'libtpu' and find(name)
+    )
     return folder
 
 
@@ -294,6 +299,32 @@ def test_a_dry_run_prints_what_runs_otherwise(files, cluster, tmp_path, capfd):
     assert calls(cluster)[1] == f'-m diffusion_jax.train {config} {workdir}'
     assert tiny.call(MAIN, files[0], '--workdir=/home/Me/' + 60 * 'x', '--on=slurm', '--dry_run') == 0
     assert f'--job-name={40 * "x"}\n' in capfd.readouterr().out
+
+
+def test_what_replaces_a_whole_spec_is_launched_too(files, cluster, capsys):
+    given = ['--config.net=DiT:depth=6', '--config.net.depth=2', '--config.optim.clip=None', '--config.seed=3']
+    assert tiny.call(MAIN, files[0], files[2], *given, '--dry_run') == 0
+    assert f'{files[0]} {" ".join(given)} {files[2]}' in capsys.readouterr().out
+
+
+def test_a_run_is_checked_before_its_launch(files, cluster, capsys, monkeypatch):
+    """The check is given the run's config and the place; what it refuses is not launched."""
+    run, place = (files[0], '--config.seed=3', files[2]), '--on=tpu:vm=x,zone=y,type=v5litepod-8'
+    check = f'-m experiments.launch.check {files[0]} --config.seed=3 {place}'
+    assert tiny.call(MAIN, *run, place, '--check') == 0
+    assert calls(cluster)[0] == check
+    assert len(calls(cluster)) == 2
+    (cluster / 'codes').write_text('2\n')
+    capsys.readouterr()
+    assert tiny.call(MAIN, *run, place, '--check') == 2
+    assert 'error: nothing was launched' in capsys.readouterr().err
+    assert calls(cluster)[2:] == [check]
+    monkeypatch.setattr(importlib.util, 'find_spec', lambda name: object())
+    for arguments, checked in [((*run, place), 1), ((*run, place, '--nocheck'), 0), ((*files, place), 0), (run, 0)]:
+        before = len(calls(cluster))
+        assert tiny.call(MAIN, *arguments) == 0
+        assert sum('launch.check' in call for call in calls(cluster)[before:]) == checked
+    assert '--check is of a run by itself' in tiny.refusal(capsys, MAIN, *files, place, '--check')
 
 
 @pytest.mark.parametrize(
