@@ -23,7 +23,6 @@ from matplotlib.figure import Figure
 from diffusion_jax import cli, times
 from diffusion_jax.builders import specs
 from diffusion_jax.data import pipeline
-from diffusion_jax.devices import sharding
 from diffusion_jax.errors import UserError
 from diffusion_jax.evaluation.gradient_noise import Noise, gradient_noise
 from diffusion_jax.inference import runs
@@ -31,7 +30,8 @@ from diffusion_jax.progress import progress_bar
 from diffusion_jax.ranges import MOST, MOST_SEED
 from diffusion_jax.times import noise_levels
 from diffusion_jax.training import checkpoint
-from diffusion_jax.training.state import TrainState, init_state
+from diffusion_jax.training.assemble import assemble
+from diffusion_jax.training.state import TrainState
 from diffusion_jax.workdir import files, paths
 from experiments.running.tables import markdown
 
@@ -114,12 +114,8 @@ def _with_arguments(spec):
 
 def _state(run, workdir) -> TrainState:
     """The run's state at the checkpoint of `run`, whose weights are not the averaged ones."""
-    experiment = run.experiment
-    create = init_state(experiment.init, experiment.tx, experiment.targets, 0, experiment.second)
-    teacher = jax.eval_shape(experiment.start_init, jax.random.key(0)) if run.config['teacher'] else None
-    shapes = jax.eval_shape(create, jax.random.key(0), *experiment.taken(teacher))
-    abstract = sharding.with_shardings(shapes, sharding.of_state(run.mesh, shapes))
-    return checkpoint.peek(workdir, abstract, str(run.step))
+    shapes = assemble(run.config, run.experiment, run.mesh).shapes
+    return checkpoint.peek(workdir, shapes._replace(tracks=()), str(run.step))
 
 
 def _draws(run) -> Iterator[tuple[Any, Any]]:
