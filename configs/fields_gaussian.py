@@ -26,10 +26,10 @@ def get_config(arg=''):
         'condition': config_dict.placeholder(str),  # 'before': told the state
         'drop_cond': config_dict.placeholder(float),
     }
-    config.net.update(channels=32, multipliers=(1, 2), blocks=1, attention=(), dropout=0.0, padding='circular')
+    config.net.update(channels=16, multipliers=(1, 2), blocks=1, attention=(), dropout=0.0, padding='circular')
     config.optim.update(lr=2e-3, warmup=100)
     config.ema = {'name': 'warm_up', 'decay': 0.995}
-    config.train.update(batch_size=64, steps=1500, log_every=50, save_every=250, sample_every=1500)
+    config.train.update(batch_size=64, steps=1000, log_every=50, save_every=250, sample_every=1000)
     config.eval.update(num=1000, batch_size=500)
     config.eval.features = {'name': 'pixels'}
     return common.runlocal(config) if arg == 'runlocal' else config
