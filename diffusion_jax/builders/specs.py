@@ -14,6 +14,7 @@ from typing import Any
 from diffusion_jax import precond, schedules, times
 from diffusion_jax.data import markov, mixture
 from diffusion_jax.errors import UserError, nearest, one_line
+from diffusion_jax.nets import layout
 from diffusion_jax.objectives import (
     adaptive,
     batch_step,
@@ -29,6 +30,7 @@ from diffusion_jax.samplers import euler_step, heun_step
 from diffusion_jax.times import curricula
 
 _CHAINS = SimpleNamespace(__all__=['cyclic'], cyclic=markov.cyclic)
+_LAYOUTS = SimpleNamespace(__all__=['Layout', 'adm'], Layout=layout.Layout, adm=layout.adm)
 _MIXTURES = SimpleNamespace(
     __all__=['cloud', 'grid', 'ring'], cloud=mixture.cloud, grid=mixture.grid, ring=mixture.ring
 )
@@ -52,6 +54,7 @@ _NESTED = {
     'gradient_weight': weights,
     'grid': times,
     'kernel': kernels,
+    'layout': _LAYOUTS,
     'ode_step': _ODE_STEPS,
     'of': precond,
     'p_t': times,
