@@ -38,6 +38,9 @@ _QKV = flags.DEFINE_enum(
 _BETAS = flags.DEFINE_string(
     'betas', None, "Table of betas, where the file does not say it, e.g. cosine_betas:T=1000. Default: --from's."
 )
+_RESCALED = flags.DEFINE_bool(
+    'rescaled', None, "iDDPM's rescale_timesteps: T steps are told as 1000. Default: yes for iddpm, no for adm."
+)
 _DATA = flags.DEFINE_string(
     'data', None, 'The data that it was trained on, to measure by: NAME:dir=DIR,condition=label. Default: none.'
 )
@@ -53,7 +56,7 @@ def main() -> None:
         _check_unused(_OUT, _STEP, _EMA)
         _take_in(source, workdir)
     else:
-        _check_unused(_IN, _SIZE, _HEADS, _HEAD_CHANNELS, _QKV, _BETAS, _DATA)
+        _check_unused(_IN, _SIZE, _HEADS, _HEAD_CHANNELS, _QKV, _BETAS, _RESCALED, _DATA)
         out = paths.local(_needed(_OUT))
         run = runs.load(workdir, _STEP.value, sigma_rel=_EMA.value)
         _TO[str(target)](run, out)
@@ -62,7 +65,7 @@ def main() -> None:
 
 def _take_in(source: str, workdir: paths.AnyPath) -> None:
     betas = specs.parse_spec(_BETAS.value) if _BETAS.value else None
-    asked = official.Asked(_SIZE.value, _HEADS.value, _HEAD_CHANNELS.value, _QKV.value, betas)
+    asked = official.Asked(_SIZE.value, _HEADS.value, _HEAD_CHANNELS.value, _QKV.value, betas, _RESCALED.value)
     found = official.SOURCES[source](paths.local(_needed(_IN)), asked)
     data = specs.parse_spec(_DATA.value) if _DATA.value else None
     num = incoming.write(workdir, found, source, data)

@@ -30,7 +30,13 @@ from diffusion_jax.samplers import euler_step, heun_step
 from diffusion_jax.times import curricula
 
 _CHAINS = SimpleNamespace(__all__=['cyclic'], cyclic=markov.cyclic)
-_LAYOUTS = SimpleNamespace(__all__=['Layout', 'adm'], Layout=layout.Layout, adm=layout.adm)
+_LAYOUTS = SimpleNamespace(
+    __all__=['Layout', 'adm', 'dhariwal', 'song'],
+    Layout=layout.Layout,
+    adm=layout.adm,
+    dhariwal=layout.dhariwal,
+    song=layout.song,
+)
 _MIXTURES = SimpleNamespace(
     __all__=['cloud', 'grid', 'ring'], cloud=mixture.cloud, grid=mixture.grid, ring=mixture.ring
 )

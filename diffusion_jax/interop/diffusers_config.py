@@ -5,7 +5,7 @@ from typing import Any
 
 from diffusion_jax.errors import UserError
 from diffusion_jax.interop.unet import Architecture, multiples
-from diffusion_jax.nets.layout import DDPM, Layout, adm
+from diffusion_jax.nets.layout import DDPM, Layout, adm, dhariwal, song
 
 # (fields, what our blocks can do): anything else is refused by name.
 _ONLY: dict[str, tuple[Any, ...]] = {
@@ -171,6 +171,9 @@ def config(found: Architecture) -> dict[str, Any]:
     net, (height, width, channels) = found.net, found.shape
     _check_ours(net)
     layout = _layout_here(net)
+    for field in ('skip_scale', 'projects', 'attends_last'):
+        if getattr(layout, field) != getattr(DDPM, field):
+            raise UserError(f'config.net.layout: a UNet2DModel cannot have {field}={getattr(layout, field)}')
     widths = [net['channels'] * m for m in net['multipliers']]
     groups = layout.groups or _usual(widths)
     if groups is None:
@@ -218,7 +221,7 @@ def _check_ours(net: Mapping[str, Any]) -> None:
 
 def _layout_here(net: Mapping[str, Any]) -> Layout:
     spec = {**(net.get('layout') or {'name': 'Layout'})}
-    return {'Layout': Layout, 'adm': adm}[spec.pop('name')](**spec)
+    return {'Layout': Layout, 'adm': adm, 'dhariwal': dhariwal, 'song': song}[spec.pop('name')](**spec)
 
 
 def _head_dim(net: Mapping[str, Any], widths: Sequence[int]) -> int | None:

@@ -55,6 +55,8 @@ def _table_outward(parts: Arrays) -> np.ndarray:
 
 # A table of classes: here it has a row more, of the class that tells nothing. Zeros there are no part of a model.
 CLASSES = Form(_table_inward, _table_outward)
+# The same in a dense layer without a bias, which is told classes as unit vectors.
+CLASSES_IN_COLUMNS = Form(lambda w: _table_inward(w.T), lambda parts: _table_outward(parts).T)
 
 
 def query_key_value(order: str, heads: int, ones: int) -> Form:

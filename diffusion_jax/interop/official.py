@@ -9,7 +9,7 @@ import numpy as np
 
 from diffusion_jax.errors import UserError
 from diffusion_jax.home import expanded
-from diffusion_jax.interop import adm_unet, diffusers_config, diffusers_unet, process, weights_file
+from diffusion_jax.interop import adm_unet, diffusers_config, diffusers_unet, edm_unet, process, weights_file
 from diffusion_jax.interop.process import Process
 from diffusion_jax.interop.unet import Architecture, Dialect
 
@@ -33,6 +33,7 @@ class Asked(NamedTuple):
     head_channels: int | None = None
     order: str | None = None  # of `adm_unet.ORDERS`
     betas: dict[str, Any] | None = None
+    rescaled: bool | None = None  # iDDPM's rescale_timesteps
 
 
 _WEIGHTS = ('diffusion_pytorch_model.safetensors', 'diffusion_pytorch_model.bin')
@@ -47,7 +48,8 @@ def diffusers(folder: Path, asked: Asked) -> Official:
     folder = expanded(folder)
     if not folder.is_dir():
         raise UserError(f'{folder} is no folder: give the one that diffusers saved, with config.json')
-    for flag, value in (('heads', asked.heads), ('head_channels', asked.head_channels), ('qkv', asked.order)):
+    said = {'heads': asked.heads, 'head_channels': asked.head_channels, 'qkv': asked.order, 'rescaled': asked.rescaled}
+    for flag, value in said.items():
         if value is not None:
             raise UserError(f'--{flag} is of files without a config, and a folder of diffusers has one: leave it out')
     unet = folder / 'unet' if (folder / 'unet').is_dir() else folder
@@ -64,24 +66,40 @@ def diffusers(folder: Path, asked: Asked) -> Official:
         told = weights_file.read_json(found[0])
         of = process.of_scheduler(str(found[0]), told, architecture.learns_variance)
     else:
-        betas = asked.betas or {'name': 'linear_betas', 'T': 1000}
-        of = process.of_table(betas, learns_variance=architecture.learns_variance)
+        betas = asked.betas or {'name': 'linear_betas'}
+        of = process.of_table({'T': 1000, **betas}, learns_variance=architecture.learns_variance)
     return Official(file, diffusers_unet.WHAT, weights, architecture, diffusers_unet.DIALECT, of)
+
+
+def edm(path: Path, asked: Asked) -> Official:
+    """Weights that were exported from a network of EDM, SongUNet (DDPM++) or DhariwalUNet, under EDM's preconditioning.
+
+    Raises:
+        UserError: if the file cannot be read, or is of another architecture.
+    """
+    file = expanded(path)
+    if any(value is not None for value in asked):
+        raise UserError(
+            '--from=edm: the weights say it all: leave out --size, --heads, --head_channels, --qkv, --betas, --rescaled'
+        )
+    weights = edm_unet.bare(str(file), weights_file.as_float32(weights_file.read(file)))
+    architecture, dialect = edm_unet.architecture(str(file), weights)
+    of = process.of_edm(steps=18 if architecture.shape[0] <= 32 else 40)
+    return Official(file, edm_unet.WHAT, weights, architecture, dialect, of)
 
 
 def _table(betas: dict[str, Any], rescaled: bool) -> Callable[[Asked, bool], Process]:
     def made(asked: Asked, learns_variance: bool) -> Process:
         given = asked.betas or betas
-        if not rescaled and given.get('T', 1000) != 1000:
-            raise UserError(f'--betas: the networks of ADM are told k - 1 of 1000 levels; got T={given["T"]}')
-        return process.of_table(given, learns_variance=learns_variance)
+        told = rescaled if asked.rescaled is None else asked.rescaled
+        return process.of_table({'T': 1000, **given}, learns_variance=learns_variance, rescaled=told)
 
     return made
 
 
 def _levels_of(made: Callable[[], Process]) -> Callable[[Asked, bool], Process]:
     def without_table(asked: Asked, learns_variance: bool) -> Process:
-        if asked.betas is not None or learns_variance:
+        if asked.betas is not None or asked.rescaled is not None or learns_variance:
             raise UserError("OpenAI's EDM and consistency models have no table of betas and learn no variance")
         return made()
 
@@ -111,6 +129,7 @@ SOURCES: dict[str, Callable[[Path, Asked], Official]] = {
     'diffusers': diffusers,
     'iddpm': functools.partial(_openai, _table({'name': 'cosine_betas', 'T': 4000}, True), 'heads_first'),
     'adm': functools.partial(_openai, _table({'name': 'linear_betas', 'T': 1000}, False), 'heads_first'),
+    'edm': edm,
     'openai_edm': functools.partial(_openai, _levels_of(process.of_openai_edm), 'three_first'),
     'openai_cm': functools.partial(_openai, _levels_of(process.of_openai_cm), 'three_first'),
 }

@@ -26,18 +26,35 @@ def of_table(
     learns_variance: bool = False,
     clip: bool = True,
     ddim_steps: int | None = None,
+    rescaled: bool = False,
 ) -> Process:
-    """That of a table of betas (DDPM, DDIM, iDDPM, ADM), sampled ancestrally, or by DDIM in so many steps."""
+    """That of a table of betas (DDPM, DDIM, iDDPM, ADM), sampled ancestrally, or by DDIM in so many steps.
+
+    Of T steps the network is told k - 1 for the k-th; `rescaled` brings this to [0, 1000), as iDDPM's does.
+    """
     denoising = {'name': 'denoising', 'p_t': {'name': 'discrete_uniform'}, 'weight': {'name': 'snr'}}
     hybrid = {'name': 'hybrid', 'weight': {'name': 'snr'}}
     ancestral = {'name': 'ancestral_learned'} if learns_variance else {'name': 'ancestral', 'variance': variance}
     return Process(
         {'name': 'DiscreteVP', 'betas': betas},
-        {'name': predicts},
+        {'name': predicts} | ({} if rescaled or betas['T'] == 1000 else {'scale': float(betas['T'])}),
         hybrid if learns_variance else denoising,
         {'name': 'ddim'} if ddim_steps else ancestral,
         {'name': 'uniform', 'n': ddim_steps or betas['T']},
         clip,
+    )
+
+
+def of_edm(steps: int) -> Process:
+    """That of EDM's own networks, which embed ln(sigma) / 4, sampled by Heun's method in so many steps."""
+    weight = {'name': 'edm', 'sigma_data': 0.5}
+    return Process(
+        {'name': 'VE'},
+        {'name': 'edm', 'sigma_data': 0.5},
+        {'name': 'denoising', 'p_t': {'name': 'log_normal'}, 'weight': weight},
+        {'name': 'heun'},
+        {'name': 'karras', 'n': steps},
+        False,
     )
 
 
@@ -90,7 +107,6 @@ _ONLY: dict[str, tuple[Any, ...]] = {
     'beta_schedule': ('linear', 'squaredcos_cap_v2'),
     'prediction_type': tuple(_PREDICTS),
     'variance_type': tuple(_VARIANCES),
-    'num_train_timesteps': (1000,),  # a network of diffusers is told k - 1, whatever their number
     'clip_sample_range': (1, 1.0),
     'thresholding': (False,),
     'rescale_betas_zero_snr': (False,),
@@ -167,15 +183,18 @@ def scheduler(config: Mapping[str, Any], learns_variance: bool) -> dict[str, Any
             f'a scheduler of diffusers has a table of betas and predicts {", ".join(ours)}; this run has '
             f'{schedule["name"]} and {predicts["name"]}'
         )
-    if betas.get('T', 1000) != 1000 or betas.keys() & {'s', 'max_beta'}:
+    T = betas.get('T', 1000)
+    if predicts.get('scale', 1000.0) != T or betas.keys() & {'s', 'max_beta'}:
         raise UserError(
-            f'config.schedule.betas={dict(betas)}: diffusers has 1000 linear or cosine ones, and sets these alone'
+            f'config.schedule.betas={dict(betas)}: diffusers has linear or cosine ones without other settings, and '
+            f'its networks are told k - 1 of T: config.precond.scale must be {float(T)}'
         )
     linear = betas['name'] == 'linear_betas'
     fixed = f'fixed_{sampler.get("variance", "large")}'
     return {
         '_class_name': 'DDPMScheduler',
         **_USUAL,
+        'num_train_timesteps': T,
         'beta_start': betas.get('beta_1', 1e-4),
         'beta_end': betas.get('beta_T', 0.02),
         'beta_schedule': 'linear' if linear else 'squaredcos_cap_v2',

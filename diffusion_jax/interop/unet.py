@@ -25,12 +25,14 @@ class Dialect(NamedTuple):
         layers: a layer's name here -> there; q, k and v may share one.
         ones: layer here -> axes of size one that its kernel has there: a dense layer may be a 1x1 convolution.
         order: of queries, keys and values in one layer; see `names.query_key_value`.
+        classes: the form of the table of classes.
     """
 
     place: Callable[[str, bool, 'Places'], str]
     layers: Mapping[str, str]
     ones: Mapping[str, int]
     order: str = 'three heads dim'
+    classes: Form = CLASSES
 
 
 class Places(NamedTuple):
@@ -39,6 +41,7 @@ class Places(NamedTuple):
     levels: int
     blocks: int
     attends: tuple[bool, ...]  # at each level
+    height: int  # of an image
 
 
 def table(net: Mapping[str, Any], shapes: Tree, dialect: Dialect, height: int) -> list[Row]:
@@ -54,7 +57,7 @@ def table(net: Mapping[str, Any], shapes: Tree, dialect: Dialect, height: int) -
         UserError: if it has a part that no U-Net of that program has.
     """
     attends = tuple(height >> level in net['attention'] for level in range(len(net['multipliers'])))
-    places = Places(len(net['multipliers']), net['blocks'], attends)
+    places = Places(len(net['multipliers']), net['blocks'], attends, height)
     found: dict[str, Row] = {}
     leaves = flat(shapes)
     for path, leaf in leaves.items():
@@ -76,7 +79,7 @@ def _named(path: tuple[str, ...], leaf: Any, dialect: Dialect, places: Places, n
     block, *layer, last = path
     place = dialect.place(block, bool(layer), places)
     if last == 'embedding':
-        return f'{dialect.layers["classes"]}.weight', CLASSES
+        return f'{dialect.layers["classes"]}.weight', dialect.classes
     parts = [place, *(dialect.layers[name] for name in layer)]
     name = '.'.join(filter(None, parts)) + ('.bias' if last == 'bias' else '.weight')
     return name, _form(layer, leaf, last, dialect, net)
@@ -92,7 +95,7 @@ def _form(layer: Sequence[str], leaf: Any, last: str, dialect: Dialect, net: Map
 
 
 def multiples(widths: Sequence[int], channels: int) -> tuple[int, ...] | None:
-    """The widths of the levels in units of the first; None where they are no whole ones."""
-    if any(width % channels for width in widths) or widths[0] != channels:
+    """The widths of the levels in units of `channels`; None where they are no whole ones."""
+    if any(width % channels for width in widths):
         return None
     return tuple(width // channels for width in widths)

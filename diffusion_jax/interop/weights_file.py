@@ -23,8 +23,8 @@ _SIGNS = {
     'input_blocks.0.0.weight time_embed.0.weight': 'the U-Net of OpenAI (--from=iddpm, adm, openai_edm or openai_cm)',
     'input_blocks.0.0.weight middle_block.0.in_layers.0.weight': "OpenAI's classifier of noisy images",
     'temb.dense.0.weight mid.block_1.norm1.weight': 'the U-Net of ermongroup (DDIM)',
-    'model.map_layer0.weight': 'a network of EDM',
-    'map_layer0.weight': 'a network of EDM',
+    'model.map_layer0.weight': 'a network of EDM (--from=edm)',
+    'map_layer0.weight': 'a network of EDM (--from=edm)',
     'encoder.conv_in.weight decoder.conv_in.weight': 'an autoencoder',
     'x_embedder.proj.weight t_embedder.mlp.0.weight': 'a DiT',
     'features.0.weight classifier.0.weight': 'a VGG',
@@ -51,6 +51,8 @@ def read(path: str | Path) -> dict[str, np.ndarray]:
         raise UserError(f'{path} is a pointer of Git LFS, and not the weights: run git lfs pull, or download the file')
     if _is_safetensors(head):
         return _read_safetensors(file, size)
+    if file.suffix == '.pkl':
+        raise UserError(f'{path} is a pickle, which runs code when it is opened: export it as docs/networks.md says')
     if file.suffix == '.npz':
         return _read_npz(file)
     return torch_file.read(path)

@@ -166,6 +166,11 @@ class GroupNorm(nn.Module):
         return y.astype(self.dtype or x.dtype)
 
 
+def scaled(x: Float[Array, '*shape'], layout: Layout) -> Float[Array, '*shape']:
+    """A residual sum as the layout has it."""
+    return x if layout.skip_scale == 1 else x * jnp.asarray(layout.skip_scale, x.dtype)
+
+
 class ResBlock(nn.Module):
     """Residual block of DDPM, with the options of iDDPM and ADM (arXiv 2102.09672, 2105.05233).
 
@@ -198,9 +203,9 @@ class ResBlock(nn.Module):
             h = GroupNorm(self.dtype, self.layout, name='norm_2')(h + over(emb, h))
         h = nn.Dropout(self.dropout, deterministic=deterministic)(nn.silu(h))
         h = conv(h, self.channels, 'conv_2', init=small_init)
-        if x.shape[-1] != self.channels:
+        if x.shape[-1] != self.channels or (self.layout.projects and self.resample is not None):
             x = dense(self.channels, 'shortcut', self.dtype)(x)
-        return x + h
+        return scaled(x + h, self.layout)
 
 
 class Attention(nn.Module):
@@ -227,7 +232,8 @@ class Attention(nn.Module):
         rows = y.reshape(-1, math.prod(y.shape[i] for i in last), c)
         q, k, v = (split_heads(dense(c, name, self.dtype)(rows), self.heads) for name in ('q', 'k', 'v'))
         y = jax.nn.dot_product_attention(q, k, v).reshape(y.shape)
-        return x + dense(c, 'out', self.dtype, init=small_init)(jnp.moveaxis(y, last, [a + 1 for a in axes]))
+        y = dense(c, 'out', self.dtype, init=small_init)(jnp.moveaxis(y, last, [a + 1 for a in axes]))
+        return scaled(x + y, self.layout)
 
 
 class CrossAttention(nn.Module):

@@ -107,7 +107,8 @@ class UNet(nn.Module):
     ) -> Array:
         h = self._res(width, f'{of}_block_{i}')(h, emb, deterministic)
         height = h.shape[2] if h.ndim == 5 else h.shape[1]
-        return self._attend(h, tokens, f'{of}_attention_{i}') if height in self.attention else h
+        attends = height in self.attention and not (self.layout.attends_last and of[:2] == 'up' and i < self.blocks)
+        return self._attend(h, tokens, f'{of}_attention_{i}') if attends else h
 
     def _widths(self) -> list[int]:
         return [self.channels * m for m in self.multipliers]

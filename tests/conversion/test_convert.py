@@ -212,7 +212,7 @@ def test_what_the_blocks_cannot_do_is_refused_by_name(changes, line, tmp_path, c
     [
         ({'_class_name': 'EulerDiscreteScheduler'}, 'is of EulerDiscreteScheduler, and only DDPMScheduler'),
         ({'beta_schedule': 'scaled_linear'}, "beta_schedule can be 'linear' or 'squaredcos_cap_v2' here; got"),
-        ({'num_train_timesteps': 100}, 'num_train_timesteps can be 1000 here; got 100'),
+        ({'trained_betas': [0.1]}, 'trained_betas can be None here; got [0.1]'),
         ({'thresholding': True}, 'thresholding can be False here; got True'),
         ({'variance_type': 'learned_range'}, "does not go with the network's number of channels"),
     ],
@@ -228,6 +228,8 @@ def test_names_that_do_not_fit_are_listed_on_both_sides(official, tmp_path, caps
     write_diffusers(tmp_path, weights=wrong)
     line = tiny.refusal(capsys, *into(tmp_path))
     assert line.endswith('its names do not fit: missing are conv_in.weight; left over are conv_inn.weight')
+    write_diffusers(tmp_path, weights={**weights, 'extra': np.zeros(1, np.float32)})
+    assert tiny.refusal(capsys, *into(tmp_path)).endswith('missing are none; left over are extra')
     write_diffusers(tmp_path, weights={**weights, 'conv_in.bias': np.zeros(7, np.float32)})
     assert tiny.refusal(capsys, *into(tmp_path)).endswith('its conv_in.bias has the shape (7,), not (16,)')
 

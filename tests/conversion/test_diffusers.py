@@ -33,7 +33,7 @@ OPENAI = {
 }
 CONFIGS = {
     'ddpm': DDPM,
-    'the defaults of diffusers': unet2d_config(
+    'the_defaults_of_diffusers': unet2d_config(
         downsample_padding=1, flip_sin_to_cos=True, freq_shift=0, norm_eps=1e-5, attention_head_dim=8
     ),
     'openai': unet2d_config(**OPENAI),
@@ -177,7 +177,7 @@ def test_ten_steps_of_ddim(tmp_path):
 
 
 def test_a_pipeline_comes_back_from_the_command_bit_by_bit(tmp_path):
-    model = theirs(CONFIGS['the defaults of diffusers'])
+    model = theirs(CONFIGS['the_defaults_of_diffusers'])
     pipeline = diffusers.DDPMPipeline(model, diffusers.DDPMScheduler(beta_schedule='squaredcos_cap_v2'))
     pipeline.save_pretrained(tmp_path / 'in')
     run = f'--workdir={tmp_path}/run'

@@ -141,9 +141,10 @@ def test_a_consistency_model_is_told_250_ln_sigma(tmp_path):
     assert tiny.call('sample', f'--workdir={tmp_path}/run', '--num=2', out) == 0
 
 
-def test_iddpm_is_told_its_4000_steps_as_1000(tmp_path):
+@pytest.mark.parametrize('told_as', [1000, 4000])
+def test_iddpm_is_told_its_4000_steps_as_1000_or_as_they_are(told_as, tmp_path):
     model, command = saved(tmp_path, KINDS['iddpm'])
-    assert tiny.call(*command, '--from=iddpm', '--heads=2') == 0
+    assert tiny.call(*command, '--from=iddpm', '--heads=2', f'--rescaled={told_as == 1000}') == 0
     run = runs.load(tmp_path / 'run')
     assert run.config['schedule']['betas'] == {'name': 'cosine_betas', 'T': 4000}
     k = np.array([5, 3488])  # steps of the table, from 1 on: the network is told (k - 1) 1000 / 4000
@@ -151,7 +152,7 @@ def test_iddpm_is_told_its_4000_steps_as_1000(tmp_path):
     t = jnp.asarray(k / 4000, jnp.float32)
     _, logits = run.experiment.models.with_variance(run.params, None)(jnp.asarray(x), t)
     with torch.no_grad():
-        told = torch.tensor((k - 1) / 4, dtype=torch.float32)
+        told = torch.tensor((k - 1) * told_as / 4000, dtype=torch.float32)
         expected = model(torch.tensor(x.transpose(0, 3, 1, 2)), told).numpy().transpose(0, 2, 3, 1)[..., 3:]
     assert np.abs(logits - expected).max() < 1e-4 * np.abs(expected).max()
 
@@ -167,6 +168,4 @@ def test_what_a_file_does_not_say_must_be_said(tmp_path, capsys):
     assert line.endswith('5 heads do not divide the 64 channels where it attends')
     line = tiny.refusal(capsys, *sized, '--from=openai_cm', '--heads=2')
     assert line == "OpenAI's EDM and consistency models have no table of betas and learn no variance"
-    line = tiny.refusal(capsys, *sized, '--from=adm', '--heads=2', '--betas=linear_betas:T=10')
-    assert line == '--betas: the networks of ADM are told k - 1 of 1000 levels; got T=10'
     assert not (tmp_path / 'run').exists()
