@@ -10,6 +10,7 @@ from diffusion_jax.data.conditions import label
 from diffusion_jax.nets import UNet
 from diffusion_jax.nets.layout import DDPM, adm, dhariwal, song
 
+pytestmark = pytest.mark.slow
 PAGE = (Path(__file__).parents[2] / 'docs' / 'networks.md').read_text()
 OPENAI = {'layout': adm(), 'scale_shift': True}
 IDDPM = {**OPENAI, 'blocks': 3, 'attention': (16, 8), 'heads': 4}

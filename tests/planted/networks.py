@@ -4,14 +4,14 @@ from tests.planted.mutant import Mutant
 
 # fmt: off
 NAMES, UNET, BLOCKS = 'interop/names.py', 'interop/unet.py', 'nets/blocks.py'
-CONVERT, DIFFUSERS = 'tests/conversion/test_convert.py::', 'tests/conversion/test_diffusers.py::'
+CONVERT = 'tests/conversion/test_convert.py::'
+LAYOUT = 'tests/nets/test_layout.py::'
 OPENAI, EDM = 'tests/conversion/test_openai.py::', 'tests/conversion/test_edm.py::'
 PLACES = CONVERT + 'test_weights_are_where_they_belong'
 BACK = CONVERT + 'test_out_again_bit_by_bit'
 CLASSES = CONVERT + 'test_classes_come_without_a_null_class_and_leave_without_it'
 FITS = CONVERT + 'test_names_that_do_not_fit_are_listed_on_both_sides'
 ORIGIN = CONVERT + 'test_the_workdir_says_where_its_weights_are_from'
-OUTPUTS = 'test_outputs_and_the_way_back'
 ALL = 'test_outputs_gradients_and_the_way_back'
 
 MUTANTS = tuple(Mutant(*row) for row in [
@@ -34,19 +34,23 @@ MUTANTS = tuple(Mutant(*row) for row in [
     ('networks: eps of another layout goes out', 'interop/diffusers_config.py', "'norm_eps': layout.eps",
      "'norm_eps': 1e-5", BACK),
     ('networks: sinusoids in the other order', BLOCKS, 'waves[::-1] if cosines_first else waves',
-     'waves if cosines_first else waves[::-1]', DIFFUSERS + OUTPUTS + '[ddpm]'),
-    ('networks: the last sinusoid is slower', BLOCKS, '/ (half - shift))', '/ (half - 1))', OPENAI + ALL + '[adm]'),
+     'waves if cosines_first else waves[::-1]', LAYOUT + 'test_sinusoids[True-1]'),
+    ('networks: the last sinusoid is slower', BLOCKS, '/ (half - shift))', '/ (half - 1))',
+     LAYOUT + 'test_sinusoids[False-0]'),
     ('networks: padded behind only', BLOCKS, "[(1, 1)] * len(window) if self.layout.symmetric else 'SAME'", "'SAME'",
-     DIFFUSERS + OUTPUTS + '[the_defaults_of_diffusers]'),
-    ('networks: one eps for all', BLOCKS, 'variance + self.layout.eps', 'variance + 1e-6', OPENAI + ALL + '[iddpm]'),
+     LAYOUT + 'test_a_strided_convolution_is_every_other_of_a_plain_one[True-zero]'),
+    ('networks: one eps for all', BLOCKS, 'variance + self.layout.eps', 'variance + 1e-6',
+     LAYOUT + 'test_groups_and_eps_of_a_norm[3]'),
     ('networks: heads last of all', 'interop/adm_unet.py', "'heads_first': 'heads three dim'",
      "'heads_first': 'three heads dim'", OPENAI + ALL + '[adm]'),
     ('networks: attention is not scaled', BLOCKS, 'return scaled(x + y, self.layout)', 'return x + y',
      EDM + ALL + '[DDPM++]'),
     ('networks: no dense layer beside the change of resolution', BLOCKS,
-     'or (self.layout.projects and self.resample is not None)', '', EDM + ALL + '[DDPM++]'),
+     'or (self.layout.projects and self.resample is not None)', '',
+     LAYOUT + 'test_the_residual_sum_is_scaled_and_its_shortcut_a_layer'),
     ('networks: attention after every block upwards', 'nets/unet.py', "and of[:2] == 'up' and i < self.blocks",
-     "and of[:2] == 'up' and i < self.blocks - 1", EDM + ALL + '[DDPM++]'),
+     "and of[:2] == 'up' and i < self.blocks - 1",
+     LAYOUT + 'test_upwards_only_the_last_block_of_a_level_attends'),
     ('networks: ln sigma told as by EDM', 'interop/process.py',
      "'sigma_min': sigma_min, 'noise_scale': 250.0", "'sigma_min': sigma_min, 'noise_scale': 0.25",
      OPENAI + 'test_a_consistency_model_is_told_250_ln_sigma'),
