@@ -23,7 +23,7 @@ def to_diffusers(run: Run, out: Path) -> None:
     found = _architecture(run)
     about = diffusers_config.config(found)
     schedule = process.scheduler(config, found.learns_variance)
-    rows = unet.table(config['net'], run.params, diffusers_unet.DIALECT, found.shape[0])
+    rows = unet.table(found.net, run.params, diffusers_unet.DIALECT, found.shape[0])
     weights = names.give_out(rows, run.params)
     if found.classes:
         about['num_class_embeds'] = len(weights['class_embedding.weight'])
@@ -73,4 +73,6 @@ def _architecture(run: Run) -> Architecture:
         raise UserError('--to=diffusers: a UNet2DModel is told one class or nothing, and this model is told more')
     height, width, channels = kind.shape
     learns = models.with_variance is not None
-    return Architecture(run.config['net'], (height, width, channels), parts[0].num if parts else None, learns)
+    return Architecture(
+        unet.complete(run.config['net']), (height, width, channels), parts[0].num if parts else None, learns
+    )

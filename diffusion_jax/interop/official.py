@@ -48,7 +48,10 @@ def diffusers(folder: Path, asked: Asked) -> Official:
     folder = expanded(folder)
     if not folder.is_dir():
         raise UserError(f'{folder} is no folder: give the one that diffusers saved, with config.json')
+    places = folder / 'scheduler' / 'scheduler_config.json', folder / 'scheduler_config.json'
+    scheduler = next((place for place in places if place.exists()), None)
     said = {'heads': asked.heads, 'head_channels': asked.head_channels, 'qkv': asked.order, 'rescaled': asked.rescaled}
+    said |= {'betas': asked.betas if scheduler else None}
     for flag, value in said.items():
         if value is not None:
             raise UserError(f'--{flag} is of files without a config, and a folder of diffusers has one: leave it out')
@@ -59,15 +62,11 @@ def diffusers(folder: Path, asked: Asked) -> Official:
     if file is None:
         raise UserError(f'{unet} has no weights: one of {", ".join(_WEIGHTS)}')
     weights = weights_file.as_float32(diffusers_unet.renamed(weights_file.read(file)))
-    found = [
-        p for p in (folder / 'scheduler' / 'scheduler_config.json', folder / 'scheduler_config.json') if p.exists()
-    ]
-    if found:
-        told = weights_file.read_json(found[0])
-        of = process.of_scheduler(str(found[0]), told, architecture.learns_variance)
+    if scheduler is None:
+        betas = {'T': 1000, **(asked.betas or {'name': 'linear_betas'})}
+        of = process.of_table(betas, learns_variance=architecture.learns_variance)
     else:
-        betas = asked.betas or {'name': 'linear_betas'}
-        of = process.of_table({'T': 1000, **betas}, learns_variance=architecture.learns_variance)
+        of = process.of_scheduler(str(scheduler), weights_file.read_json(scheduler), architecture.learns_variance)
     return Official(file, diffusers_unet.WHAT, weights, architecture, diffusers_unet.DIALECT, of)
 
 

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from diffusion_jax.errors import UserError
 from diffusion_jax.interop.names import AS_IT_IS, CLASSES, Form, Row, Tree, flat, kernel, query_key_value
+from diffusion_jax.nets import UNet
 
 
 class Architecture(NamedTuple):
@@ -92,6 +93,11 @@ def _form(layer: Sequence[str], leaf: Any, last: str, dialect: Dialect, net: Map
         heads = c // net['head_channels'] if net.get('head_channels') else net.get('heads', 1)
         return query_key_value(dialect.order, heads, dialect.ones.get(of, 0))
     return kernel(dialect.ones.get(of, 0)) if last == 'kernel' else AS_IT_IS
+
+
+def complete(net: Mapping[str, Any]) -> dict[str, Any]:
+    """A U-Net's spec with the sizes that it leaves to the defaults."""
+    return {**{name: getattr(UNet, name) for name in ('channels', 'multipliers', 'blocks', 'attention')}, **net}
 
 
 def multiples(widths: Sequence[int], channels: int) -> tuple[int, ...] | None:

@@ -13,7 +13,7 @@ from safetensors.numpy import load_file, save_file
 from diffusion_jax import builders
 from diffusion_jax.errors import UserError
 from diffusion_jax.inference import runs
-from diffusion_jax.interop import diffusers_config
+from diffusion_jax.interop import diffusers_config, unet
 from diffusion_jax.interop.unet import Architecture
 from diffusion_jax.training.run import train
 from tests import tiny, torch_files
@@ -285,8 +285,9 @@ def test_flags_of_the_other_direction(official, tmp_path, capsys):
     line = tiny.refusal(capsys, 'convert', run, '--to=diffusers', '--in=x')
     assert line == '--in is of the other direction: leave it out'
     assert tiny.refusal(capsys, 'convert', run, '--from=adm').startswith('set --in, the path')
-    line = tiny.refusal(capsys, *into(official[0], '--heads=4'))
-    assert line.startswith('--heads is of files without a config')
+    for flag in ('--heads=4', '--betas=cosine_betas'):
+        line = tiny.refusal(capsys, *into(official[0], flag))
+        assert line.startswith(f'{flag.split("=")[0]} is of files without a config')
 
 
 def test_what_diffusers_has_not_stays_here(tmp_path, capsys):
@@ -311,6 +312,16 @@ EIGHT = {'layout': {'name': 'Layout', 'groups': 8}}
 def test_networks_that_are_no_unet2d(changes, line):
     with pytest.raises(UserError, match=re.escape(line)):
         diffusers_config.config(Architecture({**NET, **changes}, (8, 8, 3), None, False))
+
+
+def test_sizes_that_a_spec_leaves_out_are_the_defaults():
+    found = diffusers_config.config(Architecture(unet.complete({'name': 'UNet'}), (32, 32, 3), None, False))
+    wanted = ('block_out_channels', 'layers_per_block', 'down_block_types')
+    assert [found[name] for name in wanted] == [
+        [128, 256, 256, 256],
+        2,
+        ['DownBlock2D', 'AttnDownBlock2D', 'DownBlock2D', 'DownBlock2D'],
+    ]
 
 
 def test_heads_of_one_size_are_told():
