@@ -1,8 +1,9 @@
 """Parameterisations: what a network F predicts, as four coefficients of D(x, t) = c_skip x + c_out F(c_in x, c_noise).
 
 Downstream code sees only the denoiser D: (x_t, t) -> x_0. `c_noise` is the number that the network embeds. For models
-of a table with T steps it is 1000 t - 1000 / T: DDPM's index k - 1 at t = k / T, scaled to [0, 1000) as iDDPM does for
-other T. An argument outside of the range that its docstring gives is a ValueError.
+of a table with T steps it is scale (t - 1 / T), by default 1000 t - 1000 / T: DDPM's index k - 1 at t = k / T, scaled
+to [0, 1000) as iDDPM does for other T; with scale = T it is the index itself. An argument outside of the range that its
+docstring gives is a ValueError.
 """
 
 import math
@@ -32,30 +33,34 @@ def _one(t):
     return jnp.ones_like(t)
 
 
-def _table_index(T):
+def _table_index(T, scale=1000.0):
     whole('[1, inf)', T=T)
-    return lambda t: 1000 * t - 1000 / T
+    within('(0, inf)', scale=scale)
+    return lambda t: scale * t - scale / T
 
 
-def eps(schedule: Schedule, T: int = 1000) -> Precond:
-    """F predicts the noise eps (arXiv 2006.11239, eq. 15 solved for x_0), undefined where alpha = 0; T in [1, inf)."""
+def eps(schedule: Schedule, T: int = 1000, scale: float = 1000.0) -> Precond:
+    """F predicts the noise eps (arXiv 2006.11239, eq. 15 solved for x_0), undefined where alpha = 0.
+
+    T is in [1, inf), scale in (0, inf).
+    """
     return Precond(
         c_skip=lambda t: 1 / schedule.alpha(t),
         c_out=lambda t: -schedule.sigma(t) / schedule.alpha(t),
         c_in=_one,
-        c_noise=_table_index(T),
+        c_noise=_table_index(T, scale),
     )
 
 
-def x0(T: int = 1000) -> Precond:
-    """F predicts the clean data x_0; T in [1, inf)."""
-    return Precond(c_skip=jnp.zeros_like, c_out=_one, c_in=_one, c_noise=_table_index(T))
+def x0(T: int = 1000, scale: float = 1000.0) -> Precond:
+    """F predicts the clean data x_0; T in [1, inf), scale in (0, inf)."""
+    return Precond(c_skip=jnp.zeros_like, c_out=_one, c_in=_one, c_noise=_table_index(T, scale))
 
 
-def v(schedule: Schedule, T: int = 1000) -> Precond:
+def v(schedule: Schedule, T: int = 1000, scale: float = 1000.0) -> Precond:
     """F predicts v = alpha eps - sigma x_0 (arXiv 2202.00512, section 4); finite where alpha = 0 or sigma = 0.
 
-    T is a whole number in [1, inf).
+    T is a whole number in [1, inf), scale in (0, inf).
     """
 
     def norm2(t):
@@ -65,7 +70,7 @@ def v(schedule: Schedule, T: int = 1000) -> Precond:
         c_skip=lambda t: schedule.alpha(t) / norm2(t),
         c_out=lambda t: -schedule.sigma(t) / norm2(t),
         c_in=_one,
-        c_noise=_table_index(T),
+        c_noise=_table_index(T, scale),
     )
 
 

@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / 'diffusion_jax'
-ENTRY_POINTS = {'train', 'sample', 'evaluate', 'quickstart'}
+ENTRY_POINTS = {'train', 'sample', 'evaluate', 'convert', 'quickstart'}
 TIERS = [
     {'types', 'errors', 'axes', 'ranges', 'home', 'progress'},
     {'schedules', 'masking', 'process'},
@@ -18,6 +18,7 @@ TIERS = [
     {'builders'},
     {'inference'},
     {'training'},
+    {'conversion'},
     {'cli'},
     ENTRY_POINTS,
 ]

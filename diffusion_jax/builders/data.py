@@ -7,12 +7,14 @@ from typing import Any
 
 from diffusion_jax.builders.specs import check_type, find, make
 from diffusion_jax.data import augment, fields, sequences, sources
+from diffusion_jax.data.absent import NO_ROWS, absent
 from diffusion_jax.data.folder import folder
 from diffusion_jax.errors import UserError, nearest
 
 _OF_BATCHES = ('augment', 'drop_cond')  # what the section says of batches, not of the set
 _NAMED = SimpleNamespace(
-    __all__=['chain', 'characters', 'digits', 'folder', 'gaussian_fields', 'mixture'],
+    __all__=['absent', 'chain', 'characters', 'digits', 'folder', 'gaussian_fields', 'mixture'],
+    absent=absent,
     chain=sequences.chain,
     characters=sequences.characters,
     digits=sources.digits,
@@ -25,8 +27,8 @@ _NAMED = SimpleNamespace(
 def build_source(spec: Mapping[str, Any], split: str | None = None) -> sources.Source:
     """The data set of a config's `data` section, checked; `split` replaces its split.
 
-    A name is that of an embedded set, 'folder' for pictures of one's own, a dotted name of a function that returns a
-    `Source`, or what tensorflow-datasets prepared.
+    A name is that of an embedded set, 'folder' for pictures of one's own, 'absent' for none at all, a dotted name of a
+    function that returns a `Source`, or what tensorflow-datasets prepared.
 
     Raises:
         UserError: if the data set is not there, not readable, or not what it declares.
@@ -34,7 +36,8 @@ def build_source(spec: Mapping[str, Any], split: str | None = None) -> sources.S
     settings = {k: v for k, v in spec.items() if k not in _OF_BATCHES and v is not None}
     if split is not None:
         settings['split'] = split
-    source = sources.checked(_read(settings))
+    source = _read(settings)
+    source = source if source.x is NO_ROWS else sources.checked(source)
     if spec.get('augment') is None:
         return source
     apply = make(augment, spec['augment'], {}, 'config.data.augment')

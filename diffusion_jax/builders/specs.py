@@ -14,6 +14,7 @@ from typing import Any
 from diffusion_jax import precond, schedules, times
 from diffusion_jax.data import gaussian_fields, markov, mixture
 from diffusion_jax.errors import UserError, nearest, one_line
+from diffusion_jax.nets import layout
 from diffusion_jax.objectives import (
     adaptive,
     batch_step,
@@ -31,6 +32,13 @@ from diffusion_jax.times import curricula
 _CHAINS = SimpleNamespace(__all__=['cyclic'], cyclic=markov.cyclic)
 LAWS = SimpleNamespace(
     __all__=['advected', 'power_law'], advected=gaussian_fields.advected, power_law=gaussian_fields.power_law
+)
+_LAYOUTS = SimpleNamespace(
+    __all__=['Layout', 'adm', 'dhariwal', 'song'],
+    Layout=layout.Layout,
+    adm=layout.adm,
+    dhariwal=layout.dhariwal,
+    song=layout.song,
 )
 _MIXTURES = SimpleNamespace(
     __all__=['cloud', 'grid', 'ring'], cloud=mixture.cloud, grid=mixture.grid, ring=mixture.ring
@@ -56,6 +64,7 @@ _NESTED = {
     'grid': times,
     'kernel': kernels,
     'law': LAWS,
+    'layout': _LAYOUTS,
     'ode_step': _ODE_STEPS,
     'of': precond,
     'p_t': times,

@@ -1,1 +1,1 @@
-"""Files of other projects: weights in PyTorch's format, read without PyTorch."""
+"""Files of other projects, read without PyTorch: weights, and official networks by tables of their names."""

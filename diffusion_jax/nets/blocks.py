@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Shaped
 
+from diffusion_jax.nets.layout import DDPM, Layout
 from diffusion_jax.types import Masked
 
 unit_init = nn.initializers.variance_scaling(1.0, 'fan_avg', 'uniform')
@@ -20,27 +21,38 @@ unit_init = nn.initializers.variance_scaling(1.0, 'fan_avg', 'uniform')
 small_init = nn.initializers.variance_scaling(1e-10, 'fan_avg', 'uniform')
 
 
-def sinusoid(c_noise: Float[Array, ' b'], dim: int, max_period: float = 10_000.0) -> Float[Array, 'b {dim}']:
+def sinusoid(
+    c_noise: Float[Array, ' b'],
+    dim: int,
+    max_period: float = 10_000.0,
+    shift: int = 1,
+    cosines_first: bool = False,
+) -> Float[Array, 'b {dim}']:
     """Sinusoidal embedding of DDPM (arXiv 2006.11239, official code).
 
-    [sin(w_0 c) ... sin(w_{h-1} c), cos(w_0 c) ...] with h = dim // 2 and w_i = max_period^(-i / (h - 1)). Computed
+    [sin(w_0 c) ... sin(w_{h-1} c), cos(w_0 c) ...] with h = dim // 2 and w_i = max_period^(-i / (h - shift)). Computed
     in float32 at least, whatever the network's compute type: a phase of up to 1000 does not survive bfloat16.
 
     Args:
         c_noise: any real values; the frequencies go from 1 to 1 / max_period.
         dim: size of the embedding, even and at least 4.
-        max_period: 2 pi times this is the longest period.
+        max_period: 2 pi times this is the longest period, where `shift` is 1.
+        shift: below h; 1 in DDPM's code, 0 in OpenAI's.
+        cosines_first: the other order, OpenAI's.
 
     Raises:
-        ValueError: `dim` is odd or less than 4.
+        ValueError: `dim` is odd or less than 4, or `shift` is not below h.
     """
     if dim % 2 or dim < 4:
         raise ValueError(f'a sinusoidal embedding needs an even size of at least 4, got {dim}')
     half = dim // 2
+    if shift >= half:
+        raise ValueError(f'shift={shift} must be below {half}, half the size of the sinusoidal embedding')
     dtype = jnp.promote_types(c_noise.dtype, jnp.float32)
-    frequencies = jnp.exp(-jnp.log(jnp.asarray(max_period, dtype)) * jnp.arange(half, dtype=dtype) / (half - 1))
+    frequencies = jnp.exp(-jnp.log(jnp.asarray(max_period, dtype)) * jnp.arange(half, dtype=dtype) / (half - shift))
     phase = c_noise.astype(dtype)[:, None] * frequencies[None, :]
-    return jnp.concatenate([jnp.sin(phase), jnp.cos(phase)], axis=-1)
+    waves = jnp.sin(phase), jnp.cos(phase)
+    return jnp.concatenate(waves[::-1] if cosines_first else waves, axis=-1)
 
 
 def over(coefficient: Shaped[Array, 'b d'], x: Float[Array, 'b ... c']) -> Shaped[Array, 'b ... d']:
@@ -72,10 +84,12 @@ class Conv3:
     Attributes:
         padding: 'zero', or 'circular' where every axis is periodic.
         dtype: compute type.
+        layout: says on which sides a sum over a stride is padded.
     """
 
     padding: str = 'zero'
     dtype: Any = None
+    layout: Layout = DDPM
 
     def __call__(
         self,
@@ -85,7 +99,7 @@ class Conv3:
         strides: Sequence[int] | None = None,
         init: Callable[..., Array] = unit_init,
     ) -> Float[Array, 'b ... d']:
-        """Every spatial axis divided by its stride; the sum is padded as XLA's SAME is, whatever the padding holds.
+        """Every spatial axis divided by its stride; padded as XLA's SAME is, or symmetrically, whatever with.
 
         Raises:
             ValueError: a padding other than these.
@@ -94,9 +108,9 @@ class Conv3:
             raise ValueError(f"padding={self.padding!r} must be 'zero' or 'circular'")
         window = (3,) * (x.ndim - 2)
         strides = tuple(strides or (1,) * len(window))
-        how = 'SAME'
+        how = [(1, 1)] * len(window) if self.layout.symmetric else 'SAME'
         if self.padding == 'circular':
-            pads = jax.lax.padtype_to_pads(x.shape[1:-1], window, strides, how)
+            pads = jax.lax.padtype_to_pads(x.shape[1:-1], window, strides, 'SAME') if how == 'SAME' else how
             x, how = jnp.pad(x, [(0, 0), *pads, (0, 0)], mode='wrap'), 'VALID'
         return nn.Conv(features, window, strides, how, dtype=self.dtype, kernel_init=init, name=name)(x)
 
@@ -107,14 +121,16 @@ def dense(features: int, name: str, dtype: Any, init: Callable[..., Array] = uni
 
 
 class GroupNorm(nn.Module):
-    """Group normalisation (arXiv 1803.08494) with eps 1e-6 and statistics in float32.
+    """Group normalisation (arXiv 1803.08494) with statistics in float32.
 
-    32 groups as in DDPM, fewer where a group would have less than 4 channels (EDM's rule; a group of one channel would
-    lose every feature map's mean). The statistics are folded into one scale and one shift per sample and channel, so
-    that the image is read twice and written once, without being reshaped into groups.
+    By default eps is 1e-6 and there are 32 groups as in DDPM, fewer where a group would have less than 4 channels
+    (EDM's rule; a group of one channel would lose every feature map's mean). The statistics are folded into one scale
+    and one shift per sample and channel, so that the image is read twice and written once, without being reshaped into
+    groups.
     """
 
     dtype: Any = None
+    layout: Layout = DDPM
 
     @nn.compact
     def __call__(
@@ -123,9 +139,15 @@ class GroupNorm(nn.Module):
         scale: Float[Array, 'b c'] | None = None,
         shift: Float[Array, 'b c'] | None = None,
     ) -> Float[Array, 'b ... c']:
-        """Normalise; with `scale` and `shift` the result is norm(x) * (1 + scale) + shift (FiLM)."""
+        """Normalise; with `scale` and `shift` the result is norm(x) * (1 + scale) + shift (FiLM).
+
+        Raises:
+            ValueError: the layout's groups do not divide the channels.
+        """
         b, c = x.shape[0], x.shape[-1]
-        groups = max(g for g in range(1, min(32, max(1, c // 4)) + 1) if c % g == 0)
+        groups = self.layout.groups or max(g for g in range(1, min(32, max(1, c // 4)) + 1) if c % g == 0)
+        if c % groups:
+            raise ValueError(f'{groups} groups of a normalisation do not divide {c} channels')
         gain = self.param('scale', nn.initializers.ones, (c,))[None, :]
         bias = self.param('bias', nn.initializers.zeros, (c,))[None, :]
         y = x.astype(jnp.promote_types(x.dtype, jnp.float32))
@@ -139,9 +161,14 @@ class GroupNorm(nn.Module):
         variance = over_group(jnp.square(y - over(mean, y)).mean(space))
         if scale is not None and shift is not None:
             gain, bias = gain * (1 + scale), bias * (1 + scale) + shift
-        gain = gain * jax.lax.rsqrt(variance + 1e-6)
+        gain = gain * jax.lax.rsqrt(variance + self.layout.eps)
         y = y * over(gain, y) + over(bias - mean * gain, y)
         return y.astype(self.dtype or x.dtype)
+
+
+def scaled(x: Float[Array, '*shape'], layout: Layout) -> Float[Array, '*shape']:
+    """A residual sum as the layout has it."""
+    return x if layout.skip_scale == 1 else x * jnp.asarray(layout.skip_scale, x.dtype)
 
 
 class ResBlock(nn.Module):
@@ -157,27 +184,28 @@ class ResBlock(nn.Module):
     resample: Callable[[Array], Array] | None = None
     padding: str = 'zero'
     dtype: Any = None
+    layout: Layout = DDPM
 
     @nn.compact
     def __call__(
         self, x: Float[Array, 'b ... c'], emb: Float[Array, 'b e'], deterministic: bool
     ) -> Float[Array, 'b ... d']:
         """`[B, ..., C] -> [B, ..., channels]`."""
-        conv = Conv3(self.padding, self.dtype)
-        h = nn.silu(GroupNorm(self.dtype, name='norm_1')(x))
+        conv = Conv3(self.padding, self.dtype, self.layout)
+        h = nn.silu(GroupNorm(self.dtype, self.layout, name='norm_1')(x))
         if self.resample is not None:
             x, h = self.resample(x), self.resample(h)
         h = conv(h, self.channels, 'conv_1')
         emb = dense(self.channels * (1 + self.scale_shift), 'emb', self.dtype)(nn.silu(emb))
         if self.scale_shift:
-            h = GroupNorm(self.dtype, name='norm_2')(h, *jnp.split(emb, 2, axis=-1))
+            h = GroupNorm(self.dtype, self.layout, name='norm_2')(h, *jnp.split(emb, 2, axis=-1))
         else:
-            h = GroupNorm(self.dtype, name='norm_2')(h + over(emb, h))
+            h = GroupNorm(self.dtype, self.layout, name='norm_2')(h + over(emb, h))
         h = nn.Dropout(self.dropout, deterministic=deterministic)(nn.silu(h))
         h = conv(h, self.channels, 'conv_2', init=small_init)
-        if x.shape[-1] != self.channels:
+        if x.shape[-1] != self.channels or (self.layout.projects and self.resample is not None):
             x = dense(self.channels, 'shortcut', self.dtype)(x)
-        return x + h
+        return scaled(x + h, self.layout)
 
 
 class Attention(nn.Module):
@@ -190,6 +218,7 @@ class Attention(nn.Module):
     heads: int = 1
     dtype: Any = None
     axes: Sequence[int] | None = None
+    layout: Layout = DDPM
 
     @nn.compact
     def __call__(self, x: Float[Array, 'b ... c']) -> Float[Array, 'b ... c']:
@@ -199,11 +228,12 @@ class Attention(nn.Module):
         if set(axes) - set(range(space)):
             raise ValueError(f'attention over the axes {(*axes,)}, but the spatial axes of x are 0 .. {space - 1}')
         last = range(space - len(axes) + 1, space + 1)
-        y = jnp.moveaxis(GroupNorm(self.dtype, name='norm')(x), [a + 1 for a in axes], last)
+        y = jnp.moveaxis(GroupNorm(self.dtype, self.layout, name='norm')(x), [a + 1 for a in axes], last)
         rows = y.reshape(-1, math.prod(y.shape[i] for i in last), c)
         q, k, v = (split_heads(dense(c, name, self.dtype)(rows), self.heads) for name in ('q', 'k', 'v'))
         y = jax.nn.dot_product_attention(q, k, v).reshape(y.shape)
-        return x + dense(c, 'out', self.dtype, init=small_init)(jnp.moveaxis(y, last, [a + 1 for a in axes]))
+        y = dense(c, 'out', self.dtype, init=small_init)(jnp.moveaxis(y, last, [a + 1 for a in axes]))
+        return scaled(x + y, self.layout)
 
 
 class CrossAttention(nn.Module):
@@ -211,12 +241,13 @@ class CrossAttention(nn.Module):
 
     heads: int = 1
     dtype: Any = None
+    layout: Layout = DDPM
 
     @nn.compact
     def __call__(self, x: Float[Array, 'b ... c'], tokens: Masked) -> Float[Array, 'b ... c']:
         """`x [B, ..., C]`, tokens `[B, L, F]` -> `[B, ..., C]`; ValueError if the heads do not divide the channels."""
         b, c = x.shape[0], x.shape[-1]
-        y = GroupNorm(self.dtype, name='norm')(x).reshape(b, -1, c)
+        y = GroupNorm(self.dtype, self.layout, name='norm')(x).reshape(b, -1, c)
         q = split_heads(dense(c, 'q', self.dtype)(y), self.heads)
         k, v = (
             split_heads(dense(c, name, self.dtype)(tokens.values.astype(y.dtype)), self.heads) for name in ('k', 'v')

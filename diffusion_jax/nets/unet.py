@@ -15,10 +15,12 @@ from diffusion_jax.nets.blocks import (
     GroupNorm,
     ResBlock,
     downsample,
+    sinusoid,
     small_init,
     upsample,
 )
 from diffusion_jax.nets.condition import Embedding, beside
+from diffusion_jax.nets.layout import DDPM, Layout
 from diffusion_jax.nets.remat import computed_again
 from diffusion_jax.types import Cond, Masked
 
@@ -56,6 +58,7 @@ class UNet(nn.Module):
             another: ((1, 2), (0,)) of a video is attention within frames and then of each pixel across frames.
         remat: what the backward pass keeps of a residual or attention block and what it computes again: None keeps all,
             the others, see `REMAT`, the block's input and no more than their name says. The values are the same.
+        layout: what official networks of this architecture differ in beside their sizes; DDPM's by default.
         dtype: compute type, such as 'bfloat16'; None follows the input. Parameters, normalisation statistics, the
             embedding and the result are float32 in any case (float64 for a float64 input).
     """
@@ -75,26 +78,28 @@ class UNet(nn.Module):
     padding: str = 'zero'
     attention_axes: Sequence[Sequence[int]] | None = None
     remat: str | None = None
+    layout: Layout = DDPM
     dtype: Any = None
 
     def _res(self, width: int, name: str, resample: Callable[[Array], Array] | None = None) -> ResBlock:
         block = computed_again(ResBlock, self.remat, static_argnums=(3,))
-        return block(width, self.dropout, self.scale_shift, resample, self.padding, self.dtype, name=name)
+        return block(width, self.dropout, self.scale_shift, resample, self.padding, self.dtype, self.layout, name=name)
 
     def _attend(self, x: Array, tokens: Masked | None, name: str) -> Array:
         heads = x.shape[-1] // self.head_channels if self.head_channels else self.heads
         for axes in self.attention_axes or (None,):
             along = '' if axes is None else f'_along_{"".join(map(str, axes))}'
-            x = computed_again(Attention, self.remat)(heads, self.dtype, axes, name=name + along)(x)
+            x = computed_again(Attention, self.remat)(heads, self.dtype, axes, self.layout, name=name + along)(x)
         if tokens is not None:
-            x = computed_again(CrossAttention, self.remat)(heads, self.dtype, name=f'{name}_to_tokens')(x, tokens)
+            across = computed_again(CrossAttention, self.remat)
+            x = across(heads, self.dtype, self.layout, name=f'{name}_to_tokens')(x, tokens)
         return x
 
     def _resample(self, x: Array, emb: Array, deterministic: bool, by: Callable[..., Array], name: str) -> Array:
         width, strides = x.shape[-1], self.strides or (2,) * (x.ndim - 2)
         if self.resample_in_block:
             return self._res(width, name, functools.partial(by, strides=strides))(x, emb, deterministic)
-        conv = Conv3(self.padding, self.dtype)
+        conv = Conv3(self.padding, self.dtype, self.layout)
         return conv(by(x, strides), width, name) if by is upsample else conv(x, width, name, strides)
 
     def _block(
@@ -102,7 +107,8 @@ class UNet(nn.Module):
     ) -> Array:
         h = self._res(width, f'{of}_block_{i}')(h, emb, deterministic)
         height = h.shape[2] if h.ndim == 5 else h.shape[1]
-        return self._attend(h, tokens, f'{of}_attention_{i}') if height in self.attention else h
+        attends = height in self.attention and not (self.layout.attends_last and of[:2] == 'up' and i < self.blocks)
+        return self._attend(h, tokens, f'{of}_attention_{i}') if attends else h
 
     def _widths(self) -> list[int]:
         return [self.channels * m for m in self.multipliers]
@@ -110,10 +116,11 @@ class UNet(nn.Module):
     def _down(self, x: Array, c_noise: Array, cond: Cond, deterministic: bool) -> Down:
         """The way down and the middle, as layers of the module that calls it."""
         _check_size(x.shape[1:-1], self.strides, len(self.multipliers))
-        embedding = Embedding(self.channels, 4 * self.channels, self.condition, name='embedding')
+        waves = functools.partial(sinusoid, shift=self.layout.shift, cosines_first=self.layout.cosines_first)
+        embedding = Embedding(self.channels, 4 * self.channels, self.condition, waves, name='embedding')
         emb, tokens, image = embedding(c_noise, cond, x.shape[1:-1])
         widths = self._widths()
-        h = Conv3(self.padding, self.dtype)(beside(x, image), self.channels, 'conv_in')
+        h = Conv3(self.padding, self.dtype, self.layout)(beside(x, image), self.channels, 'conv_in')
         skips = [h]
         for level, width in enumerate(widths):
             for i in range(self.blocks):
@@ -159,8 +166,8 @@ class UNet(nn.Module):
                 h = self._block(h, emb, tokens, width, f'up_{level}', i, deterministic)
             if level > 0:
                 h = self._resample(h, emb, deterministic, upsample, f'up_{level}_resample')
-        h = nn.silu(GroupNorm(self.dtype, name='norm_out')(h))
-        out = Conv3(self.padding, self.dtype)(h, self.out_channels, 'conv_out', init=small_init)
+        h = nn.silu(GroupNorm(self.dtype, self.layout, name='norm_out')(h))
+        out = Conv3(self.padding, self.dtype, self.layout)(h, self.out_channels, 'conv_out', init=small_init)
         return out.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 

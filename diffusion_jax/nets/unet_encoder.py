@@ -30,7 +30,7 @@ class UNetEncoder(UNet):
             ValueError: as `UNet`.
         """
         h = self._down(x, c_noise, cond, deterministic).h
-        h = nn.silu(GroupNorm(self.dtype, name='norm_out')(h))
+        h = nn.silu(GroupNorm(self.dtype, self.layout, name='norm_out')(h))
         heads = h.shape[-1] // self.head_channels if self.head_channels else self.heads
         h = AttentionPool(heads, self.dtype, name='pool')(h)
         out = dense(self.out_channels, 'dense_out', self.dtype, init=small_init)(h)

@@ -13,7 +13,7 @@ from orbax.checkpoint import checkpoint_managers as policies
 from diffusion_jax.devices import processes
 from diffusion_jax.errors import UserError, one_line
 from diffusion_jax.training.state import TrainState
-from diffusion_jax.types import Frozen
+from diffusion_jax.types import Frozen, Params
 from diffusion_jax.workdir import paths, reading, snapshots
 from diffusion_jax.workdir.digest import digests
 from diffusion_jax.workdir.paths import AnyPath
@@ -96,6 +96,11 @@ def save(
         UserError: if this save, or an earlier one still in flight, failed; older checkpoints are untouched.
     """
     _save(manager, int(state.step), _items(state), {**(about or {}), 'metrics': dict(metrics or {})})
+
+
+def save_weights(manager: ocp.CheckpointManager, step: int, params: Params, about: Mapping[str, Any]) -> None:
+    """Starts to save averaged parameters alone, of a run that was trained elsewhere; as `save`."""
+    _save(manager, step, {'ema': params}, {**about})
 
 
 def save_snapshot(manager: ocp.CheckpointManager, state: TrainState, lengths: Sequence[float]) -> None:

@@ -1,0 +1,1 @@
+"""Official networks as workdirs, and workdirs as what other programs load."""

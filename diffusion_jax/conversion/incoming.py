@@ -1,0 +1,96 @@
+"""An official network as a workdir: config, averaged weights, and where they are from."""
+
+import contextlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from diffusion_jax import builders
+from diffusion_jax.errors import UserError
+from diffusion_jax.interop import names, unet, weights_file
+from diffusion_jax.interop.official import Official
+from diffusion_jax.training import checkpoint
+from diffusion_jax.workdir import files
+from diffusion_jax.workdir.paths import AnyPath
+
+
+def config_of(official: Official, data: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The resolved config of a network, on data of this spec, or on none.
+
+    Raises:
+        UserError: as `builders.check`.
+    """
+    (height, width, channels), classes = official.architecture.shape, official.architecture.classes
+    absent = {'name': 'absent', 'height': height, 'width': width, 'channels': channels, 'classes': classes}
+    process = official.process
+    config = {
+        'seed': 0,
+        'data': {**(data or absent)},
+        'schedule': process.schedule,
+        'precond': process.precond,
+        'net': official.architecture.net,
+        'objective': process.objective,
+        'optim': {'name': 'adam', 'lr': 1e-4, 'warmup': 0, 'clip': 1.0, 'anneal': {'name': 'constant'}},
+        'ema': {'name': 'constant', 'decay': 0.9999},
+        'train': {
+            'batch_size': 128,
+            'steps': 0,
+            'log_every': 100,
+            'save_every': 5000,
+            'sample_every': 0,
+            'keep': 2,
+        },
+        'mesh': {},
+        'sample': {
+            'sampler': process.sampler,
+            'times': process.times,
+            'clip': process.clip,
+            'num': 64,
+            'batch_size': 64,
+            'cond': {'name': 'turn' if classes and not data else 'data'},
+        },
+        'eval': {
+            'num': 50_000,
+            'batch_size': 500,
+            'features': {'name': 'pca', 'dim': 64},
+            'reference': 'train' if data else None,
+            'held_out': None,
+            'variance': 'large',
+            'bits_num': 0,
+            'bits_terms': None,
+        },
+    }
+    return builders.check(config)
+
+
+def write(workdir: AnyPath, official: Official, kind: str, data: Mapping[str, Any] | None = None) -> int:
+    """Writes a workdir that is sampled, measured, edited and distilled as any other; returns its number of parameters.
+
+    Args:
+        workdir: must not hold a run.
+        official: the network.
+        kind: of its files, for the record.
+        data: a spec of the data that it was trained on; None for none.
+
+    Raises:
+        UserError: if the workdir holds a run, or cannot be written to; for weights that are not the architecture's.
+    """
+    if any((workdir / name).exists() for name in ('config.json', 'checkpoints')):
+        raise UserError(f'{workdir} holds a run already, and a conversion overwrites none: choose another --workdir')
+    config = config_of(official, data)
+    experiment = builders.build(config)
+    shapes = jax.eval_shape(experiment.init, jax.random.key(0))
+    rows = unet.table(official.architecture.net, shapes, official.dialect, official.architecture.shape[0])
+    found = names.take_in(str(official.file), official.what, official.weights, rows, shapes)
+    params = jax.tree.map(jnp.asarray, found)
+    files.check(workdir, config, allow_change=False)
+    origin = {'format': kind, 'file': str(official.file), 'sha256': weights_file.sha256(official.file)}
+    provenance = {**files.provenance(), 'converted': origin}
+    with files.lock(workdir), contextlib.closing(checkpoint.open_manager(workdir)) as manager:
+        checkpoint.save_weights(manager, 0, params, {'config': config, 'provenance': provenance})
+        checkpoint.wait(manager)
+        files.record(workdir, config)
+        files.write_json(workdir / 'provenance.json', provenance)
+    return sum(leaf.size for leaf in jax.tree.leaves(params))

@@ -1,0 +1,134 @@
+"""Official networks read from their files: weights, architecture, names, and what they were trained for."""
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from diffusion_jax.errors import UserError
+from diffusion_jax.home import expanded
+from diffusion_jax.interop import adm_unet, diffusers_config, diffusers_unet, edm_unet, process, weights_file
+from diffusion_jax.interop.process import Process
+from diffusion_jax.interop.unet import Architecture, Dialect
+
+
+class Official(NamedTuple):
+    """A network of another program."""
+
+    file: Path  # of the weights
+    what: str  # they should be, for messages
+    weights: dict[str, np.ndarray]
+    architecture: Architecture
+    dialect: Dialect
+    process: Process
+
+
+class Asked(NamedTuple):
+    """What a command line says of a file that does not say it itself; None for what it leaves out."""
+
+    size: int | None = None
+    heads: int | None = None
+    head_channels: int | None = None
+    order: str | None = None  # of `adm_unet.ORDERS`
+    betas: dict[str, Any] | None = None
+    rescaled: bool | None = None  # iDDPM's rescale_timesteps
+
+
+_WEIGHTS = ('diffusion_pytorch_model.safetensors', 'diffusion_pytorch_model.bin')
+
+
+def diffusers(folder: Path, asked: Asked) -> Official:
+    """A folder of diffusers: of a pipeline, or of a UNet2DModel alone, which is taken for DDPM's process.
+
+    Raises:
+        UserError: if a file is missing or damaged; for another model, scheduler or option, by its name.
+    """
+    folder = expanded(folder)
+    if not folder.is_dir():
+        raise UserError(f'{folder} is no folder: give the one that diffusers saved, with config.json')
+    places = folder / 'scheduler' / 'scheduler_config.json', folder / 'scheduler_config.json'
+    scheduler = next((place for place in places if place.exists()), None)
+    said = {'heads': asked.heads, 'head_channels': asked.head_channels, 'qkv': asked.order, 'rescaled': asked.rescaled}
+    said |= {'betas': asked.betas if scheduler else None}
+    for flag, value in said.items():
+        if value is not None:
+            raise UserError(f'--{flag} is of files without a config, and a folder of diffusers has one: leave it out')
+    unet = folder / 'unet' if (folder / 'unet').is_dir() else folder
+    config = unet / 'config.json'
+    architecture = diffusers_config.architecture(str(config), weights_file.read_json(config), asked.size)
+    file = next((unet / name for name in _WEIGHTS if (unet / name).exists()), None)
+    if file is None:
+        raise UserError(f'{unet} has no weights: one of {", ".join(_WEIGHTS)}')
+    weights = weights_file.as_float32(diffusers_unet.renamed(weights_file.read(file)))
+    if scheduler is None:
+        betas = {'T': 1000, **(asked.betas or {'name': 'linear_betas'})}
+        of = process.of_table(betas, learns_variance=architecture.learns_variance)
+    else:
+        of = process.of_scheduler(str(scheduler), weights_file.read_json(scheduler), architecture.learns_variance)
+    return Official(file, diffusers_unet.WHAT, weights, architecture, diffusers_unet.DIALECT, of)
+
+
+def edm(path: Path, asked: Asked) -> Official:
+    """Weights that were exported from a network of EDM, SongUNet (DDPM++) or DhariwalUNet, under EDM's preconditioning.
+
+    Raises:
+        UserError: if the file cannot be read, or is of another architecture.
+    """
+    file = expanded(path)
+    if any(value is not None for value in asked):
+        raise UserError(
+            '--from=edm: the weights say it all: leave out --size, --heads, --head_channels, --qkv, --betas, --rescaled'
+        )
+    weights = edm_unet.bare(str(file), weights_file.as_float32(weights_file.read(file)))
+    architecture, dialect = edm_unet.architecture(str(file), weights)
+    of = process.of_edm(steps=18 if architecture.shape[0] <= 32 else 40)
+    return Official(file, edm_unet.WHAT, weights, architecture, dialect, of)
+
+
+def _table(betas: dict[str, Any], rescaled: bool) -> Callable[[Asked, bool], Process]:
+    def made(asked: Asked, learns_variance: bool) -> Process:
+        given = asked.betas or betas
+        told = rescaled if asked.rescaled is None else asked.rescaled
+        return process.of_table({'T': 1000, **given}, learns_variance=learns_variance, rescaled=told)
+
+    return made
+
+
+def _levels_of(made: Callable[[], Process]) -> Callable[[Asked, bool], Process]:
+    def without_table(asked: Asked, learns_variance: bool) -> Process:
+        if asked.betas is not None or asked.rescaled is not None or learns_variance:
+            raise UserError("OpenAI's EDM and consistency models have no table of betas and learn no variance")
+        return made()
+
+    return without_table
+
+
+def _openai(of: Callable[[Asked, bool], Process], order: str, path: Path, asked: Asked) -> Official:
+    """A checkpoint of OpenAI: a state dict, whose names and shapes tell the network but for what is asked.
+
+    Raises:
+        UserError: if the file cannot be read, or is of another architecture; if the size or the heads are not told.
+    """
+    file = expanded(path)
+    weights = weights_file.as_float32(weights_file.read(file))
+    if asked.size is None:
+        raise UserError(f'{file} does not say the size of an image: set --size')
+    if (asked.heads is None) == (asked.head_channels is None):
+        raise UserError(f'{file} does not say how attention is split into heads: set --heads or --head_channels')
+    told = adm_unet.Told(asked.size, asked.heads or 1, asked.head_channels)
+    architecture = adm_unet.architecture(str(file), weights, told)
+    dialect = adm_unet.dialect(weights, asked.order or order)
+    return Official(file, adm_unet.WHAT, weights, architecture, dialect, of(asked, architecture.learns_variance))
+
+
+# How each kind of file is read: (path, what is said of it).
+SOURCES: dict[str, Callable[[Path, Asked], Official]] = {
+    'diffusers': diffusers,
+    'iddpm': functools.partial(_openai, _table({'name': 'cosine_betas', 'T': 4000}, True), 'heads_first'),
+    'adm': functools.partial(_openai, _table({'name': 'linear_betas', 'T': 1000}, False), 'heads_first'),
+    'edm': edm,
+    'openai_edm': functools.partial(_openai, _levels_of(process.of_openai_edm), 'three_first'),
+    'openai_cm': functools.partial(_openai, _levels_of(process.of_openai_cm), 'three_first'),
+}

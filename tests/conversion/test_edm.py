@@ -1,0 +1,149 @@
+"""Networks of EDM, exported, against a restatement of them in PyTorch with random weights."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from diffusion_jax import builders, samplers, times
+from diffusion_jax.conversion import incoming
+from diffusion_jax.inference import runs
+from diffusion_jax.interop import names, official, unet
+from tests import tiny
+
+torch = pytest.importorskip('torch')
+
+from tests.conversion.edm_unet import EDMNet  # noqa: E402 (it needs PyTorch)
+
+KINDS = {
+    'DDPM++': {
+        'song': True, 'side': 8, 'channels': 16, 'multipliers': (1, 2), 'blocks': 2, 'attends': (4,), 'augment': 9,
+    },
+    'DDPM++, attention at both levels': {
+        'song': True, 'side': 8, 'channels': 16, 'multipliers': (2, 2), 'blocks': 1, 'attends': (8, 4),
+    },
+    'ADM with classes': {
+        'song': False, 'side': 8, 'channels': 64, 'multipliers': (1, 2), 'blocks': 1, 'attends': (4,), 'classes': 5,
+    },
+    'ADM': {'song': False, 'side': 8, 'channels': 64, 'multipliers': (1, 1), 'blocks': 1, 'attends': (8,)},
+}  # fmt: skip
+
+
+def theirs(settings):
+    torch.manual_seed(0)
+    model = EDMNet(**settings).eval()
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            scale = 0.05 if p.ndim == 1 else p[0].numel() ** -0.5
+            p.copy_(('norm' in name and name.endswith('weight')) + scale * torch.randn(p.shape))
+    return model
+
+
+def export(model, path):
+    """As the script of docs/networks.md does."""
+    save_file({f'model.{name}': w.detach().numpy() for name, w in model.state_dict().items()}, path)
+
+
+def D(model, x, sigma, classes=None):
+    """EDM's preconditioned network, of its table 1 with sigma_data = 0.5, on [B, H, W, C]; classes as unit vectors."""
+    s = torch.tensor(sigma, dtype=torch.float32)[:, None, None, None]
+    x = torch.tensor(x.transpose(0, 3, 1, 2))
+    c_skip, c_out, c_in = 0.25 / (s**2 + 0.25), s * 0.5 / (s**2 + 0.25).sqrt(), 1 / (s**2 + 0.25).sqrt()
+    out = c_skip * x + c_out * model(c_in * x, s.flatten().log() / 4, classes)
+    return out.permute(0, 2, 3, 1)
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_outputs_gradients_and_the_way_back(kind, tmp_path):
+    settings = KINDS[kind]
+    model = theirs(settings)
+    export(model, tmp_path / 'w.safetensors')
+    found = official.edm(tmp_path / 'w.safetensors', official.Asked())
+    experiment = builders.build(incoming.config_of(found))
+    shapes = jax.eval_shape(experiment.init, jax.random.key(0))
+    rows = unet.table(found.architecture.net, shapes, found.dialect, 8)
+    params = names.take_in('it', found.what, found.weights, rows, shapes)
+    denoise = experiment.models.denoise
+    sigma = np.array([0.05, 7.0], np.float32)
+    x = (np.random.default_rng(0).standard_normal((2, 8, 8, 3)) * (1 + sigma[:, None, None, None])).astype(np.float32)
+    num = settings.get('classes')
+    cond = jnp.array([3, num]) if num else None  # the class that is told, and none
+    told = torch.cat([torch.eye(num)[[3]], torch.zeros(1, num)]) if num else None
+    expected = D(model, x, sigma, told)
+    got = jax.jit(lambda p: denoise(p, cond)(jnp.asarray(x), jnp.asarray(sigma)))(params)
+    for a, b in zip(got, expected.detach().numpy(), strict=True):
+        assert np.abs(a - b).max() < 2e-5 * np.abs(b).max()
+    back = names.give_out(rows, params)
+    kept = {n: w.numpy() for n, w in model.state_dict().items() if 'resample_filter' not in n and 'augment' not in n}
+    assert back.keys() == kept.keys()
+    for name, w in kept.items():
+        np.testing.assert_array_equal(back[name], w)
+    expected.square().mean().backward()
+    grads = jax.jit(jax.grad(lambda p: jnp.mean(denoise(p, cond)(jnp.asarray(x), jnp.asarray(sigma)) ** 2)))(params)
+    if num:  # the class that tells nothing is no part of the network there
+        grads['embedding']['classes']['embedding'] = grads['embedding']['classes']['embedding'].at[num].set(0)
+    grads = names.give_out(rows, grads)
+    of_them = {n: p.grad.numpy() for n, p in model.named_parameters() if n in kept}
+    largest = max(np.abs(g).max() for g in of_them.values())
+    for name, g in of_them.items():
+        assert np.abs(grads[name] - g).max() < 1e-3 * max(np.abs(g).max(), 1e-3 * largest), name
+
+
+def heun(denoise, x, steps=10):
+    """EDM's algorithm 1 without churn, on its own grid."""
+    i = np.arange(steps) / (steps - 1)
+    sigmas = [*(80 ** (1 / 7) + i * (0.002 ** (1 / 7) - 80 ** (1 / 7))) ** 7, 0.0]
+    for s, r in itertools.pairwise(sigmas):
+        d = (x - denoise(x, s)) / s
+        y = x + (r - s) * d
+        if r > 0:
+            y = x + (r - s) * (d + (y - denoise(y, r)) / r) / 2
+        x = y
+    return x
+
+
+def test_ten_steps_of_heun_from_the_command_line(tmp_path):
+    model = theirs(KINDS['DDPM++'])
+    export(model, tmp_path / 'w.safetensors')
+    command = ['convert', '--from=edm', f'--in={tmp_path}/w.safetensors', f'--workdir={tmp_path}/run']
+    assert tiny.call(*command) == 0
+    run = runs.load(tmp_path / 'run')
+    assert run.config['sample']['sampler'] == {'name': 'heun'}
+    sampler = samplers.heun(run.experiment.models.denoise(run.params), run.experiment.schedule)
+    x = 80 * np.random.default_rng(0).standard_normal((2, 8, 8, 3)).astype(np.float32)
+    grid = jnp.asarray(times.karras(n=10, sigma_min=0.002, sigma_max=80.0), jnp.float32)
+    got = jax.jit(lambda x: samplers.sample(sampler, jax.random.key(0), x, grid))(jnp.asarray(x))
+
+    def denoise(x, s):
+        with torch.no_grad():
+            return D(model, x.astype(np.float32), np.full(2, s)).numpy().astype(np.float64)
+
+    expected = heun(denoise, x.astype(np.float64))
+    assert np.abs(got - expected).max() < 1e-4 * np.abs(expected).max()
+
+
+def test_what_is_no_ddpm_plus_plus_is_refused(tmp_path, capsys):
+    model = theirs(KINDS['DDPM++'])
+    weights = {name: w.detach().numpy() for name, w in model.state_dict().items()}
+    command = ['convert', '--from=edm', f'--in={tmp_path}/w.safetensors', f'--workdir={tmp_path}/run']
+
+    def told(changes):
+        save_file({**weights, **changes}, tmp_path / 'w.safetensors')
+        return tiny.refusal(capsys, *command)
+
+    fir = np.outer([1, 3, 3, 1], [1, 3, 3, 1]).astype(np.float32)[None, None] / 64
+    assert 'of the NCSN++ kind (enc.4x4_down.conv0.resample_filter)' in told(
+        {'enc.4x4_down.conv0.resample_filter': fir}
+    )
+    assert 'of the NCSN++ kind (map_noise.freqs)' in told({'map_noise.freqs': np.zeros(8, np.float32)})
+    line = told({'map_label.weight': np.zeros((16, 10), np.float32)})
+    assert line.endswith("a SongUNet's classes are told among its sinusoids, which our blocks cannot do")
+    assert told({'u': np.zeros(8, np.float32)}).endswith('missing are none; left over are u')
+    line = tiny.refusal(capsys, *command, '--size=8')
+    assert line.startswith('--from=edm: the weights say it all: leave out --size, --heads')
+    (tmp_path / 'edm.pkl').write_bytes(b'\x80\x04')
+    line = tiny.refusal(capsys, 'convert', '--from=edm', f'--in={tmp_path}/edm.pkl', f'--workdir={tmp_path}/run')
+    assert line.endswith('edm.pkl is a pickle, which runs code when it is opened: export it as docs/networks.md says')

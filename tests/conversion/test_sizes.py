@@ -1,0 +1,54 @@
+"""Numbers of parameters of published networks, as docs/networks.md has them."""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from diffusion_jax.data.conditions import label
+from diffusion_jax.nets import UNet
+from diffusion_jax.nets.layout import DDPM, adm, dhariwal, song
+
+pytestmark = pytest.mark.slow
+PAGE = (Path(__file__).parents[2] / 'docs' / 'networks.md').read_text()
+OPENAI = {'layout': adm(), 'scale_shift': True}
+IDDPM = {**OPENAI, 'blocks': 3, 'attention': (16, 8), 'heads': 4}
+ADM = {**OPENAI, 'head_channels': 64, 'resample_in_block': True, 'attention': (32, 16, 8)}
+SONG = {'layout': song(), 'resample_in_block': True, 'attention': (16,), 'blocks': 4}
+# The row's beginning, size of an image, settings, classes, output channels.
+SIZES = [
+    ('google/ddpm-cifar10-32', 32, {'multipliers': (1, 2, 2, 2), 'attention': (16,), 'layout': DDPM}, None, 3),
+    ('google/ddpm-celebahq-256', 256, {'multipliers': (1, 1, 2, 2, 4, 4), 'attention': (16,)}, None, 3),
+    ('iDDPM CIFAR-10', 32, {**IDDPM, 'multipliers': (1, 2, 2, 2)}, None, 6),
+    ('iDDPM ImageNet-64', 64, {**IDDPM, 'multipliers': (1, 2, 3, 4)}, None, 6),
+    ('ADM ImageNet-64', 64, {**ADM, 'channels': 192, 'multipliers': (1, 2, 3, 4), 'blocks': 3}, 1000, 6),
+    ('ADM ImageNet-128', 128, {**ADM, 'channels': 256, 'multipliers': (1, 1, 2, 3, 4), 'blocks': 2}, 1000, 6),
+    ('ADM ImageNet-256 |', 256, {**ADM, 'channels': 256, 'multipliers': (1, 1, 2, 2, 4, 4), 'blocks': 2}, 1000, 6),
+    ('ADM ImageNet-256 without', 256,
+     {**ADM, 'channels': 256, 'multipliers': (1, 1, 2, 2, 4, 4), 'blocks': 2}, None, 6),
+    ("OpenAI's EDM and consistency models, ImageNet", 64,
+     {**ADM, 'channels': 192, 'multipliers': (1, 2, 3, 4), 'blocks': 3}, 1000, 3),
+    ("OpenAI's EDM and consistency models, LSUN", 256,
+     {**ADM, 'channels': 256, 'multipliers': (1, 1, 2, 2, 4, 4), 'blocks': 2, 'scale_shift': False}, None, 3),
+    ('EDM CIFAR-10', 32, {**SONG, 'multipliers': (2, 2, 2)}, None, 3),
+    ('EDM FFHQ-64', 64, {**SONG, 'multipliers': (1, 2, 2, 2)}, None, 3),
+    ('EDM ImageNet-64', 64,
+     {**ADM, 'layout': dhariwal(), 'channels': 192, 'multipliers': (1, 2, 3, 4), 'blocks': 3}, 1000, 3),
+]  # fmt: skip
+
+
+def count(side, settings, classes, out):
+    """Of the network, without the row of our null class."""
+    net = UNet(**settings, out_channels=out, condition=label(classes) if classes else None)
+    x, c = jnp.zeros((1, side, side, 3)), jnp.zeros(1)
+    shapes = jax.eval_shape(lambda: net.init(jax.random.key(0), x, c))
+    null = 4 * settings.get('channels', 128) if classes else 0
+    return sum(leaf.size for leaf in jax.tree.leaves(shapes)) - null
+
+
+@pytest.mark.parametrize('row', SIZES, ids=[row[0] for row in SIZES])
+def test_the_page_has_the_number_of_parameters(row):
+    name, *what = row
+    (line,) = (line for line in PAGE.splitlines() if line.startswith(f'| {name}'))
+    assert line.rstrip(' |').endswith(f' {count(*what):,}')
