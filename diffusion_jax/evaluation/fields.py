@@ -30,7 +30,12 @@ def spectrum(x: Float[np.ndarray, 'n h w c']) -> Spectrum:
 
 def spectrum_of_law(law: Complex[np.ndarray, 'h w c c']) -> Float[np.ndarray, 'k c']:
     """The exact one of a Gaussian law's S(k)."""
-    return _over_shells(np.diagonal(np.asarray(law), axis1=2, axis2=3).real[None])[0]
+    return _over_shells(_power(law)[None])[0]
+
+
+def _power(law):
+    """Of each channel, `[H, W, C]`."""
+    return np.real(np.diagonal(law, axis1=2, axis2=3))
 
 
 def _over_shells(power):
@@ -46,7 +51,7 @@ def structure_function(x: Float[np.ndarray, 'n h w c'], p: float = 2.0) -> Float
 
 def structure_function_of_law(law: Complex[np.ndarray, 'h w c c'], p: float = 2.0) -> Float[np.ndarray, 'd c']:
     """The exact one of a Gaussian law: a difference is normal, of twice the variance less the covariance."""
-    S = np.diagonal(np.asarray(law), axis1=2, axis2=3).real  # [H, W, C]
+    S = _power(law)
     covariance = np.fft.ifft2(S, axes=(0, 1)).real[0]  # [W, C]; ifft2 is the mean of S cos
     variance = 2 * (covariance[:1] - covariance[1 : S.shape[1] // 2 + 1])
     moment = stats.norm.expect(lambda z: np.abs(z) ** p)

@@ -58,7 +58,7 @@ MUTANTS = tuple(Mutant(*row) for row in [
     ('flow with alpha', 'precond.py', 'c_out=lambda t: -schedule.sigma(t) / (schedule',
      'c_out=lambda t: -schedule.alpha(t) / (schedule', TARGETS + '[flow]'),
     ('mu one step late', 'precond.py', 't < 1.5 / T', 't < 2.5 / T', TARGETS + '[mu]'),
-    ('network index from one', 'precond.py', 'lambda t: 1000 * t - 1000 / T', 'lambda t: 1000 * t',
+    ('network index from one', 'precond.py', 'return lambda t: scale * t - scale / T', 'return lambda t: scale * t',
      PRECOND + 'test_the_network_sees_ddpms_index'),
     ('SNR upside down', 'objectives/weights.py', 'return lambda t: schedules.snr(schedule, t)',
      'return lambda t: 1 / schedules.snr(schedule, t)', TARGETS + '[eps]'),
@@ -181,7 +181,7 @@ MUTANTS = tuple(Mutant(*row) for row in [
     ('biased kernel distance', 'evaluation/kid.py', 'float(xx.sum() / (n * (n - 1))', 'float(xx.mean()',
      DISTANCES + 'test_squared_mmd_is_the_double_loop'),
     # networks
-    ('cosine before sine', 'nets/blocks.py', '[jnp.sin(phase), jnp.cos(phase)]', '[jnp.cos(phase), jnp.sin(phase)]',
+    ('cosine before sine', 'nets/blocks.py', 'waves = jnp.sin(phase), jnp.cos(phase)', 'waves = jnp.cos(phase), jnp.sin(phase)',
      'tests/nets/test_blocks.py::test_sinusoid_is_the_closed_formula'),
     ('group norm adds its mean', 'nets/blocks.py', 'bias - mean * gain', 'bias + mean * gain',
      'tests/nets/test_blocks.py::test_group_norm_against_flax'),
