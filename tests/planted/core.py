@@ -181,8 +181,8 @@ MUTANTS = tuple(Mutant(*row) for row in [
     ('biased kernel distance', 'evaluation/kid.py', 'float(xx.sum() / (n * (n - 1))', 'float(xx.mean()',
      DISTANCES + 'test_squared_mmd_is_the_double_loop'),
     # networks
-    ('cosine before sine', 'nets/blocks.py', 'waves = jnp.sin(phase), jnp.cos(phase)', 'waves = jnp.cos(phase), jnp.sin(phase)',
-     'tests/nets/test_blocks.py::test_sinusoid_is_the_closed_formula'),
+    ('cosine before sine', 'nets/blocks.py', 'waves = jnp.sin(phase), jnp.cos(phase)',
+     'waves = jnp.cos(phase), jnp.sin(phase)', 'tests/nets/test_blocks.py::test_sinusoid_is_the_closed_formula'),
     ('group norm adds its mean', 'nets/blocks.py', 'bias - mean * gain', 'bias + mean * gain',
      'tests/nets/test_blocks.py::test_group_norm_against_flax'),
     ('up-sampling swaps axes', 'nets/blocks.py', 'for size in space for n in (size, 1)',
