@@ -6,18 +6,19 @@ from types import SimpleNamespace
 from typing import Any
 
 from diffusion_jax.builders.specs import check_type, find, make
-from diffusion_jax.data import augment, sequences, sources
+from diffusion_jax.data import augment, scenes, sequences, sources
 from diffusion_jax.data.folder import folder
 from diffusion_jax.errors import UserError, nearest
 
 _OF_BATCHES = ('augment', 'drop_cond')  # what the section says of batches, not of the set
 _NAMED = SimpleNamespace(
-    __all__=['chain', 'characters', 'digits', 'folder', 'mixture'],
+    __all__=['chain', 'characters', 'digits', 'folder', 'mixture', 'scenes'],
     chain=sequences.chain,
     characters=sequences.characters,
     digits=sources.digits,
     folder=folder,
     mixture=sources.mixture,
+    scenes=scenes.scenes,
 )
 
 

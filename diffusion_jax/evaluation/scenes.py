@@ -1,0 +1,92 @@
+"""The judge of `data.scenes`: what a picture shows, by thresholds and moments alone, and how much of a caption it keeps.
+
+A pixel whose channels are all above or below one half has one of eight colours; pixels of a colour that touch are a
+thing, and how much of each pixel it covers, the rim of one pixel included, gives its area A, its width w and height h,
+and its third moment along y. A triangle is the skewed one; of the others A / (w h) is 1 for a square, pi / 4 for a circle.
+"""
+
+import itertools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Shaped
+
+from diffusion_jax.data.scene_grammar import Said, Thing
+from diffusion_jax.data.scenes import RADII, RGB, Placed, relation
+
+_COLOURS = {sum(on << i for i, on in enumerate(rgb)): name for name, rgb in RGB.items()} | {7: 'white'}
+_AREA = {'circle': np.pi, 'square': 4.0, 'triangle': 2.0}  # in squares of the radius
+_LEAST_AREA = 4.0  # pixels; half of what the smallest thing covers and more are no dust
+_SKEWED = 0.28  # half of the skewness of a triangle's height, 2 sqrt(2) / 5
+_FULL = (1 + np.pi / 4) / 2
+_LARGE = (RADII['small'][1] + RADII['large'][0]) / 2
+
+
+class Kept(NamedTuple):
+    """How much of a caption a picture keeps, in [0, 1] each; NaN for what the caption does not say."""
+
+    count: float  # 1 if there are as many things as said
+    colour: float  # share of the things said
+    shape: float
+    size: float  # share of the sizes said
+    relation: float  # share of the relations said
+    all: float  # 1 if all of these are 1
+
+
+def read(image: Shaped[np.ndarray, '32 32 3']) -> list[Placed]:
+    """The things in a picture, uint8 or floats in [-1, 1]; a white one is a thing of no scene."""
+    from scipy import ndimage  # half a second to import
+
+    value = image / 255 if image.dtype == np.uint8 else (np.clip(image, -1, 1) + 1) / 2
+    codes = (value > 0.5) @ np.array([1, 2, 4])
+    found = []
+    for code, colour in _COLOURS.items():
+        on = np.array([code >> i & 1 for i in range(3)], bool)
+        cover = value[..., on].mean(-1) - (value[..., ~on].mean(-1) if not on.all() else 0)
+        parts, n = ndimage.label(codes == code, np.ones((3, 3)))
+        for i in range(1, n + 1):
+            whole = ndimage.binary_dilation(parts == i, np.ones((3, 3)))
+            placed = _measured(np.where(whole, np.clip(cover, 0, 1), 0), colour)
+            found += [placed] if placed else []
+    return found
+
+
+def _measured(cover: Float[np.ndarray, '32 32'], colour: str) -> Placed | None:
+    area = cover.sum()
+    if area < _LEAST_AREA:
+        return None
+    columns, rows, middle = cover.sum(0), cover.sum(1), np.arange(len(cover)) + 0.5
+    x, y = columns @ middle / area, rows @ middle / area
+    skewness = rows @ (middle - y) ** 3 / area / (rows @ (middle - y) ** 2 / area) ** 1.5
+    full = area / (columns.max() * rows.max())
+    shape = 'triangle' if skewness < -_SKEWED else 'square' if full > _FULL else 'circle'
+    r = float(np.sqrt(area / _AREA[shape]))
+    return Placed(Thing('large' if r > _LARGE else 'small', colour, shape), float(x), float(y), r)
+
+
+def kept(said: Said, found: Sequence[Placed]) -> Kept:
+    """What is left of `said`, under the assignment of things found to things said that keeps most."""
+    slots = [*found, *[None] * max(len(said.things) - len(found), 0)]
+    best = max((_as(said, of) for of in itertools.permutations(slots, len(said.things))), key=lambda k: np.nansum(k))
+    count = float(len(found) == len(said.things))
+    return Kept(count, *best, float(count == 1 and np.nanmin(best) == 1))
+
+
+def _as(said: Said, of: Sequence[Placed | None]) -> tuple[float, float, float, float]:
+    """Colour, shape, size and relation if the things said are these."""
+    pairs = [
+        (thing, placed.thing if placed else Thing(None, '', '')) for thing, placed in zip(said.things, of, strict=True)
+    ]
+    relations = [bool(a and b) and relation(a, b) == r for a, r, b in zip(of, said.relations, of[1:], strict=False)]
+    return (
+        _share(a.colour == b.colour for a, b in pairs),
+        _share(a.shape == b.shape for a, b in pairs),
+        _share(a.size == b.size for a, b in pairs if a.size),
+        _share(relations),
+    )
+
+
+def _share(right) -> float:
+    right = list(right)
+    return float(np.mean(right)) if right else float('nan')
