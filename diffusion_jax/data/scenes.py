@@ -20,7 +20,9 @@ from diffusion_jax.ranges import whole
 from diffusion_jax.types import Condition, Masked
 
 SIZE = 32  # pixels along each axis
-RGB = dict(zip(COLOURS, ((1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (1, 0, 1), (0, 1, 1)), strict=True))
+RGB: dict[str, tuple[int, int, int]] = dict(
+    zip(COLOURS, ((1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (1, 0, 1), (0, 1, 1)), strict=True)
+)
 RADII = {'small': (2.6, 2.9), 'large': (4.4, 4.7)}  # half of a shape's width and height
 # Pairs that no picture of 'train' and 'test' holds, and every picture of 'held_out' does.
 HELD_OUT = (('red', 'triangle'), ('blue', 'circle'), ('yellow', 'square'))
@@ -96,7 +98,7 @@ def _places(rng: np.random.Generator, r: np.ndarray, top: np.ndarray) -> Float[n
 
 
 def render(placed: tuple[Placed, ...]) -> UInt8[np.ndarray, '32 32 3']:
-    """The picture: of every pixel the share that a shape covers, exact along x and in eight rows along y, in its colour."""
+    """The picture: of each pixel the share that a shape covers, exact along x, by eight rows along y, in its colour."""
     rows, pixels = (np.arange(SIZE * _FINE) + 0.5) / _FINE, np.arange(SIZE)
     image = np.zeros((SIZE, SIZE, 3))
     for (_, colour, shape), x, y, r in placed:

@@ -1,13 +1,13 @@
-"""The judge of `data.scenes`: what a picture shows, by thresholds and moments alone, and how much of a caption it keeps.
+"""The judge of `data.scenes`: what a picture shows, by thresholds and moments, and what of a caption it keeps.
 
 A pixel whose channels are all above or below one half has one of eight colours; pixels of a colour that touch are a
 thing, and how much of each pixel it covers, the rim of one pixel included, gives its area A, its width w and height h,
-and its third moment along y. A triangle is the skewed one; of the others A / (w h) is 1 for a square, pi / 4 for a circle.
+and its third moment along y. A triangle is skewed; of the others A / (w h) is 1 for a square, pi / 4 for a circle.
 """
 
 import itertools
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Shaped
@@ -17,7 +17,8 @@ from diffusion_jax.data.scenes import RADII, RGB, Placed, relation
 
 _COLOURS = {sum(on << i for i, on in enumerate(rgb)): name for name, rgb in RGB.items()} | {7: 'white'}
 _AREA = {'circle': np.pi, 'square': 4.0, 'triangle': 2.0}  # in squares of the radius
-_LEAST_AREA = 4.0  # pixels; half of what the smallest thing covers and more are no dust
+_MATCHED = 6  # largest things that can be those said
+_LEAST_AREA = 4.0  # pixels; less is dust: the smallest thing covers 13
 _SKEWED = 0.28  # half of the skewness of a triangle's height, 2 sqrt(2) / 5
 _FULL = (1 + np.pi / 4) / 2
 _LARGE = (RADII['small'][1] + RADII['large'][0]) / 2
@@ -30,7 +31,7 @@ class Kept(NamedTuple):
     colour: float  # share of the things said
     shape: float
     size: float  # share of the sizes said
-    relation: float  # share of the relations said
+    relation: float  # share of the relations said, between things of the colours and shapes said
     all: float  # 1 if all of these are 1
 
 
@@ -42,9 +43,12 @@ def read(image: Shaped[np.ndarray, '32 32 3']) -> list[Placed]:
     codes = (value > 0.5) @ np.array([1, 2, 4])
     found = []
     for code, colour in _COLOURS.items():
+        if not (codes == code).any():
+            continue
         on = np.array([code >> i & 1 for i in range(3)], bool)
         cover = value[..., on].mean(-1) - (value[..., ~on].mean(-1) if not on.all() else 0)
-        parts, n = ndimage.label(codes == code, np.ones((3, 3)))
+        labelled: Any = ndimage.label(codes == code, np.ones((3, 3)))
+        parts, n = labelled
         for i in range(1, n + 1):
             whole = ndimage.binary_dilation(parts == i, np.ones((3, 3)))
             placed = _measured(np.where(whole, np.clip(cover, 0, 1), 0), colour)
@@ -58,7 +62,8 @@ def _measured(cover: Float[np.ndarray, '32 32'], colour: str) -> Placed | None:
         return None
     columns, rows, middle = cover.sum(0), cover.sum(1), np.arange(len(cover)) + 0.5
     x, y = columns @ middle / area, rows @ middle / area
-    skewness = rows @ (middle - y) ** 3 / area / (rows @ (middle - y) ** 2 / area) ** 1.5
+    variance = max(rows @ (middle - y) ** 2 / area, 1 / 12)  # at least that of one row
+    skewness = rows @ (middle - y) ** 3 / area / variance**1.5
     full = area / (columns.max() * rows.max())
     shape = 'triangle' if skewness < -_SKEWED else 'square' if full > _FULL else 'circle'
     r = float(np.sqrt(area / _AREA[shape]))
@@ -66,8 +71,9 @@ def _measured(cover: Float[np.ndarray, '32 32'], colour: str) -> Placed | None:
 
 
 def kept(said: Said, found: Sequence[Placed]) -> Kept:
-    """What is left of `said`, under the assignment of things found to things said that keeps most."""
-    slots = [*found, *[None] * max(len(said.things) - len(found), 0)]
+    """What is left of `said`, under the assignment of (the largest) things found to things said that keeps most."""
+    largest = sorted(found, key=lambda placed: -_AREA[placed.thing.shape] * placed.r**2)[:_MATCHED]
+    slots = [*largest, *[None] * max(len(said.things) - len(found), 0)]
     best = max((_as(said, of) for of in itertools.permutations(slots, len(said.things))), key=lambda k: np.nansum(k))
     count = float(len(found) == len(said.things))
     return Kept(count, *best, float(count == 1 and np.nanmin(best) == 1))
@@ -75,18 +81,18 @@ def kept(said: Said, found: Sequence[Placed]) -> Kept:
 
 def _as(said: Said, of: Sequence[Placed | None]) -> tuple[float, float, float, float]:
     """Colour, shape, size and relation if the things said are these."""
-    pairs = [
-        (thing, placed.thing if placed else Thing(None, '', '')) for thing, placed in zip(said.things, of, strict=True)
-    ]
-    relations = [bool(a and b) and relation(a, b) == r for a, r, b in zip(of, said.relations, of[1:], strict=False)]
+    things = [placed.thing if placed else Thing(None, '', '') for placed in of]
+    pairs = list(zip(said.things, things, strict=True))
+    right = [a.colour == b.colour and a.shape == b.shape for a, b in pairs]
+    steps = zip(of, said.relations, of[1:], right, right[1:], strict=False)
     return (
         _share(a.colour == b.colour for a, b in pairs),
         _share(a.shape == b.shape for a, b in pairs),
         _share(a.size == b.size for a, b in pairs if a.size),
-        _share(relations),
+        _share(bool(a and b and i and j and relation(a, b) == said_so) for a, said_so, b, i, j in steps),
     )
 
 
-def _share(right) -> float:
+def _share(right: Iterable[bool]) -> float:
     right = list(right)
     return float(np.mean(right)) if right else float('nan')
