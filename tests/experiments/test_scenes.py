@@ -79,7 +79,8 @@ def test_a_consistency_model_is_measured_and_nothing_twice(folder, tmp_path, cap
     told = json.loads(next(text for name, text in first.items() if name.startswith('consistency_2steps')))
     assert told['sample']['times']['n'] == 2
     assert 0 <= told['values']['held_out: all'] <= 1
-    assert Image.open(tmp_path / 'out' / 'scenes.png').size[0] > 1000
+    with Image.open(tmp_path / 'out' / 'scenes.png') as page:
+        assert page.size[0] > 1000
     lines = (tmp_path / 'out' / 'captions_n=2.txt').read_text().splitlines()
     assert [parse(line) for line in lines] == [scenes.draw(0, i, s).said for s in ('test', 'held_out') for i in (0, 1)]
     stamps = [path.stat().st_mtime_ns for path in sorted((tmp_path / 'out').glob('*.json'))]
@@ -117,7 +118,8 @@ def test_a_run_of_other_data_is_refused(tmp_path, capsys):
 def test_a_sheet_shows_each_picture_above_its_caption(tmp_path):
     x = np.stack([np.full((32, 32, 3), value, np.float32) for value in (-1, 0, 1)])
     scene_sheet.sheet(tmp_path / 'sheet.png', x, ['a red circle'] * 3, [True, False, True], columns=2)
-    page = np.asarray(Image.open(tmp_path / 'sheet.png'))
+    with Image.open(tmp_path / 'sheet.png') as opened:
+        page = np.asarray(opened)
     inner = [page[y : y + 192, x0 : x0 + 192] for y, x0 in ((12, 12), (12, 12 + 204))]
     assert [int(i.min()) for i in inner] == [int(i.max()) for i in inner] == [0, 128]
     below = page[12 + 192 : 12 + 192 + 30]
