@@ -2,7 +2,8 @@
 
 A pixel whose channels are all above or below one half has one of eight colours; pixels of a colour that touch are a
 thing, and how much of each pixel it covers, the rim of one pixel included, gives its area A, its width w and height h,
-and its third moment along y. A triangle is skewed; of the others A / (w h) is 1 for a square, pi / 4 for a circle.
+and its moments. A triangle is skewed along y; of the others A / (w h) is 1 for a square, pi / 4 for a circle. What is
+none of these, or has another moment of inertia than these have, is a blob.
 """
 
 import itertools
@@ -18,9 +19,11 @@ from diffusion_jax.data.scenes import RADII, RGB, Placed, relation
 _COLOURS = {sum(on << i for i, on in enumerate(rgb)): name for name, rgb in RGB.items()} | {7: 'white'}
 _AREA = {'circle': np.pi, 'square': 4.0, 'triangle': 2.0}  # in squares of the radius
 _MATCHED = 6  # largest things that can be those said
+_INERTIA = {'circle': 1 / (2 * np.pi), 'square': 1 / 6, 'triangle': 7 / 36}  # in squares of the area
+_TOLERANCE = 0.15  # of it, relative
 _LEAST_AREA = 4.0  # pixels; less is dust: the smallest thing covers 13
 _SKEWED = 0.28  # half of the skewness of a triangle's height, 2 sqrt(2) / 5
-_FULL = (1 + np.pi / 4) / 2
+_FULL, _ROUND = (1 + np.pi / 4) / 2, 0.68  # a circle's A / (w h) is as far from each
 _LARGE = (RADII['small'][1] + RADII['large'][0]) / 2
 
 
@@ -60,19 +63,24 @@ def _measured(cover: Float[np.ndarray, '32 32'], colour: str) -> Placed | None:
     area = cover.sum()
     if area < _LEAST_AREA:
         return None
-    columns, rows, middle = cover.sum(0), cover.sum(1), np.arange(len(cover)) + 0.5
-    x, y = columns @ middle / area, rows @ middle / area
-    variance = max(rows @ (middle - y) ** 2 / area, 1 / 12)  # at least that of one row
-    skewness = rows @ (middle - y) ** 3 / area / variance**1.5
-    full = area / (columns.max() * rows.max())
-    shape = 'triangle' if skewness < -_SKEWED else 'square' if full > _FULL else 'circle'
-    r = float(np.sqrt(area / _AREA[shape]))
+    columns, rows, middle = cover.sum(0) / area, cover.sum(1) / area, np.arange(len(cover)) + 0.5
+    x, y = columns @ middle, rows @ middle
+    variances = columns @ (middle - x) ** 2, max(rows @ (middle - y) ** 2, 1 / 12)  # a row of pixels has 1 / 12
+    skewness = rows @ (middle - y) ** 3 / variances[1] ** 1.5
+    inertia = (sum(variances) - 1 / 6) / area  # pixels smear by 1 / 12 along each axis
+    shape = _shape(float(skewness), float(1 / (area * columns.max() * rows.max())), float(inertia))
+    r = float(np.sqrt(area / _AREA.get(shape, np.pi)))
     return Placed(Thing('large' if r > _LARGE else 'small', colour, shape), float(x), float(y), r)
+
+
+def _shape(skewness: float, full: float, inertia: float) -> str:
+    shape = 'triangle' if skewness < -_SKEWED else 'square' if full > _FULL else 'circle' if full > _ROUND else 'blob'
+    return shape if abs(inertia / _INERTIA.get(shape, np.inf) - 1) < _TOLERANCE else 'blob'
 
 
 def kept(said: Said, found: Sequence[Placed]) -> Kept:
     """What is left of `said`, under the assignment of (the largest) things found to things said that keeps most."""
-    largest = sorted(found, key=lambda placed: -_AREA[placed.thing.shape] * placed.r**2)[:_MATCHED]
+    largest = sorted(found, key=lambda placed: -_AREA.get(placed.thing.shape, np.pi) * placed.r**2)[:_MATCHED]
     slots = [*largest, *[None] * max(len(said.things) - len(found), 0)]
     best = max((_as(said, of) for of in itertools.permutations(slots, len(said.things))), key=lambda k: np.nansum(k))
     count = float(len(found) == len(said.things))

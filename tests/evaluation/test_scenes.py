@@ -46,6 +46,22 @@ def test_what_is_no_thing_of_a_scene():
     assert [p.thing.colour for p in read(image)] == ['red', 'white']
 
 
+def test_what_has_no_shape_is_a_blob():
+    def shape(rows, columns):
+        image = np.zeros((32, 32, 3), np.uint8)
+        image[rows, columns, 1] = 255
+        (placed,) = read(image)
+        return placed.thing.shape
+
+    i, j = np.indices((32, 32)) - 15.5
+    assert shape(*np.nonzero(np.maximum(abs(i), abs(j)) < 4)) == 'square'
+    assert shape(slice(4, 8), slice(4, 20)) == 'blob'  # a rectangle
+    assert shape(*np.nonzero((i / 6) ** 2 + (j / 3) ** 2 < 1)) == 'blob'  # an ellipse
+    assert shape(*np.nonzero((abs(i) < 1.5) | (abs(j) < 1.5) & (abs(i) < 9))) == 'blob'  # a cross
+    assert shape(*np.nonzero((i < 4) & (i > -5) & (abs(j) < (4 - i) / 2))) == 'blob'  # a triangle upside down
+    assert shape(*np.nonzero((i < 4) & (i > -5) & (abs(j) < (i + 5) / 2))) == 'triangle'
+
+
 @pytest.mark.parametrize(
     ('found', 'values'),  # count, colour, shape, size, relation, all
     [

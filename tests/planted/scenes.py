@@ -43,6 +43,8 @@ MUTANTS = tuple(Mutant(*row) for row in [
     ('judge: any skewness is a triangle', JUDGE, 'skewness < -_SKEWED', 'abs(skewness) > 0', INVERTED),
     ('judge: dust is a thing', JUDGE, '_LEAST_AREA = 4.0', '_LEAST_AREA = 0.5',
      JUDGED + 'test_what_is_no_thing_of_a_scene'),
+    ('judge: whatever is full is a square', JUDGE, "< _TOLERANCE else 'blob'", "< 10 else 'blob'",
+     JUDGED + 'test_what_has_no_shape_is_a_blob'),
     ('judge: white is not seen', JUDGE, " | {7: 'white'}", '', JUDGED + 'test_what_is_no_thing_of_a_scene'),
     ('judge: things in the order in which they are found', JUDGE,
      'itertools.permutations(slots, len(said.things))', '[slots[: len(said.things)]]', INVERTED),
