@@ -48,14 +48,14 @@ class Setting(NamedTuple):
     choices: runs.Choices
 
 
-def of_diffusion(weights: Sequence[int] = (1, 2, 4)) -> list[Setting]:
+def of_diffusion(weights: Sequence[int] = (2, 1, 4)) -> list[Setting]:
     """DDIM with 50 and 10 steps and DDPM with 50, under each weight of guidance."""
     samplers = (('DDIM-50', 'ddim', 50), ('DDIM-10', 'ddim', 10), ('DDPM-50', 'ancestral:variance=small', 50))
     guidance = {w: 'none' if w == 1 else f'classifier_free:w={w:.1f}' for w in weights}
     return [
         Setting(f'{name}, w = {w}', runs.Choices(sampler, steps, guidance=guidance[w]))
+        for w in weights
         for name, sampler, steps in samplers
-        for w in sorted(weights, key=lambda w: w != 2)
     ]
 
 
