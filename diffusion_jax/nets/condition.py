@@ -36,17 +36,17 @@ class Embedding(nn.Module):
         condition: a pytree of `Part`; None for an unconditional network.
         waves: (c_noise [B], dim) -> the sinusoids [B, dim].
         level_init: of the level's dense layers.
-        text_layers: of a `TextEncoder` that every text goes through; 0 for none.
         row_init: of tables, positions and what stands for a missing vector; a unit normal as in ADM.
+        text_layers: of a `TextEncoder` that every text goes through; 0 for none.
     """
 
     dim: int
     features: int
     condition: Any = None
-    text_layers: int = 0
     waves: Callable[[Array, int], Array] = sinusoid
     level_init: Callable[..., Array] = unit_init
     row_init: Callable[..., Array] = nn.initializers.normal(1.0)
+    text_layers: int = 0
 
     @nn.compact
     def __call__(self, c_noise: Float[Array, 'b ...'], cond: Cond, spatial: tuple[int, ...] = ()) -> Embedded:

@@ -86,9 +86,8 @@ class DiT(nn.Module):
         """
         space = x.shape[1:-1]
         patch = _fitting(self.patch, space)
-        embedding = Embedding(
-            256, self.hidden, self.condition, self.text_layers, waves, _small_normal, _small_normal, name='embedding'
-        )
+        inits = {'waves': waves, 'level_init': _small_normal, 'row_init': _small_normal}
+        embedding = Embedding(256, self.hidden, self.condition, text_layers=self.text_layers, name='embedding', **inits)
         emb, tokens, image = embedding(c_noise, cond, space)
         h = dense(self.hidden, 'patches', self.dtype)(patches(beside(x, image), patch))
         grid = tuple(size // p for size, p in zip(space, patch, strict=True))

@@ -112,7 +112,8 @@ class UNet(nn.Module):
     def _down(self, x: Array, c_noise: Array, cond: Cond, deterministic: bool) -> Down:
         """The way down and the middle, as layers of the module that calls it."""
         _check_size(x.shape[1:-1], self.strides, len(self.multipliers))
-        embedding = Embedding(self.channels, 4 * self.channels, self.condition, self.text_layers, name='embedding')
+        features, layers = 4 * self.channels, self.text_layers
+        embedding = Embedding(self.channels, features, self.condition, text_layers=layers, name='embedding')
         emb, tokens, image = embedding(c_noise, cond, x.shape[1:-1])
         widths = self._widths()
         h = Conv3(self.padding, self.dtype)(beside(x, image), self.channels, 'conv_in')

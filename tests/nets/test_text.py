@@ -88,7 +88,7 @@ def test_the_mean_of_a_text_knows_its_order():
     c = jnp.ones(2)
 
     def vectors(layers):
-        module = Embedding(4, 8, WORDS, layers)
+        module = Embedding(4, 8, WORDS, text_layers=layers)
         params = randomised(jax.eval_shape(lambda: module.init(jax.random.key(0), c, None))['params'])
         return module.apply({'params': params}, c, words).vector
 
