@@ -1,12 +1,13 @@
-r"""EDM on procedural scenes under their captions: text to image in an hour of one CPU core.
+r"""EDM on procedural scenes under their captions: text to image in less than an hour of one CPU core.
 
     python -m diffusion_jax.train --config=configs/scenes_text.py --workdir=runs/scenes_text
     python -m diffusion_jax.sample --workdir=runs/scenes_text --num=16 \
         --guidance=classifier_free:w=2.0 --cond=prompts:text='a small red circle left of a blue square'
     python -m experiments.scenes --workdir=runs/scenes_text --out=runs/scenes_text/scenes
 
-Cost: TODO.
-Expected: TODO.
+Cost: about 43 minutes of one CPU core (0.63 s a step where nothing else runs there).
+Expected: DDIM with 50 steps and w = 2 keeps 76 % of the attributes of captions of seen pairs and 67 % of those of
+held-out ones; single things come out right, relations do not yet. docs/results/scenes.md has the table.
 """
 
 from configs import common
