@@ -85,6 +85,31 @@ def encode_bytes(text: str, length: int) -> Masked:
     return Masked(values, np.arange(length) < len(data))
 
 
+def of_words(words: Sequence[str], length: int) -> Condition:
+    """Text as at most `length` words of a closed vocabulary, with blanks between them."""
+    return of(tokens(length, len(words)), functools.partial(encode_words, words=words, length=length))
+
+
+def encode_words(text: str, words: Sequence[str], length: int) -> Masked:
+    """One row of `of_words`.
+
+    Raises:
+        UserError: for a word that is not in the vocabulary, too many of them, or none.
+    """
+    numbers = {word: i for i, word in enumerate(words)}
+    said = text.split()
+    if not said:
+        raise UserError('there is no word in this text; --cond=nothing tells nothing')
+    if len(said) > length:
+        raise UserError(f'{len(said)} words, and this model is told at most {length}: {text!r}')
+    for word in said:
+        if word not in numbers:
+            raise UserError(f'{word!r} is not in the vocabulary; {nearest(word, words)}')
+    values = np.zeros(length, np.int32)
+    values[: len(said)] = [numbers[word] for word in said]
+    return Masked(values, np.arange(length) < len(said))
+
+
 def _read_class(text: str, num: int, names: Sequence[str] | None) -> np.ndarray:
     if names and text in names:
         return np.asarray(list(names).index(text), np.int32)

@@ -10,6 +10,7 @@ from flax.core import unfreeze
 from jaxtyping import Array, Float
 
 from diffusion_jax.nets.blocks import dense, sinusoid, unit_init
+from diffusion_jax.nets.text import TextEncoder
 from diffusion_jax.types import Cond, Masked, Part
 
 
@@ -36,6 +37,7 @@ class Embedding(nn.Module):
         waves: (c_noise [B], dim) -> the sinusoids [B, dim].
         level_init: of the level's dense layers.
         row_init: of tables, positions and what stands for a missing vector; a unit normal as in ADM.
+        text_layers: of a `TextEncoder` that every text goes through; 0 for none.
     """
 
     dim: int
@@ -44,6 +46,7 @@ class Embedding(nn.Module):
     waves: Callable[[Array, int], Array] = sinusoid
     level_init: Callable[..., Array] = unit_init
     row_init: Callable[..., Array] = nn.initializers.normal(1.0)
+    text_layers: int = 0
 
     @nn.compact
     def __call__(self, c_noise: Float[Array, 'b ...'], cond: Cond, spatial: tuple[int, ...] = ()) -> Embedded:
@@ -101,7 +104,10 @@ class Embedding(nn.Module):
         else:
             tokens = self._table(part.num, name)(jnp.where(row.mask, row.values, 0))
             tokens += self.param(f'{name}_positions', self.row_init, (*part.shape, self.features))[None]
-        return Masked(jnp.where(row.mask[..., None], tokens, 0), row.mask)
+        found = Masked(jnp.where(row.mask[..., None], tokens, 0), row.mask)
+        if part.num is None or not self.text_layers:
+            return found
+        return TextEncoder(self.text_layers, name=f'{name}_text')(found)
 
 
 def _mean(tokens: Masked) -> Array:

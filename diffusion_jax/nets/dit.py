@@ -40,6 +40,7 @@ class DiT(nn.Module):
         dropout: rate at the end of each residual branch.
         out_channels: channels of the result; twice x's for a learned variance.
         condition: a pytree of `Part`; None for an unconditional network.
+        text_layers: self-attention layers through which the tokens of a text go before the network sees them.
         remat: what the backward pass keeps of a block and what it computes again: None keeps all, the others, see
             `REMAT`, the block's input and no more than their name says. The values are the same.
         dtype: compute type, such as 'bfloat16'; None follows the input. Parameters, normalisation statistics, the
@@ -56,6 +57,7 @@ class DiT(nn.Module):
     dropout: float = 0.0
     out_channels: int = 3
     condition: Any = None
+    text_layers: int = 0
     remat: str | None = None
     dtype: Any = None
 
@@ -84,7 +86,8 @@ class DiT(nn.Module):
         """
         space = x.shape[1:-1]
         patch = _fitting(self.patch, space)
-        embedding = Embedding(256, self.hidden, self.condition, waves, _small_normal, _small_normal, name='embedding')
+        inits = {'waves': waves, 'level_init': _small_normal, 'row_init': _small_normal}
+        embedding = Embedding(256, self.hidden, self.condition, text_layers=self.text_layers, name='embedding', **inits)
         emb, tokens, image = embedding(c_noise, cond, space)
         h = dense(self.hidden, 'patches', self.dtype)(patches(beside(x, image), patch))
         grid = tuple(size // p for size, p in zip(space, patch, strict=True))

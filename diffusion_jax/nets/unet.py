@@ -50,6 +50,7 @@ class UNet(nn.Module):
         heads: attention heads; `head_channels`, when given, sets the channels of a head instead.
         out_channels: channels of the result; twice the image's for a learned variance.
         condition: a pytree of `Part`; None for an unconditional network.
+        text_layers: self-attention layers through which the tokens of a text go before the network sees them.
         scale_shift: the embedding scales and shifts the second norm of a block instead of being added (iDDPM, ADM).
         resample_in_block: resample inside residual blocks (BigGAN, ADM) instead of by a convolution.
         strides: by what each spatial axis shrinks from a level to the next, None: all by 2; (1, 2, 2) keeps all frames.
@@ -72,6 +73,7 @@ class UNet(nn.Module):
     head_channels: int | None = None
     out_channels: int = 3
     condition: Any = None
+    text_layers: int = 0
     scale_shift: bool = False
     resample_in_block: bool = False
     strides: Sequence[int] | None = None
@@ -117,7 +119,8 @@ class UNet(nn.Module):
         """The way down and the middle, as layers of the module that calls it."""
         _check_size(x.shape[1:-1], self.strides, len(self.multipliers))
         waves = functools.partial(sinusoid, shift=self.layout.shift, cosines_first=self.layout.cosines_first)
-        embedding = Embedding(self.channels, 4 * self.channels, self.condition, waves, name='embedding')
+        features, layers = 4 * self.channels, self.text_layers
+        embedding = Embedding(self.channels, features, self.condition, waves, text_layers=layers, name='embedding')
         emb, tokens, image = embedding(c_noise, cond, x.shape[1:-1])
         widths = self._widths()
         h = Conv3(self.padding, self.dtype, self.layout)(beside(x, image), self.channels, 'conv_in')
