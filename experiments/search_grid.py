@@ -107,6 +107,8 @@ def _end_points(experiment, spec, example, other):
         keys = jax.random.split(key, _NUM.value)
 
         def retime(denoise):
+            # The derivatives of all steps at once would keep what the network computes within each.
+            denoise = jax.checkpoint(denoise)
             return denoise if model_times is None else retimed(denoise, experiment.schedule, grid[:-1], model_times)
 
         shape, t_max = (*keys.shape, *experiment.shape), float(example[0])
