@@ -119,8 +119,7 @@ def _fit(step, state, key, experiment, config, workdir, mesh, manager, draw_samp
         _snapshots(workdir, settings, start) as keep,
     ):
         first = next(stream)
-        parts = settings['accumulate'] if experiment.second is None else None  # its updates are another loop
-        step, cost = throughput.compile_step(step, state, key, first, devices=mesh.size, parts=parts)
+        step, cost = throughput.compile_step(step, state, key, first, devices=mesh.size)
         with _log(workdir, start, settings, cost, mesh) as write, _profiled(step, workdir, start, settings) as step:
             hooks = loop.Hooks(write, save, draw_samples, stop, beat, keep)
             batches, max_skips = itertools.chain([first], stream), settings['max_skips'] or 0

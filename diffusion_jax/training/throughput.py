@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from diffusion_jax.training.flops import left_out
+
 # Dense bfloat16 FLOP/s of one device, by the name that JAX has for it. TPUs: "peak compute per chip (bf16)" of
 # docs.cloud.google.com/tpu/docs/{v4,v5e,v5p,v6e}. GPUs: NVIDIA's data sheets, whose figures "with sparsity" are halved.
 # The V100 is left out: it has no bfloat16 units, and its 125e12 (SXM2) of float16 would be the peak of another program.
@@ -72,23 +74,22 @@ class Cost(NamedTuple):
     flops: float | None  # on all devices together; None where XLA does not say
 
 
-def compile_step(step: Any, *arguments: Any, devices: int, parts: int | None = 1) -> tuple[Callable[..., Any], Cost]:
+def compile_step(step: Any, *arguments: Any, devices: int) -> tuple[Callable[..., Any], Cost]:
     """A jitted step as the executable for these arguments, and its cost by XLA's own analysis of that executable.
 
-    XLA counts the body of a loop once, however often it runs, so the FLOPs of a batch gone through in `parts` are
-    multiplied by them. What stands outside of that loop, the optimiser and the average, is then counted `parts` times:
-    some tens of FLOPs per parameter, where the network has thousands per parameter on images. What is computed twice
-    (rematerialisation) or on every device is counted as often as it is done. Of a step with other loops, `parts=None`,
-    the FLOPs are not known.
+    XLA counts the body of a loop once, however often it runs: the products of all other passes, of the parts of a
+    batch, the updates of a second learner or the blocks of a transformer, are added (`flops.left_out`). What is
+    computed twice (rematerialisation) or on every device is counted as often as it is done.
     """
     start = time.perf_counter()
-    compiled = step.lower(*arguments).compile()
+    traced = step.trace(*arguments)
+    compiled = traced.lower().compile()
     seconds = time.perf_counter() - start
     try:
         flops = (compiled.cost_analysis() or {}).get('flops', 0.0)  # of one device's program
     except NotImplementedError:
         flops = 0.0
-    return compiled, Cost(seconds, flops * devices * parts if flops > 0 and parts else None)
+    return compiled, Cost(seconds, flops * devices + left_out(traced.jaxpr) if flops > 0 else None)
 
 
 def figures(timing: Timing, cost: Cost, batch_size: int, kind: str, devices: int) -> dict[str, float]:

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from diffusion_jax.devices import sharding
+from diffusion_jax.nets import DiT, functional
 from diffusion_jax.training import throughput
+from diffusion_jax.training.flops import left_out
 from diffusion_jax.training.throughput import Clock, Cost, Timing
 
 
@@ -63,14 +65,65 @@ def test_flops_of_a_product_on_eight_devices():
     assert len(traces) == 1
 
 
-def test_flops_of_a_product_in_four_parts():
-    def step(w, x):
-        return jax.lax.scan(lambda total, part: (total, part @ w), 0, x.reshape(4, 16, 32))[1]
+def test_flops_of_every_pass_through_a_loop():
+    """Four parts of a batch, each through a product, and its gradient: 2 * 64 * 32 * 16 each, and as much again."""
 
-    _, cost = throughput.compile_step(jax.jit(step), jnp.ones((32, 16)), jnp.ones((64, 32)), devices=1, parts=4)
-    assert cost.flops == pytest.approx(2 * 64 * 32 * 16, rel=0.02)
-    unknown = throughput.compile_step(jax.jit(step), jnp.ones((32, 16)), jnp.ones((64, 32)), devices=1, parts=None)
-    assert unknown[1].flops is None
+    def loss(w, x):
+        def add(total, part):
+            return total + jnp.sum((part @ w) ** 2), None
+
+        return jax.lax.scan(add, 0.0, x.reshape(4, 16, 32))[0]
+
+    _, cost = throughput.compile_step(jax.jit(jax.grad(loss)), jnp.ones((32, 16)), jnp.ones((64, 32)), devices=1)
+    assert cost.flops == pytest.approx(2 * 2 * 64 * 32 * 16, rel=0.05)
+
+
+def test_flops_of_loops_in_loops():
+    """Three times five products; one of them computed again."""
+
+    def inner(x, w):
+        return jax.lax.scan(lambda x, _: (x @ w, None), x, length=5)[0]
+
+    def step(x, w):
+        return jax.lax.scan(lambda x, _: (jax.checkpoint(inner)(x, w), None), x, length=3)[0]
+
+    def once(x, w):
+        return jax.lax.scan(lambda x, _: (x @ w, None), x, length=1)[0]
+
+    x, w = jnp.ones((8, 16)), jnp.ones((16, 16))
+    product = 2 * 8 * 16 * 16
+    for f, passes in ((step, 15), (once, 1)):
+        _, cost = throughput.compile_step(jax.jit(f), x, w, devices=1)
+        assert cost.flops == pytest.approx(passes * product, rel=0.05)
+
+
+def test_flops_of_a_convolution_in_a_loop():
+    """[2, 8, 8, 3] to 5 channels by 3x3: 2 * 9 * 3 for each of 2 * 8 * 8 * 5 values, four times."""
+
+    def step(x, w):
+        def conv(x):
+            return jax.lax.conv_general_dilated(x, w, (1, 1), 'VALID', dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
+
+        return jax.lax.scan(lambda _, x: (0, conv(x)), 0, x)[1]
+
+    jaxpr = jax.jit(step).trace(jnp.ones((4, 2, 10, 10, 3)), jnp.ones((3, 3, 3, 5))).jaxpr
+    assert left_out(jaxpr) == 3 * 2 * 9 * 3 * 2 * 8 * 8 * 5
+
+
+def test_a_deeper_transformer_has_as_many_more_flops():
+    """The blocks are one scan: without its other passes depth would cost nothing."""
+
+    def flops(depth):
+        net = DiT(hidden=16, depth=depth, heads=2, patch=2, out_channels=1)
+        init, apply = functional(net)
+        x, c = jnp.ones((2, 8, 8, 1)), jnp.ones(2)
+        params = init(jax.random.key(0), x, c)
+        loss = jax.jit(jax.grad(lambda params: jnp.sum(apply(params, x, c, None, None) ** 2)))
+        return throughput.compile_step(loss, params, devices=1)[1].flops
+
+    two, four, eight = (flops(depth) for depth in (2, 4, 8))
+    assert eight - four == pytest.approx(2 * (four - two), rel=0.02)
+    assert four - two > 0.5 * two
 
 
 @pytest.mark.parametrize('analysis', [None, {}, {'flops': -1.0}])
@@ -79,7 +132,9 @@ def test_a_backend_without_figures(analysis):
         """Stands for an executable."""
 
     compiled.cost_analysis = lambda: analysis
-    step = SimpleNamespace(lower=lambda: SimpleNamespace(compile=lambda: compiled))
+    none = jax.make_jaxpr(lambda: 0)()
+    traced = SimpleNamespace(jaxpr=none, lower=lambda: SimpleNamespace(compile=lambda: compiled))
+    step = SimpleNamespace(trace=lambda: traced)
     assert throughput.compile_step(step, devices=1)[1].flops is None
 
 
