@@ -28,6 +28,7 @@ def test_shells_end_at_the_resolved_range():
     assert shell.max() == 4
     assert shell[0, 0] == 0
     assert shell[4, 0] == 4
+    assert shell[2, 2] == 3  # of 2.83 waves
     assert shell[0, 5] == shell[0, 6] == shell[4, 4] == -1
 
 
