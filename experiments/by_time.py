@@ -82,18 +82,19 @@ def measured(run: runs.Run, workdir: paths.AnyPath, spec: dict[str, Any], name: 
     def cut(i):
         return {**spec, name: {'name': _CUTS[name], name: spec[name], 'n': n}}, {'i': i}
 
-    def metrics_and_grad(i, key, batch):
+    def metrics_and_grad(params, seen, step, i, key, batch):
         of_the_part, given = cut(i)
         loss = experiment.loss_of(of_the_part, **given)
-        grads, metrics = jax.grad(loss, has_aux=True)(state.params, seen, key, batch, state.step)
+        grads, metrics = jax.grad(loss, has_aux=True)(params, seen, key, batch, step)
         return metrics, grads
 
     # The spec's own errors, before anything is drawn.
     experiment.loss_of(cut(0)[0], i=0)
     measure, draws, parts = gradient_noise(metrics_and_grad), _draws(run), []
+    at = (state.params, seen, state.step)
     with progress_bar('gradients', n) as progress:
         for i in range(n):
-            noise = measure((jnp.asarray(i), *draw) for draw in itertools.islice(draws, _BATCHES.value))
+            noise = measure((*at, jnp.asarray(i), *draw) for draw in itertools.islice(draws, _BATCHES.value))
             t = _times(run, cut(i)[0][name], i, state.step)
             level = noise_levels.of(experiment.schedule, np.asarray(np.median(t)))
             parts.append(Part(t, float(level), noise))

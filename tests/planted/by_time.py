@@ -28,8 +28,7 @@ MUTANTS = tuple(Mutant(*row) for row in [
      STATISTICS + 'test_both_are_unbiased'),
     ('by time: standard deviations as errors', NOISE, 'v.std(ddof=1) / np.sqrt(R)', 'v.std(ddof=1)',
      STATISTICS + 'test_metrics_have_their_standard_errors'),
-    ('by time: of the averaged weights', COMMAND, 'jax.grad(loss, has_aux=True)(state.params,',
-     'jax.grad(loss, has_aux=True)(state.ema,', WHOLE),
-    ('by time: always the first part', COMMAND, 'measure((jnp.asarray(i), *draw)', 'measure((jnp.asarray(0), *draw)',
-     WHOLE),
+    ('by time: of the averaged weights', COMMAND, 'at = (state.params, seen,', 'at = (state.ema, seen,', WHOLE),
+    ('by time: always the first part', COMMAND, 'measure((*at, jnp.asarray(i), *draw)',
+     'measure((*at, jnp.asarray(0), *draw)', WHOLE),
 ])

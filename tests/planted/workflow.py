@@ -35,7 +35,7 @@ MUTANTS = tuple(Mutant(*row) for row in [
     ('workflow: starts where there is no noise', SAMPLE, 'if schedule.alpha(t) >= schedule.sigma(t):', 'if False:',
      GRIDS + '[sct-uniform]'),
     ('workflow: steps of a grid that has none', 'inference/runs.py', "if not _takes_n(spec['times']):", 'if False:',
-     GRIDS + '[sct-None]'),
+     GRIDS + '[sct-at:times=1.5]'),
     ('workflow: bound of a consistency model', 'builders/bits.py', 'if experiment.models.denoise is None:',
      'if False:',
      DISTIL + 'test_a_consistency_model_has_no_bits_per_dimension'),
