@@ -20,7 +20,7 @@ from ml_collections import config_flags
 
 from diffusion_jax import builders, cli
 from diffusion_jax.builders import specs
-from diffusion_jax.devices import processes
+from diffusion_jax.devices import cores, processes
 from diffusion_jax.errors import UserError
 from diffusion_jax.evaluation import report
 from diffusion_jax.inference import references, runs
@@ -78,6 +78,7 @@ _GAP = flags.DEFINE_bool('bits_gap', False, 'Bits/dim of as many training rows a
 
 def main() -> None:
     """The entry point."""
+    cores.take()
     if _SAMPLES.value:
         _measure_images(_SAMPLES.value)
         return

@@ -31,7 +31,7 @@ from absl import flags
 from diffusion_jax import builders, cli
 from diffusion_jax.builders import specs
 from diffusion_jax.data.files import read_mask, read_samples
-from diffusion_jax.devices import processes
+from diffusion_jax.devices import cores, processes
 from diffusion_jax.errors import UserError
 from diffusion_jax.inference import export, media, runs
 from diffusion_jax.inference.generate import at_once, batches
@@ -95,6 +95,7 @@ _OUT = flags.DEFINE_string(
 
 def main() -> None:
     """The entry point."""
+    cores.take()
     workdir = paths.parse(_WORKDIR.value)
     run = runs.load(workdir, _STEP.value, sigma_rel=_EMA.value)
     choices = runs.Choices(_SAMPLER.value, _STEPS.value, _GRID.value, _GUIDANCE.value, _COND.value)

@@ -9,6 +9,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from diffusion_jax import builders, cli
+from diffusion_jax.devices import cores
 from diffusion_jax.training.run import train
 from diffusion_jax.workdir import paths
 
@@ -20,7 +21,9 @@ _ALLOW = flags.DEFINE_bool('allow_config_change', False, 'Go on in a workdir tha
 
 def main() -> None:
     """The entry point."""
-    train(builders.resolve(_CONFIG.value), paths.parse(_WORKDIR.value), _ALLOW.value)
+    config = builders.resolve(_CONFIG.value)
+    cores.take(config['train']['batch_size'], config['train']['accumulate'])
+    train(config, paths.parse(_WORKDIR.value), _ALLOW.value)
 
 
 if __name__ == '__main__':

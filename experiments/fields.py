@@ -19,6 +19,7 @@ from absl import flags
 from diffusion_jax import builders, cli, editing, samplers
 from diffusion_jax.builders import specs
 from diffusion_jax.data import gaussian_fields
+from diffusion_jax.devices import cores
 from diffusion_jax.editing.operators import inpaint
 from diffusion_jax.editing.travel import time_travel, travels
 from diffusion_jax.errors import UserError
@@ -47,6 +48,7 @@ _HEAD = (
 
 def main() -> None:
     """The entry point."""
+    cores.take()
     workdir = paths.parse(_WORKDIR.value)
     run = runs.load(workdir)
     if run.config['data']['name'] != 'gaussian_fields':

@@ -11,6 +11,7 @@ of --config, and from --distil_config all else. (Of eps and of x_0 a network at 
 """
 
 import json
+import math
 import platform
 import time
 from collections.abc import Mapping
@@ -25,6 +26,7 @@ from ml_collections import config_flags
 
 from diffusion_jax import builders, cli
 from diffusion_jax.data import show
+from diffusion_jax.devices import cores
 from diffusion_jax.evaluation import coherence, measure, report
 from diffusion_jax.evaluation.rows import Values
 from diffusion_jax.inference import runs
@@ -205,6 +207,7 @@ def main() -> None:
     student_workdir = workdir / 'consistency'
     config = builders.resolve(_CONFIG.value)
     student_config = distilled(builders.resolve(_DISTIL.value), config, workdir)
+    cores.take(math.gcd(config['train']['batch_size'], student_config['train']['batch_size']))
     watch = [time.perf_counter()]
     train(config, workdir)
     watch.append(time.perf_counter())

@@ -20,6 +20,7 @@ from absl import flags
 from diffusion_jax import cli
 from diffusion_jax.data import scenes
 from diffusion_jax.data.scene_grammar import Said, caption
+from diffusion_jax.devices import cores
 from diffusion_jax.errors import UserError
 from diffusion_jax.evaluation import scenes as judge
 from diffusion_jax.inference import runs
@@ -157,6 +158,7 @@ def _opened(workdir: AnyPath) -> runs.Run:
 
 def main() -> None:
     """The entry point."""
+    cores.take()
     run, out = _opened(paths.parse(_WORKDIR.value)), paths.parse(_OUT.value)
     out.mkdir(parents=True, exist_ok=True)
     seed = run.config['data'].get('seed', 0)

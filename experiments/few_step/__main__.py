@@ -18,6 +18,7 @@ from absl import flags
 
 from diffusion_jax import builders, cli
 from diffusion_jax.data import show
+from diffusion_jax.devices import cores
 from diffusion_jax.errors import UserError
 from diffusion_jax.evaluation import measure, report
 from diffusion_jax.evaluation.rows import Values
@@ -97,6 +98,7 @@ def main() -> None:
     workdir.mkdir(parents=True, exist_ok=True)
     teacher = paths.local(_TEACHER.value) if _TEACHER.value else workdir / 'EDM'
     config = config_of('EDM', None)
+    cores.take(config['train']['batch_size'])
     methods = all_methods(config['train']['steps'])
     chosen = _METHODS.value or [method.name for method in methods if has_config(method.name)]
     for name in chosen:
