@@ -28,6 +28,7 @@ TRAIN = [
     ),
     ([DIGITS, '--config.eval.reference=all'], "config.eval.reference='all', which evaluation will want: digits has"),
     ([DIGITS, '--config.eval.variance=None'], 'config.eval.variance=None must be of type str'),
+    ([DIGITS, '--config.net.channels=4294967296'], 'config.net.channels=4294967296 is more than 32 bits hold'),
     ([DIGITS, '--config.xyz=1'], 'config.xyz is not a field; known: data, ema, eval,'),
     ([DIGITS, '--config.seed.x=1'], 'config.seed.x is not a field: config.seed has no fields. See --help.'),
     ([DIGITS, '--config.optim.lr=fast'], 'flag --config.optim.lr=fast: could not convert string to float'),

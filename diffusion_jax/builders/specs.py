@@ -26,6 +26,7 @@ from diffusion_jax.objectives import (
     velocities,
     weights,
 )
+from diffusion_jax.ranges import MOST, MOST_SEED
 from diffusion_jax.samplers import euler_step, heun_step
 from diffusion_jax.times import curricula
 
@@ -150,6 +151,8 @@ def check_type(value, annotation, where):
     """Refuses a value that is not what its annotation says, where that is of plain types."""
     is_union = typing.get_origin(annotation) in (typing.Union, UnionType)
     allowed = set(typing.get_args(annotation) if is_union else (annotation,))
+    if type(value) is int and float not in allowed and not -MOST <= value <= MOST_SEED:
+        raise UserError(f'{where}={value} is more than 32 bits hold')
     if type(value) in allowed:
         return value
     functions = {a for a in allowed if typing.get_origin(a) is abc.Callable or hasattr(a, '_fields')}

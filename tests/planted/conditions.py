@@ -64,6 +64,8 @@ MUTANTS = tuple(Mutant(*row) for row in [
      LOOP + 'test_times_do_not_take_the_type_of_the_samples'),
     ('format: older configs are guessed', 'workdir/files.py', 'if found != FORMAT:', 'if found > FORMAT:',
      'tests/test_bad_input.py::test_a_workdir_without_a_run'),
+    ('spec: numbers beyond 32 bits', 'builders/specs.py', 'not -MOST <= value <= MOST_SEED:', 'False:',
+     'tests/test_bad_input.py::test_train'),
     ('spec: what the run has can be set', 'builders/specs.py', '        if key in given:\n', '        if False:\n',
      'tests/builders/test_experiment.py::test_what_cannot_be_built'),
     ('sample: the step is not in the name', 'sample.py', "f'step{run.step}', ", '',
