@@ -2,8 +2,8 @@ r"""The main job in one command: trains DDPM, distils it into a consistency mode
 
     python -m experiments.quickstart --workdir=runs/quickstart
 
-writes WORKDIR/report.md, samples.png (the same noises under every setting) and tradeoff.png (quality against network
-evaluations); the distilled run is WORKDIR/consistency. Running it again resumes.
+writes WORKDIR/report.html (report.md with its pictures), samples.png (the same noises under every setting) and
+tradeoff.png (quality against network evaluations); the distilled run is WORKDIR/consistency. Running it again resumes.
 
 Another data set: --config=configs/mnist_ddpm.py --config.data.dir=DIR --config.precond.name=v
 --config.objective.weight.name=v. The consistency model has the data, the schedule, the network and the parameterisation
@@ -31,6 +31,7 @@ from diffusion_jax.evaluation import coherence, measure, report
 from diffusion_jax.evaluation.rows import Values
 from diffusion_jax.inference import runs
 from diffusion_jax.inference.generate import Drawing, generate
+from diffusion_jax.pages import html
 from diffusion_jax.training.run import train
 from diffusion_jax.types import Draw
 from diffusion_jax.workdir import paths
@@ -191,6 +192,7 @@ Machine: {platform.machine()}, {devices}. Versions: {versions}. Git: {provenance
 Command: `{' '.join(['python', '-m', 'experiments.quickstart', *provenance['command'][1:]])}`
 """
     (workdir / 'report.md').write_text(text)
+    html.beside(workdir / 'report.md')
 
 
 def _bound(bits):
@@ -228,7 +230,7 @@ def main() -> None:
     parts = ('training', 'distilling', 'sampling and measuring')
     minutes = {part: (b - a) / 60 for part, a, b in zip(parts, watch, watch[1:], strict=False)}
     write_report(workdir, rows, bits, floor, minutes)
-    print(f'wrote {workdir}/report.md, samples.png and tradeoff.png')
+    print(f'wrote {workdir}/report.html, report.md, samples.png and tradeoff.png')
 
 
 if __name__ == '__main__':

@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from diffusion_jax.data import show
+from diffusion_jax.pages import html
 from diffusion_jax.workdir import files
 from experiments.papers.plan import Plan
 from experiments.papers.results import Results
@@ -185,6 +186,7 @@ Commit: {ran['git']}.
 """
     path = workdir / f'{name}.md'
     files.write_text(path, text)
+    html.beside(path)
     return path
 
 

@@ -1,4 +1,4 @@
-"""The results of a sweep as one table: results.csv, results.md and results.png."""
+"""The results of a sweep as one table: results.csv, results.md, results.png, and results.html of the two."""
 
 import csv
 import io
@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 
+from diffusion_jax.pages import html
 from diffusion_jax.workdir import files
 from diffusion_jax.workdir.paths import AnyPath
 from experiments.running.locks import PATIENCE, locked
@@ -53,7 +54,7 @@ def _row(training):
 
 
 def write(workdir: AnyPath, trainings: Iterable[Training]) -> list[Row]:
-    """Writes the three files, one process at a time, and returns what is in them."""
+    """Writes these files, one process at a time, and returns what is in them."""
     with locked(workdir / 'results', PATIENCE):
         made = rows(trainings)
         _write(workdir, made)
@@ -67,6 +68,7 @@ def _write(workdir, made):
         picture = io.BytesIO()
         draw(made).savefig(picture, dpi=110, bbox_inches='tight')
         (workdir / 'results.png').write_bytes(picture.getvalue())
+    html.beside(workdir / 'results.md', ['results.png'])
 
 
 def describe(row: Row) -> str:

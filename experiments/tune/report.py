@@ -11,6 +11,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 from optuna.visualization import matplotlib as plots
 
+from diffusion_jax.pages import html
 from diffusion_jax.workdir import files
 from experiments.running.tables import label, markdown
 
@@ -33,7 +34,7 @@ class Confirmed(NamedTuple):
 
 
 def write(study: optuna.Study, workdir: Path, confirmed: Confirmed) -> None:
-    """Writes the three files; plots that need more trials than there are are left out."""
+    """Writes report.md, its plots and both as one page; plots that need more trials than there are are left out."""
     files.write_text(workdir / 'report.md', to_markdown(study, confirmed))
     done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if done:
@@ -41,6 +42,7 @@ def write(study: optuna.Study, workdir: Path, confirmed: Confirmed) -> None:
     # Those that some trials do not have are left out by Optuna.
     if len({t.value for t in done}) > 1 and set.intersection(*(set(t.params) for t in done)):
         _save(workdir / 'importances.png', plots.plot_param_importances, study)
+    html.beside(workdir / 'report.md', ['history.png', 'importances.png'])
 
 
 def ranked(study: optuna.Study) -> list[FrozenTrial]:
