@@ -26,7 +26,7 @@ from diffusion_jax.types import (
     Schedule,
 )
 
-__all__ = ['consistency', 'edm', 'eps', 'flow', 'mu', 'rescaled', 'trig', 'v', 'x0']
+__all__ = ['consistency', 'edm', 'eps', 'flow', 'interpolant', 'mu', 'rescaled', 'trig', 'v', 'x0']
 
 
 def _one(t):
@@ -98,6 +98,12 @@ def flow(schedule: Schedule) -> Precond:
         c_in=_one,
         c_noise=lambda t: 1000 * t,
     )
+
+
+def interpolant(schedule: Schedule) -> Precond:
+    """F predicts x_0 - eps and is told 1 - t: time goes from noise to data (SiT, arXiv 2401.08740, official code)."""
+    to_noise = flow(schedule)
+    return to_noise._replace(c_out=lambda t: -to_noise.c_out(t), c_noise=lambda t: 1 - t)
 
 
 def edm(sigma_data: float = 0.5) -> Precond:

@@ -45,6 +45,7 @@ CASES = {
     'v not VP': (FLOW, precond.v(FLOW), v_target, weights.v(FLOW), [0.1, 0.9, 1.0]),
     'mu': (VP, precond.mu(VP), mu_target, weights.mu(VP), TABLE_TIMES),
     'flow': (FLOW, precond.flow(FLOW), lambda *a: a[3] - a[2], weights.flow(FLOW), [0.1, 0.9, 1.0]),
+    'interpolant': (FLOW, precond.interpolant(FLOW), lambda *a: a[2] - a[3], weights.flow(FLOW), [0.1, 0.9, 1.0]),
     'flow on TrigFlow': (TRIG, precond.flow(TRIG), lambda *a: a[3] - a[2], weights.flow(TRIG), [0.2, np.pi / 2]),
     'trig': (
         schedules.TrigFlow(0.5),

@@ -148,6 +148,7 @@ ROWS = {
     precond.logits: {'levels': LEVELS},
     precond.mu: {'T': COUNT},
     precond.flow: {},
+    precond.interpolant: {},
     precond.edm: {'sigma_data': ABOVE_0},
     precond.consistency: {'sigma_data': ABOVE_0, 'sigma_min': FROM_0, 'noise_scale': ABOVE_0},
     precond.trig: {'sigma_data': ABOVE_0},

@@ -45,6 +45,25 @@ def of_table(
     )
 
 
+def of_dit(betas: Spec, learns_variance: bool) -> Process:
+    """That of DiT, of latents: sampled ancestrally in 250 steps, equally spaced in its table from its end on."""
+    of = of_table(betas, learns_variance=learns_variance, clip=False)
+    T = {} if betas['T'] == 1000 else {'T': betas['T']}
+    return of._replace(times={'name': 'linspace', 'n': min(250, betas['T']), **T})
+
+
+def of_sit() -> Process:
+    """That of SiT on its linear path, told the time from noise to data, sampled by Heun's method in 125 steps."""
+    return Process(
+        {'name': 'RectifiedFlow'},
+        {'name': 'interpolant'},
+        {'name': 'denoising', 'p_t': {'name': 'continuous_uniform'}, 'weight': {'name': 'flow'}},
+        {'name': 'heun'},
+        {'name': 'uniform', 'n': 125},
+        False,
+    )
+
+
 def of_edm(steps: int) -> Process:
     """That of EDM's own networks, which embed ln(sigma) / 4, sampled by Heun's method in so many steps."""
     weight = {'name': 'edm', 'sigma_data': 0.5}

@@ -15,6 +15,8 @@ class Architecture(NamedTuple):
     shape: tuple[int, int, int]  # of an image
     classes: int | None
     learns_variance: bool
+    latents: bool = False  # of an autoencoder, not pictures
+    drops: bool = False  # it learnt what no class means
 
 
 class Dialect(NamedTuple):

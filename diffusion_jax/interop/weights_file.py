@@ -26,7 +26,7 @@ _SIGNS = {
     'model.map_layer0.weight': 'a network of EDM (--from=edm)',
     'map_layer0.weight': 'a network of EDM (--from=edm)',
     'encoder.conv_in.weight decoder.conv_in.weight': 'an autoencoder',
-    'x_embedder.proj.weight t_embedder.mlp.0.weight': 'a DiT',
+    'x_embedder.proj.weight t_embedder.mlp.0.weight': 'a DiT or SiT (--from=dit or sit)',
     'features.0.weight classifier.0.weight': 'a VGG',
 }
 

@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 from diffusion_jax import builders, samplers, times
 from diffusion_jax.conversion import incoming
 from diffusion_jax.inference import runs
-from diffusion_jax.interop import names, official, unet
+from diffusion_jax.interop import names, official
 from tests import tiny
 
 try:
@@ -73,7 +73,7 @@ def test_outputs_gradients_and_the_way_back(kind, tmp_path):
     found = official.edm(tmp_path / 'w.safetensors', official.Asked())
     experiment = builders.build(incoming.config_of(found))
     shapes = jax.eval_shape(experiment.init, jax.random.key(0))
-    rows = unet.table(found.architecture.net, shapes, found.dialect, 8)
+    rows = found.rows(shapes)
     params = names.take_in('it', found.what, found.weights, rows, shapes)
     denoise = experiment.models.denoise
     sigma = np.array([0.05, 7.0], np.float32)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import pytest
 
 from diffusion_jax.data.conditions import label
-from diffusion_jax.nets import UNet
+from diffusion_jax.nets import DiT, UNet
 from diffusion_jax.nets.layout import DDPM, adm, dhariwal, song
 
 pytestmark = pytest.mark.slow
@@ -38,6 +38,15 @@ SIZES = [
 ]  # fmt: skip
 
 
+# The row's beginning, channels, depth and heads.
+TRANSFORMERS = [
+    ('DiT-S/2', 384, 12, 6),
+    ('DiT-B/2', 768, 12, 12),
+    ('DiT-L/2', 1024, 24, 16),
+    ('DiT-XL/2', 1152, 28, 16),
+]
+
+
 def count(side, settings, classes, out):
     """Of the network, without the row of our null class."""
     net = UNet(**settings, out_channels=out, condition=label(classes) if classes else None)
@@ -52,3 +61,15 @@ def test_the_page_has_the_number_of_parameters(row):
     name, *what = row
     (line,) = (line for line in PAGE.splitlines() if line.startswith(f'| {name}'))
     assert line.rstrip(' |').endswith(f' {count(*what):,}')
+
+
+@pytest.mark.parametrize('row', TRANSFORMERS, ids=[row[0] for row in TRANSFORMERS])
+def test_the_page_has_the_number_of_parameters_of_a_transformer(row):
+    """Of latents 32x32x4, with the row of its own null class and without its fixed positions."""
+    name, hidden, depth, heads = row
+    net = DiT(hidden, depth, heads, 2, out_channels=8, condition=label(1000))
+    x, c = jnp.zeros((1, 32, 32, 4)), jnp.zeros(1)
+    shapes = jax.eval_shape(lambda: net.init(jax.random.key(0), x, c))
+    (line,) = (line for line in PAGE.splitlines() if line.startswith(f'| {name}'))
+    num = sum(leaf.size for leaf in jax.tree.leaves(shapes))
+    assert line.rstrip(' |').endswith(f' {num:,}')
