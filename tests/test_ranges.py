@@ -149,6 +149,8 @@ ROWS = {
     precond.mu: {'T': COUNT},
     precond.flow: {},
     precond.interpolant: {},
+    precond.continuous_eps: {'scale': ABOVE_0},
+    precond.score: {},
     precond.edm: {'sigma_data': ABOVE_0},
     precond.consistency: {'sigma_data': ABOVE_0, 'sigma_min': FROM_0, 'noise_scale': ABOVE_0},
     precond.trig: {'sigma_data': ABOVE_0},

@@ -78,19 +78,25 @@ def diffusers(folder: Path, asked: Asked) -> Official:
 
 
 def edm(path: Path, asked: Asked) -> Official:
-    """Weights that were exported from a network of EDM, SongUNet (DDPM++) or DhariwalUNet, under EDM's preconditioning.
+    """Weights that were exported from a network of EDM, SongUNet or DhariwalUNet.
+
+    Its preconditioning is EDM's, unless the file says another, or has the noise levels of iDDPM's.
 
     Raises:
-        UserError: if the file cannot be read, or is of another architecture.
+        UserError: if the file cannot be read, is of another architecture, or names another preconditioning.
     """
     file = expanded(path)
     if any(value is not None for value in asked):
         raise UserError(
             '--from=edm: the weights say it all: leave out --size, --heads, --head_channels, --qkv, --betas, --rescaled'
         )
-    weights = edm_unet.bare(str(file), weights_file.as_float32(weights_file.read(file)))
-    architecture, dialect = edm_unet.architecture(str(file), weights)
-    of = process.of_edm(steps=18 if architecture.shape[0] <= 32 else 40)
+    given = weights_file.as_float32(weights_file.read(file))
+    weights = edm_unet.bare(str(file), given)
+    architecture, dialect = edm_unet.architecture(str(file), weights, edm_unet.smooth(given))
+    named = 'iDDPMPrecond' if 'u' in given else weights_file.about(file).get('precond', 'EDMPrecond')
+    if named not in process.PRECONDITIONED:
+        raise UserError(f'{file} says precond={named}, and only {", ".join(process.PRECONDITIONED)} are known here')
+    of = process.PRECONDITIONED[named](18 if architecture.shape[0] <= 32 else 40)
     return Official(file, edm_unet.WHAT, weights, architecture, _of_unet(architecture, dialect), of)
 
 

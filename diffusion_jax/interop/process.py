@@ -1,6 +1,6 @@
 """What an official network was trained for: the noise, what it predicts, and how it is sampled by default, as specs."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from diffusion_jax.errors import UserError
@@ -75,6 +75,43 @@ def of_edm(steps: int) -> Process:
         {'name': 'karras', 'n': steps},
         False,
     )
+
+
+def of_score_ve(steps: int, sigma_min: float = 0.02, sigma_max: float = 100.0) -> Process:
+    """That of score_sde's variance exploding SDE, whose networks embed ln(sigma / 2), sampled as EDM's."""
+    return Process(
+        {'name': 'VE', 'sigma_min': sigma_min, 'sigma_max': sigma_max},
+        {'name': 'score'},
+        {'name': 'denoising', 'p_t': {'name': 'log_normal'}, 'weight': {'name': 'snr'}},
+        {'name': 'heun'},
+        {'name': 'karras', 'n': steps, 'sigma_min': sigma_min, 'sigma_max': sigma_max},
+        False,
+    )
+
+
+def of_score_vp(steps: int) -> Process:
+    """That of score_sde's variance preserving SDE, whose networks embed 999 t, sampled as EDM's."""
+    return Process(
+        {'name': 'LinearVP'},
+        {'name': 'continuous_eps'},
+        {'name': 'denoising', 'p_t': {'name': 'continuous_uniform'}, 'weight': {'name': 'snr'}},
+        {'name': 'heun'},
+        {'name': 'karras', 'n': steps},
+        False,
+    )
+
+
+def _of_edms_iddpm(steps: int) -> Process:
+    return of_table({'name': 'cosine_betas', 'T': 1000}, ddim_steps=4 * steps, clip=False)
+
+
+# By the names of EDM's classes: (steps of its sampler) -> process.
+PRECONDITIONED: dict[str, Callable[[int], Process]] = {
+    'EDMPrecond': of_edm,
+    'VEPrecond': of_score_ve,
+    'VPPrecond': of_score_vp,
+    'iDDPMPrecond': _of_edms_iddpm,
+}
 
 
 def of_openai_edm(sigma_data: float = 0.5) -> Process:

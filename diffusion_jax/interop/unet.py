@@ -29,6 +29,7 @@ class Dialect(NamedTuple):
         ones: layer here -> axes of size one that its kernel has there: a dense layer may be a 1x1 convolution.
         order: of queries, keys and values in one layer; see `names.query_key_value`.
         classes: the form of the table of classes.
+        others: what is no layer's: (block here, name there).
     """
 
     place: Callable[[str, bool, 'Places'], str]
@@ -36,6 +37,7 @@ class Dialect(NamedTuple):
     ones: Mapping[str, int]
     order: str = 'three heads dim'
     classes: Form = CLASSES
+    others: Mapping[tuple[str, ...], str] = {}
 
 
 class Places(NamedTuple):
@@ -79,6 +81,8 @@ def _in_order(paths: Sequence[tuple[str, ...]]) -> tuple[tuple[str, ...], ...]:
 
 def _named(path: tuple[str, ...], leaf: Any, dialect: Dialect, places: Places, net: Mapping[str, Any]):
     """The name of a leaf there, and its form."""
+    if path in dialect.others:
+        return dialect.others[path], AS_IT_IS
     block, *layer, last = path
     place = dialect.place(block, bool(layer), places)
     if last == 'embedding':

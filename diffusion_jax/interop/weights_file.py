@@ -83,6 +83,15 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
         raise UserError(f'{path} is no .npz of arrays that can be read: {one_line(error)}') from error
 
 
+def about(path: Path) -> dict[str, str]:
+    """What a readable file of safetensors says of itself; nothing for files of other formats."""
+    with path.open('rb') as opened:
+        if not _is_safetensors(opened.read(64)):
+            return {}
+    with _library().safe_open(path, framework='numpy') as file:
+        return file.metadata() or {}
+
+
 def write(path: Path, weights: Mapping[str, np.ndarray], about: Mapping[str, str]) -> None:
     """Writes a safetensors file with this metadata.
 

@@ -25,9 +25,9 @@ except ModuleNotFoundError:  # each test is skipped by itself, so that a planted
 
 SMALL = {'side': 8, 'patch': 2, 'hidden': 32, 'depth': 3, 'heads': 4, 'classes': 5}
 KINDS = {
-    'learned variance': SMALL,
-    'patches of 4, of pictures': {**SMALL, 'patch': 4, 'channels': 3, 'ratio': 2},
-    'fixed variance': {**SMALL, 'learns': False, 'depth': 2, 'heads': 2},
+    'learned_variance': SMALL,
+    'patches_of_4': {**SMALL, 'patch': 4, 'channels': 3, 'ratio': 2},
+    'fixed_variance': {**SMALL, 'learns': False, 'depth': 2, 'heads': 2},
 }
 S_2 = {'side': 32, 'patch': 2, 'hidden': 384, 'depth': 12, 'heads': 6, 'classes': 1000}
 INDEX = np.array([3, 871])  # of two steps of the table

@@ -10,13 +10,13 @@ REFUSED = TEST + 'test_what_it_does_not_say_or_cannot_be_is_refused'
 
 MUTANTS = tuple(Mutant(*row) for row in [
     ('transformers: patches column by column', DIT, 'w.transpose(2, 3, 1, 0).reshape(-1, w.shape[0])',
-     'w.transpose(3, 2, 1, 0).reshape(-1, w.shape[0])', f'{ALL}[learned variance]'),
+     'w.transpose(3, 2, 1, 0).reshape(-1, w.shape[0])', f'{ALL}[learned_variance]'),
     ('transformers: all blocks are the first', DIT, "Row(f'blocks.{i}.{name}', (path,), form, i)",
-     "Row(f'blocks.{i}.{name}', (path,), form, 0)", f'{ALL}[learned variance]'),
+     "Row(f'blocks.{i}.{name}', (path,), form, 0)", f'{ALL}[learned_variance]'),
     ('transformers: a class more', DIT, "len(weights['y_embedder.embedding_table.weight']) - 1",
-     "len(weights['y_embedder.embedding_table.weight'])", f'{ALL}[learned variance]'),
+     "len(weights['y_embedder.embedding_table.weight'])", f'{ALL}[learned_variance]'),
     ('transformers: always the usual MLP', DIT, "'mlp_ratio': ratio", "'mlp_ratio': 4",
-     f'{ALL}[patches of 4, of pictures]'),
+     f'{ALL}[patches_of_4]'),
     ('transformers: any positions', DIT, 'np.abs(positions[0] - fixed).max() > 1e-5',
      'np.abs(positions[0] - fixed).max() > 1e5', REFUSED),
     ('transformers: latents are pictures', DIT, 'latents=channels == 4', 'latents=channels == 3', STEPS),
