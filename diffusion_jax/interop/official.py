@@ -9,7 +9,18 @@ import numpy as np
 
 from diffusion_jax.errors import UserError
 from diffusion_jax.home import expanded
-from diffusion_jax.interop import adm_unet, diffusers_config, diffusers_unet, edm_unet, process, unet, weights_file
+from diffusion_jax.interop import (
+    adm_unet,
+    ddim_unet,
+    diffusers_config,
+    diffusers_unet,
+    edm_unet,
+    flax_file,
+    jcm,
+    process,
+    unet,
+    weights_file,
+)
 from diffusion_jax.interop import dit as dit_names
 from diffusion_jax.interop.names import Row, Tree
 from diffusion_jax.interop.process import Process
@@ -100,6 +111,37 @@ def edm(path: Path, asked: Asked) -> Official:
     return Official(file, edm_unet.WHAT, weights, architecture, _of_unet(architecture, dialect), of)
 
 
+def ddim(path: Path, asked: Asked) -> Official:
+    """A checkpoint of DDIM's release in PyTorch: a state dict, under 1000 linear betas unless another table is said.
+
+    Raises:
+        UserError: if the file cannot be read, or is of another architecture; if the size is not told.
+    """
+    file, size = expanded(path), _size_alone(asked._replace(betas=None), path)
+    weights = weights_file.as_float32(weights_file.read(file))
+    weights.pop('logvar', None)  # of a bound on the likelihood: no output depends on it
+    architecture = ddim_unet.architecture(str(file), weights, size)
+    made = process.of_ddim({'T': 1000, **(asked.betas or {'name': 'linear_betas'})})
+    return Official(file, ddim_unet.WHAT, weights, architecture, _of_unet(architecture, ddim_unet.DIALECT), made)
+
+
+def _score_sde(of: Callable[[bool], Process], path: Path, asked: Asked) -> Official:
+    """A Flax checkpoint of NCSN++ or DDPM++; `of` is told whether it is NCSN++. Raises as `ddim`."""
+    file, size = expanded(path), _size_alone(asked, path)
+    weights = weights_file.as_float32(jcm.bare(flax_file.read(file)))
+    architecture = jcm.architecture(str(file), weights, size)
+    made = of(architecture.net['layout']['name'] == 'ncsnpp')
+    return Official(file, jcm.WHAT, weights, architecture, _of_unet(architecture, jcm.DIALECT), made)
+
+
+def _size_alone(asked: Asked, path: Path) -> int:
+    if any(value is not None for value in asked[1:]):
+        raise UserError('of these weights --size alone must be said: leave out --heads, --head_channels, --qkv, ...')
+    if asked.size is None:
+        raise UserError(f'{path} does not say the size of an image: set --size')
+    return asked.size
+
+
 def dit(path: Path, asked: Asked) -> Official:
     """A checkpoint of DiT: a state dict, under 1000 linear betas unless another table is said.
 
@@ -174,11 +216,15 @@ def _openai(of: Callable[[Asked, bool], Process], order: str, path: Path, asked:
 
 # How each kind of file is read: (path, what is said of it).
 SOURCES: dict[str, Callable[[Path, Asked], Official]] = {
+    'ddim': ddim,
     'diffusers': diffusers,
     'dit': dit,
     'iddpm': functools.partial(_openai, _table({'name': 'cosine_betas', 'T': 4000}, True), 'heads_first'),
     'adm': functools.partial(_openai, _table({'name': 'linear_betas', 'T': 1000}, False), 'heads_first'),
     'edm': edm,
+    'jcm': functools.partial(_score_sde, lambda fourier: process.of_jcm()),
+    'jcm_edm': functools.partial(_score_sde, lambda fourier: process.of_edm(steps=18)),
+    'score_sde': functools.partial(_score_sde, process.of_score_sde),
     'openai_edm': functools.partial(_openai, _levels_of(process.of_openai_edm), 'three_first'),
     'openai_cm': functools.partial(_openai, _levels_of(process.of_openai_cm), 'three_first'),
     'sit': sit,

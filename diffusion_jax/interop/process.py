@@ -45,6 +45,13 @@ def of_table(
     )
 
 
+def of_ddim(betas: Spec) -> Process:
+    """That of DDIM's release: 50 steps of a sub-sequence from the first on, nothing clipped."""
+    of = of_table(betas, clip=False, ddim_steps=50)
+    T = {} if betas['T'] == 1000 else {'T': betas['T']}
+    return of._replace(times={'name': 'leading', 'n': 50, **T})
+
+
 def of_dit(betas: Spec, learns_variance: bool) -> Process:
     """That of DiT, of latents: sampled ancestrally in 250 steps, equally spaced in its table from its end on."""
     of = of_table(betas, learns_variance=learns_variance, clip=False)
@@ -105,6 +112,11 @@ def _of_edms_iddpm(steps: int) -> Process:
     return of_table({'name': 'cosine_betas', 'T': 1000}, ddim_steps=4 * steps, clip=False)
 
 
+def of_score_sde(exploding: bool) -> Process:
+    """That of score_sde's continuous models of CIFAR-10: its VE for NCSN++, its VP for DDPM++."""
+    return of_score_ve(steps=40) if exploding else of_score_vp(steps=40)
+
+
 # By the names of EDM's classes: (steps of its sampler) -> process.
 PRECONDITIONED: dict[str, Callable[[int], Process]] = {
     'EDMPrecond': of_edm,
@@ -146,6 +158,12 @@ def of_openai_cm(sigma_data: float = 0.5, sigma_min: float = 0.002, sigma_max: f
         {'name': 'first_of', 'times': [sigma_max, 0.821], 'n': 1},
         True,
     )
+
+
+def of_jcm() -> Process:
+    """That of the consistency models of CIFAR-10 in JAX, whose networks embed ln(sigma) / 4."""
+    of = of_openai_cm()
+    return of._replace(precond={'name': 'consistency', 'sigma_data': 0.5, 'sigma_min': 0.002})
 
 
 _SCHEDULERS = ('DDPMScheduler', 'DDIMScheduler', 'CMStochasticIterativeScheduler')

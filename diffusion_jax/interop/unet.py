@@ -29,7 +29,8 @@ class Dialect(NamedTuple):
         ones: layer here -> axes of size one that its kernel has there: a dense layer may be a 1x1 convolution.
         order: of queries, keys and values in one layer; see `names.query_key_value`.
         classes: the form of the table of classes.
-        others: what is no layer's: (block here, name there).
+        others: what is no layer's: (path here, name there).
+        kernel: (axes of size one) -> the form of a kernel.
     """
 
     place: Callable[[str, bool, 'Places'], str]
@@ -38,6 +39,7 @@ class Dialect(NamedTuple):
     order: str = 'three heads dim'
     classes: Form = CLASSES
     others: Mapping[tuple[str, ...], str] = {}
+    kernel: Callable[[int], Form] = kernel
 
 
 class Places(NamedTuple):
@@ -98,7 +100,7 @@ def _form(layer: Sequence[str], leaf: Any, last: str, dialect: Dialect, net: Map
         c = leaf.shape[-1]
         heads = c // net['head_channels'] if net.get('head_channels') else net.get('heads', 1)
         return query_key_value(dialect.order, heads, dialect.ones.get(of, 0))
-    return kernel(dialect.ones.get(of, 0)) if last == 'kernel' else AS_IT_IS
+    return dialect.kernel(dialect.ones.get(of, 0)) if last == 'kernel' else AS_IT_IS
 
 
 def complete(net: Mapping[str, Any]) -> dict[str, Any]:

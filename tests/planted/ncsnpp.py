@@ -35,6 +35,7 @@ MUTANTS = tuple(Mutant(*row) for row in [
      VP),
     ('ncsnpp: the variance that nobody trained', EDM, 'inner[name][: len(inner[name]) // 2]',
      'inner[name][len(inner[name]) // 2 :]', TEST + 'test_the_preconditioning_of_iddpm_is_known_by_its_levels'),
-    ('ncsnpp: any filter', EDM, 'np.allclose(inner[n], f)', 'True', TEST + 'test_what_is_no_network_of_edm_is_refused'),
+    ('ncsnpp: any filter', EDM, 'inner[n].shape == f.shape and np.allclose(inner[n], f)', 'inner[n].shape == f.shape',
+     TEST + 'test_what_is_no_network_of_edm_is_refused'),
 ])
 # fmt: on
