@@ -1,8 +1,8 @@
 """NCSN++ and DDPM++ of score_sde and of the JAX release of consistency models: the names of their Flax weights.
 
 Modules are numbered in the order in which they are called. Weights tell neither an image's size nor the filter: images
-of 16 x 16 pixels are attended to, and NCSN++, known by its frequencies, has the filter [1, 3, 3, 1], as in all that was
-published.
+of 16 x 16 pixels are attended to, and NCSN++, known by its frequencies, has the filter [1, 3, 3, 1], as in their models
+of CIFAR-10.
 """
 
 import re
