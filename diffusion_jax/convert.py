@@ -30,7 +30,7 @@ _OUT = flags.DEFINE_string('out', None, 'Where it goes: a new folder, or a new f
 _STEP = flags.DEFINE_string('step', 'newest', 'Of --to: which checkpoint, newest, best or its step.')
 _EMA = flags.DEFINE_float('ema', None, 'Of --to: length (sigma_rel) of the average, of a run with train.ema_every.')
 _SIZE = flags.DEFINE_integer('size', None, 'Height and width of an image, where the file does not say it.', 1, MOST)
-_HEADS = flags.DEFINE_integer('heads', None, "OpenAI's num_heads, which weights do not say.", 1, MOST)
+_HEADS = flags.DEFINE_integer('heads', None, 'Attention heads, which weights do not say.', 1, MOST)
 _HEAD_CHANNELS = flags.DEFINE_integer('head_channels', None, "OpenAI's num_head_channels, instead.", 1, MOST)
 _QKV = flags.DEFINE_enum(
     'qkv', None, [*adm_unet.ORDERS], "Order of queries, keys, values and heads in OpenAI's files. Default: --from's."

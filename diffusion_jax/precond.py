@@ -12,13 +12,14 @@ import jax
 import jax.numpy as jnp
 
 from diffusion_jax.axes import per_sample
+from diffusion_jax.mean_velocity import average_velocity as average_velocity
+from diffusion_jax.mean_velocity import flow_map as flow_map
+from diffusion_jax.mean_velocity import instantaneous as instantaneous
 from diffusion_jax.ranges import whole, within
-from diffusion_jax.schedules import posterior_coefficients, rates
+from diffusion_jax.schedules import posterior_coefficients
 from diffusion_jax.types import (
-    AverageVelocityModel,
     CategoricalModel,
     ClassifierModel,
-    FlowModel,
     Model,
     ModelWithVariance,
     Network,
@@ -26,7 +27,20 @@ from diffusion_jax.types import (
     Schedule,
 )
 
-__all__ = ['consistency', 'edm', 'eps', 'flow', 'mu', 'rescaled', 'trig', 'v', 'x0']
+__all__ = [
+    'consistency',
+    'continuous_eps',
+    'edm',
+    'eps',
+    'flow',
+    'interpolant',
+    'mu',
+    'rescaled',
+    'score',
+    'trig',
+    'v',
+    'x0',
+]
 
 
 def _one(t):
@@ -50,6 +64,17 @@ def eps(schedule: Schedule, T: int = 1000, scale: float = 1000.0) -> Precond:
         c_in=_one,
         c_noise=_table_index(T, scale),
     )
+
+
+def continuous_eps(schedule: Schedule, scale: float = 999.0) -> Precond:
+    """F predicts the noise and is told scale t, scale in (0, inf): that of the VP SDE (arXiv 2011.13456, its code)."""
+    within('(0, inf)', scale=scale)
+    return eps(schedule)._replace(c_noise=lambda t: scale * t)
+
+
+def score() -> Precond:
+    """F predicts sigma times the score on the VE schedule, told ln(sigma / 2) (VE of arXiv 2206.00364, table 1)."""
+    return Precond(c_skip=_one, c_out=lambda t: t, c_in=_one, c_noise=lambda t: jnp.log(t / 2))
 
 
 def x0(T: int = 1000, scale: float = 1000.0) -> Precond:
@@ -98,6 +123,12 @@ def flow(schedule: Schedule) -> Precond:
         c_in=_one,
         c_noise=lambda t: 1000 * t,
     )
+
+
+def interpolant(schedule: Schedule) -> Precond:
+    """F predicts x_0 - eps and is told 1 - t: time goes from noise to data (SiT, arXiv 2401.08740, official code)."""
+    to_noise = flow(schedule)
+    return to_noise._replace(c_out=lambda t: -to_noise.c_out(t), c_noise=lambda t: 1 - t)
 
 
 def edm(sigma_data: float = 0.5) -> Precond:
@@ -215,52 +246,6 @@ def classifier(precond: Precond, net: Network) -> ClassifierModel:
             return jax.nn.log_softmax(logits, axis=-1)
 
         return classify
-
-    return model
-
-
-def average_velocity(net: Network, scale: float = 1.0) -> AverageVelocityModel:
-    """MeanFlow's u(x_t, s, t): the network itself, which embeds (t, t - s) (arXiv 2505.13447, section 4.3, table 1c).
-
-    Args:
-        net: takes a `c_noise [B, 2]`.
-        scale: of both embedded times, in (0, inf). 1, the released codes', keeps du/dt tame: 1000 lets it grow a
-            thousandfold.
-    """
-    within('(0, inf)', scale=scale)
-
-    def model(params, cond=None, key=None):
-        return lambda x, t, s: net(params, x, scale * jnp.stack([t, t - s], axis=-1), cond, key)
-
-    return model
-
-
-def flow_map(average_velocity: AverageVelocityModel) -> FlowModel:
-    """The map x_s = x_t - (t - s) u(x_t, s, t), the identity at s = t (arXiv 2505.13447, eq. 12)."""
-
-    def model(params, cond=None, key=None):
-        u = average_velocity(params, cond, key)
-        return lambda x, t, s: x - per_sample(t - s, x) * u(x, t, s)
-
-    return model
-
-
-def instantaneous(average_velocity: AverageVelocityModel, schedule: Schedule) -> Model:
-    """The denoiser in a flow map: the x_0 whose velocity is u(x_t, t, t) (arXiv 2505.13447, section 4.1).
-
-    Of x_t = alpha x_0 + sigma eps and v = alpha' x_0 + sigma' eps; x_t - t v on rectified flow, finite for all t.
-    """
-
-    def model(params, cond=None, key=None):
-        u = average_velocity(params, cond, key)
-
-        def denoise(x, t):
-            alpha, sigma = schedule.alpha(t), schedule.sigma(t)
-            d_alpha, d_sigma = rates(schedule, t)
-            x_0 = per_sample(d_sigma, x) * x - per_sample(sigma, x) * u(x, t, t)
-            return x_0 / per_sample(alpha * d_sigma - sigma * d_alpha, x)
-
-        return denoise
 
     return model
 

@@ -12,7 +12,7 @@ ENTRY_POINTS = {'train', 'sample', 'evaluate', 'convert', 'quickstart'}
 TIERS = [
     {'types', 'errors', 'axes', 'ranges', 'home', 'progress'},
     {'schedules', 'masking', 'process'},
-    {'precond', 'drift', 'flow_maps', 'ode', 'times', 'reverse', 'optim'},
+    {'precond', 'mean_velocity', 'drift', 'flow_maps', 'ode', 'times', 'reverse', 'optim'},
     {'samplers', 'guidance', 'objectives', 'likelihood', 'editing', 'search'},
     {'evaluation'},
     {'builders'},

@@ -45,6 +45,9 @@ CASES = {
     'v not VP': (FLOW, precond.v(FLOW), v_target, weights.v(FLOW), [0.1, 0.9, 1.0]),
     'mu': (VP, precond.mu(VP), mu_target, weights.mu(VP), TABLE_TIMES),
     'flow': (FLOW, precond.flow(FLOW), lambda *a: a[3] - a[2], weights.flow(FLOW), [0.1, 0.9, 1.0]),
+    'continuous eps': (VP, precond.continuous_eps(VP), lambda *a: a[3], weights.snr(VP), [0.1, 0.5, 1.0]),
+    'score': (schedules.VE(), precond.score(), lambda *a: -a[3], weights.snr(schedules.VE()), [0.02, 1.0, 80.0]),
+    'interpolant': (FLOW, precond.interpolant(FLOW), lambda *a: a[2] - a[3], weights.flow(FLOW), [0.1, 0.9, 1.0]),
     'flow on TrigFlow': (TRIG, precond.flow(TRIG), lambda *a: a[3] - a[2], weights.flow(TRIG), [0.2, np.pi / 2]),
     'trig': (
         schedules.TrigFlow(0.5),

@@ -35,10 +35,11 @@ LAWS = SimpleNamespace(
     __all__=['advected', 'power_law'], advected=gaussian_fields.advected, power_law=gaussian_fields.power_law
 )
 _LAYOUTS = SimpleNamespace(
-    __all__=['Layout', 'adm', 'dhariwal', 'song'],
+    __all__=['Layout', 'adm', 'dhariwal', 'ncsnpp', 'song'],
     Layout=layout.Layout,
     adm=layout.adm,
     dhariwal=layout.dhariwal,
+    ncsnpp=layout.ncsnpp,
     song=layout.song,
 )
 _MIXTURES = SimpleNamespace(

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from diffusion_jax import builders
 from diffusion_jax.errors import UserError
-from diffusion_jax.interop import names, unet, weights_file
+from diffusion_jax.interop import names, weights_file
 from diffusion_jax.interop.official import Official
 from diffusion_jax.training import checkpoint
 from diffusion_jax.workdir import files
@@ -24,10 +24,12 @@ def config_of(official: Official, data: Mapping[str, Any] | None = None) -> dict
     """
     (height, width, channels), classes = official.architecture.shape, official.architecture.classes
     absent = {'name': 'absent', 'height': height, 'width': width, 'channels': channels, 'classes': classes}
+    absent |= {'latents': True} if official.architecture.latents else {}
+    dropped = {'drop_cond': 0.1} if official.architecture.drops else {}
     process = official.process
     config = {
         'seed': 0,
-        'data': {**(data or absent)},
+        'data': {**dropped, **(data or absent)},
         'schedule': process.schedule,
         'precond': process.precond,
         'net': official.architecture.net,
@@ -82,8 +84,7 @@ def write(workdir: AnyPath, official: Official, kind: str, data: Mapping[str, An
     config = config_of(official, data)
     experiment = builders.build(config)
     shapes = jax.eval_shape(experiment.init, jax.random.key(0))
-    rows = unet.table(official.architecture.net, shapes, official.dialect, official.architecture.shape[0])
-    found = names.take_in(str(official.file), official.what, official.weights, rows, shapes)
+    found = names.take_in(str(official.file), official.what, official.weights, official.rows(shapes), shapes)
     params = jax.tree.map(jnp.asarray, found)
     files.check(workdir, config, allow_change=False)
     origin = {'format': kind, 'file': str(official.file), 'sha256': weights_file.sha256(official.file)}

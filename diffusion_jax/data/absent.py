@@ -25,13 +25,13 @@ class _NoRows:
 NO_ROWS = _NoRows()
 
 
-def absent(height: int, width: int, channels: int = 3, classes: int | None = None) -> Source:
-    """Images `[H, W, C]` of 256 levels, of so many classes, none of which is here: those of a converted model.
+def absent(height: int, width: int, channels: int = 3, classes: int | None = None, latents: bool = False) -> Source:
+    """Images `[H, W, C]` of 256 levels or latents, of so many classes, none of which is here: of a converted model.
 
     All numbers are whole, and in [1, inf); anything else is a ValueError.
     """
     whole('[1, inf)', height=height, width=width, channels=channels)
-    kind, name = kinds.images((height, width, channels)), 'absent data'
+    kind, name = (kinds.latents if latents else kinds.images)((height, width, channels)), 'absent data'
     if classes is None:
         return Source(NO_ROWS, None, kind, None, name)
     whole('[1, inf)', classes=classes)

@@ -5,7 +5,7 @@ from typing import Any
 
 from diffusion_jax.errors import UserError
 from diffusion_jax.interop.unet import Architecture, multiples
-from diffusion_jax.nets.layout import DDPM, Layout, adm, dhariwal, song
+from diffusion_jax.nets.layout import DDPM, Layout, adm, dhariwal, ncsnpp, song
 
 # (fields, what our blocks can do): anything else is refused by name.
 _ONLY: dict[str, tuple[Any, ...]] = {
@@ -171,7 +171,7 @@ def config(found: Architecture) -> dict[str, Any]:
     net, (height, width, channels) = found.net, found.shape
     _check_ours(net)
     layout = _layout_here(net)
-    for field in ('skip_scale', 'projects', 'attends_last'):
+    for field in ('skip_scale', 'projects', 'attends_last', 'fir', 'fourier', 'early', 'encoder', 'decoder'):
         if getattr(layout, field) != getattr(DDPM, field):
             raise UserError(f'config.net.layout: a UNet2DModel cannot have {field}={getattr(layout, field)}')
     widths = [net['channels'] * m for m in net['multipliers']]
@@ -221,7 +221,8 @@ def _check_ours(net: Mapping[str, Any]) -> None:
 
 def _layout_here(net: Mapping[str, Any]) -> Layout:
     spec = {**(net.get('layout') or {'name': 'Layout'})}
-    return {'Layout': Layout, 'adm': adm, 'dhariwal': dhariwal, 'song': song}[spec.pop('name')](**spec)
+    named = {'Layout': Layout, 'adm': adm, 'dhariwal': dhariwal, 'ncsnpp': ncsnpp, 'song': song}
+    return named[spec.pop('name')](**spec)
 
 
 def _head_dim(net: Mapping[str, Any], widths: Sequence[int]) -> int | None:

@@ -25,6 +25,7 @@ class Row(NamedTuple):
     name: str
     paths: tuple[tuple[str, ...], ...]
     form: Form
+    layer: int | None = None  # along the first axis of what is here, where equal blocks are one stack
 
 
 AS_IT_IS = Form(lambda w: (w,), lambda parts: parts[0])
@@ -125,22 +126,29 @@ def take_in(where: str, what: str, weights: Mapping[str, np.ndarray], rows: Iter
             f'{where} should be {what}, and its names do not fit: missing are {_some(missing)}; left over are '
             f'{_some(left)}'
         )
-    found = {}
+    found: dict[tuple[str, ...], Any] = {}
     for row in rows:
-        empty = [np.broadcast_to(np.zeros((), np.float32), wanted[path].shape) for path in row.paths]
+        shapes_here = (wanted[path].shape[row.layer is not None :] for path in row.paths)
+        empty = [np.broadcast_to(np.zeros((), np.float32), shape) for shape in shapes_here]
         shape = row.form.outward(empty).shape
         if weights[row.name].shape != shape:
             raise UserError(
                 f'{where} should be {what}; its {row.name} has the shape {weights[row.name].shape}, not {shape}'
             )
-        found |= dict(zip(row.paths, row.form.inward(weights[row.name]), strict=True))
-    return nested(found)
+        for path, part in zip(row.paths, row.form.inward(weights[row.name]), strict=True):
+            found.setdefault(path, {})[row.layer] = part
+    whole = {path: w[None] if None in w else np.stack([w[i] for i in range(len(w))]) for path, w in found.items()}
+    return nested(whole)
 
 
 def give_out(rows: Iterable[Row], params: Tree) -> dict[str, np.ndarray]:
     """Our parameters under the names there."""
     leaves = {path: np.asarray(leaf) for path, leaf in flat(params).items()}
-    return {row.name: row.form.outward([leaves[path] for path in row.paths]) for row in rows}
+
+    def part(row: Row, path: tuple[str, ...]) -> np.ndarray:
+        return leaves[path] if row.layer is None else leaves[path][row.layer]
+
+    return {row.name: row.form.outward([part(row, path) for path in row.paths]) for row in rows}
 
 
 def _some(names: Sequence[str]) -> str:

@@ -9,7 +9,20 @@ import numpy as np
 
 from diffusion_jax.errors import UserError
 from diffusion_jax.home import expanded
-from diffusion_jax.interop import adm_unet, diffusers_config, diffusers_unet, edm_unet, process, weights_file
+from diffusion_jax.interop import (
+    adm_unet,
+    ddim_unet,
+    diffusers_config,
+    diffusers_unet,
+    edm_unet,
+    flax_file,
+    jcm,
+    process,
+    unet,
+    weights_file,
+)
+from diffusion_jax.interop import dit as dit_names
+from diffusion_jax.interop.names import Row, Tree
 from diffusion_jax.interop.process import Process
 from diffusion_jax.interop.unet import Architecture, Dialect
 
@@ -21,7 +34,7 @@ class Official(NamedTuple):
     what: str  # they should be, for messages
     weights: dict[str, np.ndarray]
     architecture: Architecture
-    dialect: Dialect
+    rows: Callable[[Tree], list[Row]]  # for parameters of these shapes
     process: Process
 
 
@@ -34,6 +47,10 @@ class Asked(NamedTuple):
     order: str | None = None  # of `adm_unet.ORDERS`
     betas: dict[str, Any] | None = None
     rescaled: bool | None = None  # iDDPM's rescale_timesteps
+
+
+def _of_unet(architecture: Architecture, dialect: Dialect) -> Callable[[Tree], list[Row]]:
+    return lambda shapes: unet.table(architecture.net, shapes, dialect, architecture.shape[0])
 
 
 _WEIGHTS = ('diffusion_pytorch_model.safetensors', 'diffusion_pytorch_model.bin')
@@ -55,36 +72,109 @@ def diffusers(folder: Path, asked: Asked) -> Official:
     for flag, value in said.items():
         if value is not None:
             raise UserError(f'--{flag} is of files without a config, and a folder of diffusers has one: leave it out')
-    unet = folder / 'unet' if (folder / 'unet').is_dir() else folder
-    config = unet / 'config.json'
+    inside = folder / 'unet' if (folder / 'unet').is_dir() else folder
+    config = inside / 'config.json'
     architecture = diffusers_config.architecture(str(config), weights_file.read_json(config), asked.size)
-    file = next((unet / name for name in _WEIGHTS if (unet / name).exists()), None)
+    file = next((inside / name for name in _WEIGHTS if (inside / name).exists()), None)
     if file is None:
-        raise UserError(f'{unet} has no weights: one of {", ".join(_WEIGHTS)}')
+        raise UserError(f'{inside} has no weights: one of {", ".join(_WEIGHTS)}')
     weights = weights_file.as_float32(diffusers_unet.renamed(weights_file.read(file)))
     if scheduler is None:
         betas = {'T': 1000, **(asked.betas or {'name': 'linear_betas'})}
         of = process.of_table(betas, learns_variance=architecture.learns_variance)
     else:
         of = process.of_scheduler(str(scheduler), weights_file.read_json(scheduler), architecture.learns_variance)
-    return Official(file, diffusers_unet.WHAT, weights, architecture, diffusers_unet.DIALECT, of)
+    rows = _of_unet(architecture, diffusers_unet.DIALECT)
+    return Official(file, diffusers_unet.WHAT, weights, architecture, rows, of)
 
 
 def edm(path: Path, asked: Asked) -> Official:
-    """Weights that were exported from a network of EDM, SongUNet (DDPM++) or DhariwalUNet, under EDM's preconditioning.
+    """Weights that were exported from a network of EDM, SongUNet or DhariwalUNet.
+
+    Its preconditioning is EDM's, unless the file says another, or has the noise levels of iDDPM's.
 
     Raises:
-        UserError: if the file cannot be read, or is of another architecture.
+        UserError: if the file cannot be read, is of another architecture, or names another preconditioning.
     """
     file = expanded(path)
     if any(value is not None for value in asked):
         raise UserError(
             '--from=edm: the weights say it all: leave out --size, --heads, --head_channels, --qkv, --betas, --rescaled'
         )
-    weights = edm_unet.bare(str(file), weights_file.as_float32(weights_file.read(file)))
-    architecture, dialect = edm_unet.architecture(str(file), weights)
-    of = process.of_edm(steps=18 if architecture.shape[0] <= 32 else 40)
-    return Official(file, edm_unet.WHAT, weights, architecture, dialect, of)
+    given = weights_file.as_float32(weights_file.read(file))
+    weights = edm_unet.bare(str(file), given)
+    architecture, dialect = edm_unet.architecture(str(file), weights, edm_unet.smooth(given))
+    named = 'iDDPMPrecond' if 'u' in given else weights_file.about(file).get('precond', 'EDMPrecond')
+    if named not in process.PRECONDITIONED:
+        raise UserError(f'{file} says precond={named}, and only {", ".join(process.PRECONDITIONED)} are known here')
+    of = process.PRECONDITIONED[named](18 if architecture.shape[0] <= 32 else 40)
+    return Official(file, edm_unet.WHAT, weights, architecture, _of_unet(architecture, dialect), of)
+
+
+def ddim(path: Path, asked: Asked) -> Official:
+    """A checkpoint of DDIM's release in PyTorch: a state dict, under 1000 linear betas unless another table is said.
+
+    Raises:
+        UserError: if the file cannot be read, or is of another architecture; if the size is not told.
+    """
+    file, size = expanded(path), _size_alone(asked._replace(betas=None), path)
+    weights = weights_file.as_float32(weights_file.read(file))
+    weights.pop('logvar', None)  # of a bound on the likelihood: no output depends on it
+    architecture = ddim_unet.architecture(str(file), weights, size)
+    made = process.of_ddim({'T': 1000, **(asked.betas or {'name': 'linear_betas'})})
+    return Official(file, ddim_unet.WHAT, weights, architecture, _of_unet(architecture, ddim_unet.DIALECT), made)
+
+
+def _score_sde(of: Callable[[bool], Process], path: Path, asked: Asked) -> Official:
+    """A Flax checkpoint of NCSN++ or DDPM++; `of` is told whether it is NCSN++. Raises as `ddim`."""
+    file, size = expanded(path), _size_alone(asked, path)
+    weights = weights_file.as_float32(jcm.bare(flax_file.read(file)))
+    architecture = jcm.architecture(str(file), weights, size)
+    made = of(architecture.net['layout']['name'] == 'ncsnpp')
+    return Official(file, jcm.WHAT, weights, architecture, _of_unet(architecture, jcm.DIALECT), made)
+
+
+def _size_alone(asked: Asked, path: Path) -> int:
+    if any(value is not None for value in asked[1:]):
+        raise UserError('of these weights --size alone must be said: leave out --heads, --head_channels, --qkv, ...')
+    if asked.size is None:
+        raise UserError(f'{path} does not say the size of an image: set --size')
+    return asked.size
+
+
+def dit(path: Path, asked: Asked) -> Official:
+    """A checkpoint of DiT: a state dict, under 1000 linear betas unless another table is said.
+
+    Raises:
+        UserError: if the file cannot be read, or is of another architecture; for heads that must be said.
+    """
+    file, weights, architecture = _transformer(path, asked)
+    betas = {'T': 1000, **(asked.betas or {'name': 'linear_betas'})}
+    weights = dit_names.bare(str(file), weights)
+    made = process.of_dit(betas, architecture.learns_variance)
+    return Official(file, dit_names.WHAT, weights, architecture, _of_transformer(architecture), made)
+
+
+def sit(path: Path, asked: Asked) -> Official:
+    """A checkpoint of SiT on the linear path, a state dict; raises as `dit`."""
+    if asked.betas is not None:
+        raise UserError('--betas is of tables of noise levels, and SiT has a straight path: leave it out')
+    file, weights, architecture = _transformer(path, asked)
+    weights = dit_names.answered(dit_names.bare(str(file), weights))
+    architecture = architecture._replace(learns_variance=False)
+    return Official(file, dit_names.WHAT, weights, architecture, _of_transformer(architecture), process.of_sit())
+
+
+def _transformer(path: Path, asked: Asked) -> tuple[Path, dict[str, np.ndarray], Architecture]:
+    if any(value is not None for value in (asked.size, asked.head_channels, asked.order, asked.rescaled)):
+        raise UserError('of a DiT or SiT only --heads must be said, and --betas can: leave out the others')
+    file = expanded(path)
+    weights = weights_file.as_float32(weights_file.read(file))
+    return file, weights, dit_names.architecture(str(file), weights, asked.heads)
+
+
+def _of_transformer(architecture: Architecture) -> Callable[[Tree], list[Row]]:
+    return lambda shapes: dit_names.table(architecture.net, shapes, architecture.shape[-1])
 
 
 def _table(betas: dict[str, Any], rescaled: bool) -> Callable[[Asked, bool], Process]:
@@ -120,15 +210,22 @@ def _openai(of: Callable[[Asked, bool], Process], order: str, path: Path, asked:
     told = adm_unet.Told(asked.size, asked.heads or 1, asked.head_channels)
     architecture = adm_unet.architecture(str(file), weights, told)
     dialect = adm_unet.dialect(weights, asked.order or order)
-    return Official(file, adm_unet.WHAT, weights, architecture, dialect, of(asked, architecture.learns_variance))
+    rows, made = _of_unet(architecture, dialect), of(asked, architecture.learns_variance)
+    return Official(file, adm_unet.WHAT, weights, architecture, rows, made)
 
 
 # How each kind of file is read: (path, what is said of it).
 SOURCES: dict[str, Callable[[Path, Asked], Official]] = {
+    'ddim': ddim,
     'diffusers': diffusers,
+    'dit': dit,
     'iddpm': functools.partial(_openai, _table({'name': 'cosine_betas', 'T': 4000}, True), 'heads_first'),
     'adm': functools.partial(_openai, _table({'name': 'linear_betas', 'T': 1000}, False), 'heads_first'),
     'edm': edm,
+    'jcm': functools.partial(_score_sde, lambda fourier: process.of_jcm()),
+    'jcm_edm': functools.partial(_score_sde, lambda fourier: process.of_edm(steps=18)),
+    'score_sde': functools.partial(_score_sde, process.of_score_sde),
     'openai_edm': functools.partial(_openai, _levels_of(process.of_openai_edm), 'three_first'),
     'openai_cm': functools.partial(_openai, _levels_of(process.of_openai_cm), 'three_first'),
+    'sit': sit,
 }

@@ -1,6 +1,6 @@
 """What an official network was trained for: the noise, what it predicts, and how it is sampled by default, as specs."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from diffusion_jax.errors import UserError
@@ -45,6 +45,32 @@ def of_table(
     )
 
 
+def of_ddim(betas: Spec) -> Process:
+    """That of DDIM's release: 50 steps of a sub-sequence from the first on, nothing clipped."""
+    of = of_table(betas, clip=False, ddim_steps=50)
+    T = {} if betas['T'] == 1000 else {'T': betas['T']}
+    return of._replace(times={'name': 'leading', 'n': 50, **T})
+
+
+def of_dit(betas: Spec, learns_variance: bool) -> Process:
+    """That of DiT, of latents: sampled ancestrally in 250 steps, equally spaced in its table from its end on."""
+    of = of_table(betas, learns_variance=learns_variance, clip=False)
+    T = {} if betas['T'] == 1000 else {'T': betas['T']}
+    return of._replace(times={'name': 'linspace', 'n': min(250, betas['T']), **T})
+
+
+def of_sit() -> Process:
+    """That of SiT on its linear path, told the time from noise to data, sampled by Heun's method in 125 steps."""
+    return Process(
+        {'name': 'RectifiedFlow'},
+        {'name': 'interpolant'},
+        {'name': 'denoising', 'p_t': {'name': 'continuous_uniform'}, 'weight': {'name': 'flow'}},
+        {'name': 'heun'},
+        {'name': 'uniform', 'n': 125},
+        False,
+    )
+
+
 def of_edm(steps: int) -> Process:
     """That of EDM's own networks, which embed ln(sigma) / 4, sampled by Heun's method in so many steps."""
     weight = {'name': 'edm', 'sigma_data': 0.5}
@@ -56,6 +82,48 @@ def of_edm(steps: int) -> Process:
         {'name': 'karras', 'n': steps},
         False,
     )
+
+
+def of_score_ve(steps: int, sigma_min: float = 0.02, sigma_max: float = 100.0) -> Process:
+    """That of score_sde's variance exploding SDE, whose networks embed ln(sigma / 2), sampled as EDM's."""
+    return Process(
+        {'name': 'VE', 'sigma_min': sigma_min, 'sigma_max': sigma_max},
+        {'name': 'score'},
+        {'name': 'denoising', 'p_t': {'name': 'log_normal'}, 'weight': {'name': 'snr'}},
+        {'name': 'heun'},
+        {'name': 'karras', 'n': steps, 'sigma_min': sigma_min, 'sigma_max': sigma_max},
+        False,
+    )
+
+
+def of_score_vp(steps: int) -> Process:
+    """That of score_sde's variance preserving SDE, whose networks embed 999 t, sampled as EDM's."""
+    return Process(
+        {'name': 'LinearVP'},
+        {'name': 'continuous_eps'},
+        {'name': 'denoising', 'p_t': {'name': 'continuous_uniform'}, 'weight': {'name': 'snr'}},
+        {'name': 'heun'},
+        {'name': 'karras', 'n': steps},
+        False,
+    )
+
+
+def _of_edms_iddpm(steps: int) -> Process:
+    return of_table({'name': 'cosine_betas', 'T': 1000}, ddim_steps=4 * steps, clip=False)
+
+
+def of_score_sde(exploding: bool) -> Process:
+    """That of score_sde's continuous models of CIFAR-10: its VE for NCSN++, its VP for DDPM++."""
+    return of_score_ve(steps=40) if exploding else of_score_vp(steps=40)
+
+
+# By the names of EDM's classes: (steps of its sampler) -> process.
+PRECONDITIONED: dict[str, Callable[[int], Process]] = {
+    'EDMPrecond': of_edm,
+    'VEPrecond': of_score_ve,
+    'VPPrecond': of_score_vp,
+    'iDDPMPrecond': _of_edms_iddpm,
+}
 
 
 def of_openai_edm(sigma_data: float = 0.5) -> Process:
@@ -90,6 +158,12 @@ def of_openai_cm(sigma_data: float = 0.5, sigma_min: float = 0.002, sigma_max: f
         {'name': 'first_of', 'times': [sigma_max, 0.821], 'n': 1},
         True,
     )
+
+
+def of_jcm() -> Process:
+    """That of the consistency models of CIFAR-10 in JAX, whose networks embed ln(sigma) / 4."""
+    of = of_openai_cm()
+    return of._replace(precond={'name': 'consistency', 'sigma_data': 0.5, 'sigma_min': 0.002})
 
 
 _SCHEDULERS = ('DDPMScheduler', 'DDIMScheduler', 'CMStochasticIterativeScheduler')

@@ -15,6 +15,8 @@ class Architecture(NamedTuple):
     shape: tuple[int, int, int]  # of an image
     classes: int | None
     learns_variance: bool
+    latents: bool = False  # of an autoencoder, not pictures
+    drops: bool = False  # it learnt what no class means
 
 
 class Dialect(NamedTuple):
@@ -27,6 +29,8 @@ class Dialect(NamedTuple):
         ones: layer here -> axes of size one that its kernel has there: a dense layer may be a 1x1 convolution.
         order: of queries, keys and values in one layer; see `names.query_key_value`.
         classes: the form of the table of classes.
+        others: what is no layer's: (path here, name there).
+        kernel: (axes of size one) -> the form of a kernel.
     """
 
     place: Callable[[str, bool, 'Places'], str]
@@ -34,6 +38,8 @@ class Dialect(NamedTuple):
     ones: Mapping[str, int]
     order: str = 'three heads dim'
     classes: Form = CLASSES
+    others: Mapping[tuple[str, ...], str] = {}
+    kernel: Callable[[int], Form] = kernel
 
 
 class Places(NamedTuple):
@@ -77,6 +83,8 @@ def _in_order(paths: Sequence[tuple[str, ...]]) -> tuple[tuple[str, ...], ...]:
 
 def _named(path: tuple[str, ...], leaf: Any, dialect: Dialect, places: Places, net: Mapping[str, Any]):
     """The name of a leaf there, and its form."""
+    if path in dialect.others:
+        return dialect.others[path], AS_IT_IS
     block, *layer, last = path
     place = dialect.place(block, bool(layer), places)
     if last == 'embedding':
@@ -92,7 +100,7 @@ def _form(layer: Sequence[str], leaf: Any, last: str, dialect: Dialect, net: Map
         c = leaf.shape[-1]
         heads = c // net['head_channels'] if net.get('head_channels') else net.get('heads', 1)
         return query_key_value(dialect.order, heads, dialect.ones.get(of, 0))
-    return kernel(dialect.ones.get(of, 0)) if last == 'kernel' else AS_IT_IS
+    return dialect.kernel(dialect.ones.get(of, 0)) if last == 'kernel' else AS_IT_IS
 
 
 def complete(net: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,11 +22,11 @@ _SIGNS = {
     'model.diffusion_model.input_blocks.0.0.weight': 'a latent diffusion model of CompVis',
     'input_blocks.0.0.weight time_embed.0.weight': 'the U-Net of OpenAI (--from=iddpm, adm, openai_edm or openai_cm)',
     'input_blocks.0.0.weight middle_block.0.in_layers.0.weight': "OpenAI's classifier of noisy images",
-    'temb.dense.0.weight mid.block_1.norm1.weight': 'the U-Net of ermongroup (DDIM)',
+    'temb.dense.0.weight mid.block_1.norm1.weight': 'the U-Net of ermongroup (--from=ddim)',
     'model.map_layer0.weight': 'a network of EDM (--from=edm)',
     'map_layer0.weight': 'a network of EDM (--from=edm)',
     'encoder.conv_in.weight decoder.conv_in.weight': 'an autoencoder',
-    'x_embedder.proj.weight t_embedder.mlp.0.weight': 'a DiT',
+    'x_embedder.proj.weight t_embedder.mlp.0.weight': 'a DiT or SiT (--from=dit or sit)',
     'features.0.weight classifier.0.weight': 'a VGG',
 }
 
@@ -81,6 +81,15 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
     # zipfile and NumPy raise many types.
     except Exception as error:
         raise UserError(f'{path} is no .npz of arrays that can be read: {one_line(error)}') from error
+
+
+def about(path: Path) -> dict[str, str]:
+    """What a readable file of safetensors says of itself; nothing for files of other formats."""
+    with path.open('rb') as opened:
+        if not _is_safetensors(opened.read(64)):
+            return {}
+    with _library().safe_open(path, framework='numpy') as file:
+        return file.metadata() or {}
 
 
 def write(path: Path, weights: Mapping[str, np.ndarray], about: Mapping[str, str]) -> None:

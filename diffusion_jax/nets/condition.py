@@ -1,6 +1,7 @@
 """What a network is told beside x: the noise level, and a condition of any parts."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -38,6 +39,8 @@ class Embedding(nn.Module):
         level_init: of the level's dense layers.
         row_init: of tables, positions and what stands for a missing vector; a unit normal as in ADM.
         text_layers: of a `TextEncoder` that every text goes through; 0 for none.
+        fourier: standard deviation of the frequencies that stand for those of `waves`; they are drawn once and stay.
+        early: rows of a class's table, sqrt(classes) times, and a bias are summed with the sinusoids (EDM's SongUNet).
     """
 
     dim: int
@@ -47,6 +50,8 @@ class Embedding(nn.Module):
     level_init: Callable[..., Array] = unit_init
     row_init: Callable[..., Array] = nn.initializers.normal(1.0)
     text_layers: int = 0
+    fourier: float | None = None
+    early: bool = False
 
     @nn.compact
     def __call__(self, c_noise: Float[Array, 'b ...'], cond: Cond, spatial: tuple[int, ...] = ()) -> Embedded:
@@ -58,12 +63,16 @@ class Embedding(nn.Module):
         """
         if c_noise.shape[1:] not in ((), (2,)):
             raise ValueError(f'c_noise must be [B] or [B, 2]; got {c_noise.shape}')
+        rows = _rows(self.condition, cond, len(c_noise))
+        among = [self._early(name or 'classes', part, row) for name, part, row in rows if self._is_early(part)]
         if c_noise.ndim == 1:
-            vector = self._level(c_noise, '')
+            vector = self._level(c_noise, '', among)
         else:
-            vector = self._level(c_noise[:, 0], '') + self._level(c_noise[:, 1], 'second_')
+            vector = self._level(c_noise[:, 0], '', among) + self._level(c_noise[:, 1], 'second_')
         tokens, images = [], []
-        for name, part, row in _rows(self.condition, cond, len(c_noise)):
+        for name, part, row in rows:
+            if self._is_early(part):
+                continue
             if part.sequence:
                 tokens.append(self._tokens(name or 'sequence', part, row))
                 vector = vector + dense(self.features, f'{name or "sequence"}_mean', None)(_mean(tokens[-1]))
@@ -79,9 +88,26 @@ class Embedding(nn.Module):
             jnp.concatenate(images, axis=-1) if images else None,
         )
 
-    def _level(self, c: Array, prefix: str) -> Array:
-        emb = dense(self.features, f'{prefix}dense_1', None, self.level_init)(self.waves(c, self.dim))
+    def _level(self, c: Array, prefix: str, among: Sequence[Array] = ()) -> Array:
+        waves = self.waves(c, self.dim) if self.fourier is None else self._fourier(c, prefix)
+        emb = dense(self.features, f'{prefix}dense_1', None, self.level_init)(sum(among, waves))
         return dense(self.features, f'{prefix}dense_2', None, self.level_init)(nn.silu(emb))
+
+    def _fourier(self, c: Array, prefix: str) -> Array:
+        """[sin(2 pi f_i c) ..., cos(2 pi f_i c) ...]; its frequencies are parameters without a gradient."""
+        f = self.param(f'{prefix}frequencies', nn.initializers.normal(self.fourier or 0.0), (self.dim // 2,))
+        dtype = jnp.promote_types(c.dtype, jnp.float32)
+        phase = c.astype(dtype)[:, None] * (2 * jnp.pi * jax.lax.stop_gradient(f).astype(dtype))[None, :]
+        return jnp.concatenate([jnp.sin(phase), jnp.cos(phase)], axis=-1)
+
+    def _is_early(self, part: Part) -> bool:
+        return self.early and part.num is not None and not part.sequence and part.shape == ()
+
+    def _early(self, name: str, part: Part, row: Array) -> Array:
+        num = part.num or 0
+        table = nn.Embed(num + 1, self.dim, embedding_init=unit_init, name=name)
+        bias = self.param(f'{name}_bias', nn.initializers.zeros, (self.dim,))
+        return math.sqrt(num) * table(row) + bias[None, :]
 
     def _table(self, rows: int, name: str) -> nn.Embed:
         return nn.Embed(rows, self.features, embedding_init=self.row_init, name=name)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from diffusion_jax.nets import fir
 from diffusion_jax.nets.blocks import (
     Attention,
     Conv3,
@@ -15,8 +16,10 @@ from diffusion_jax.nets.blocks import (
     GroupNorm,
     ResBlock,
     downsample,
+    scaled,
     sinusoid,
     small_init,
+    unit_init,
     upsample,
 )
 from diffusion_jax.nets.condition import Embedding, beside
@@ -98,11 +101,37 @@ class UNet(nn.Module):
         return x
 
     def _resample(self, x: Array, emb: Array, deterministic: bool, by: Callable[..., Array], name: str) -> Array:
-        width, strides = x.shape[-1], self.strides or (2,) * (x.ndim - 2)
+        width, strides = x.shape[-1], self._strides_of(x)
         if self.resample_in_block:
-            return self._res(width, name, functools.partial(by, strides=strides))(x, emb, deterministic)
+            return self._res(width, name, functools.partial(self._filter(by), strides=strides))(x, emb, deterministic)
         conv = Conv3(self.padding, self.dtype, self.layout)
         return conv(by(x, strides), width, name) if by is upsample else conv(x, width, name, strides)
+
+    def _strides_of(self, x: Array) -> Sequence[int]:
+        return self.strides or (2,) * (x.ndim - 2)
+
+    def _filter(self, by: Callable[..., Array]) -> Callable[..., Array]:
+        """How the layout has it: by means and repetition, or through a filter."""
+        return by if not self.layout.fir else fir.upsample if by is upsample else fir.downsample
+
+    def _beside(self, h: Array, aux: Array, level: int) -> tuple[Array, Array]:
+        """What the next level sees, and what of x itself it is told beside: `h` and `aux` of this level."""
+        strides, name = self._strides_of(h), f'down_{level}_aux'
+        conv = functools.partial(nn.Conv, h.shape[-1], dtype=self.dtype, kernel_init=unit_init, name=name)
+        match self.layout.encoder:
+            case 'skip':
+                aux = self._filter(downsample)(aux, strides)
+                return h + conv((1,) * len(strides))(aux), aux
+            case 'residual':
+                smooth, how = fir.blurred(aux, strides), [(0, 0) if s == 2 else (1, 1) for s in strides]
+                h = scaled(h + conv((3,) * len(strides), strides, how)(smooth), self.layout)
+                return h, h
+        return h, aux
+
+    def _answer(self, h: Array, name: str) -> Array:
+        h = nn.silu(GroupNorm(self.dtype, self.layout, name=f'{name}norm_out')(h))
+        conv = Conv3(self.padding, self.dtype, self.layout)
+        return conv(h, self.out_channels, f'{name}conv_out', init=small_init)
 
     def _block(
         self, h: Array, emb: Array, tokens: Masked | None, width: int, of: str, i: int, deterministic: bool
@@ -119,10 +148,12 @@ class UNet(nn.Module):
         """The way down and the middle, as layers of the module that calls it."""
         _check_size(x.shape[1:-1], self.strides, len(self.multipliers))
         waves = functools.partial(sinusoid, shift=self.layout.shift, cosines_first=self.layout.cosines_first)
-        features, layers = 4 * self.channels, self.text_layers
-        embedding = Embedding(self.channels, features, self.condition, waves, text_layers=layers, name='embedding')
+        _check_layout(self.layout, self.resample_in_block, self.padding)
+        told = {'text_layers': self.text_layers, 'fourier': self.layout.fourier, 'early': self.layout.early}
+        dim, features = self.channels * (1 if self.layout.fourier is None else 2), 4 * self.channels
+        embedding = Embedding(dim, features, self.condition, waves, **told, name='embedding')
         emb, tokens, image = embedding(c_noise, cond, x.shape[1:-1])
-        widths = self._widths()
+        widths, aux = self._widths(), x
         h = Conv3(self.padding, self.dtype, self.layout)(beside(x, image), self.channels, 'conv_in')
         skips = [h]
         for level, width in enumerate(widths):
@@ -131,6 +162,7 @@ class UNet(nn.Module):
                 skips.append(h)
             if level < len(widths) - 1:
                 h = self._resample(h, emb, deterministic, downsample, f'down_{level}_resample')
+                h, aux = self._beside(h, aux, level)
                 skips.append(h)
         h = self._res(widths[-1], 'middle_block_0')(h, emb, deterministic)
         h = self._attend(h, tokens, 'middle_attention')
@@ -163,14 +195,17 @@ class UNet(nn.Module):
                 another shape.
         """
         h, skips, emb, tokens = self._down(x, c_noise, cond, deterministic)
+        out, larger = None, functools.partial(self._filter(upsample), strides=self._strides_of(x))
         for level, width in reversed([*enumerate(self._widths())]):
             for i in range(self.blocks + 1):
                 h = jnp.concatenate([h, skips.pop()], axis=-1)
                 h = self._block(h, emb, tokens, width, f'up_{level}', i, deterministic)
+            if level == 0 or self.layout.decoder == 'skip':
+                here = self._answer(h, f'up_{level}_' if level else '')
+                out = here if out is None else here + larger(out)
             if level > 0:
                 h = self._resample(h, emb, deterministic, upsample, f'up_{level}_resample')
-        h = nn.silu(GroupNorm(self.dtype, self.layout, name='norm_out')(h))
-        out = Conv3(self.padding, self.dtype, self.layout)(h, self.out_channels, 'conv_out', init=small_init)
+        assert out is not None
         return out.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
@@ -187,6 +222,18 @@ def _check_size(space: tuple[int, ...], strides: Sequence[int] | None, levels: i
             f'{kind} of {_times(space)} cannot be {divided} evenly {levels - 1} times, as a U-Net of {levels} levels '
             f'does: pad it to multiples of {_times(stride ** (levels - 1) for stride in by)} or use fewer multipliers'
         )
+
+
+def _check_layout(layout: Layout, in_block: bool, padding: str) -> None:
+    if layout.encoder not in ('standard', 'skip', 'residual') or layout.decoder not in ('standard', 'skip'):
+        raise ValueError(
+            f"layout.encoder={layout.encoder!r} must be 'standard', 'skip' or 'residual', and layout.decoder="
+            f"{layout.decoder!r} 'standard' or 'skip'"
+        )
+    if layout.fir and (not in_block or padding != 'zero'):
+        raise ValueError('layout.fir needs resample_in_block=True and padding=zero')
+    if layout.encoder == 'residual' and not layout.fir:
+        raise ValueError("layout.encoder='residual' needs layout.fir=True")
 
 
 def _times(numbers: Iterable[int]) -> str:

@@ -252,7 +252,7 @@ def test_files_that_are_no_weights(official, tmp_path, capsys):
     assert 'it needs os.system, and only tensors are read' in code
     dit = {'x_embedder.proj.weight': np.zeros(1), 't_embedder.mlp.0.weight': np.zeros(1)}
     save_file(dit, file)
-    assert tiny.refusal(capsys, *into(tmp_path)).endswith('and looks like a DiT')
+    assert tiny.refusal(capsys, *into(tmp_path)).endswith('and looks like a DiT or SiT (--from=dit or sit)')
     file.unlink()
     assert tiny.refusal(capsys, *into(tmp_path)).startswith(f'{tmp_path} has no weights: one of {FILE}')
     (tmp_path / 'config.json').unlink()

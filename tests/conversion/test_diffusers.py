@@ -8,7 +8,7 @@ import pytest
 from diffusion_jax import builders, schedules
 from diffusion_jax.conversion import incoming
 from diffusion_jax.inference import runs
-from diffusion_jax.interop import names, official, unet
+from diffusion_jax.interop import names, official
 from diffusion_jax.nets import UNet
 from diffusion_jax.samplers import ddim, sample
 from tests import tiny
@@ -61,7 +61,7 @@ def ours(folder):
     found = official.diffusers(folder, official.Asked())
     experiment = builders.build(incoming.config_of(found))
     shapes = jax.eval_shape(experiment.init, jax.random.key(0))
-    rows = unet.table(found.architecture.net, shapes, found.dialect, found.architecture.shape[0])
+    rows = found.rows(shapes)
     params = names.take_in('it', found.what, found.weights, rows, shapes)
     net = experiment.models.with_variance or experiment.models.denoise
     return net, params, rows

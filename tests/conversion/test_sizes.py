@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import pytest
 
 from diffusion_jax.data.conditions import label
-from diffusion_jax.nets import UNet
-from diffusion_jax.nets.layout import DDPM, adm, dhariwal, song
+from diffusion_jax.nets import DiT, UNet
+from diffusion_jax.nets.layout import DDPM, adm, dhariwal, ncsnpp, song
 
 pytestmark = pytest.mark.slow
 PAGE = (Path(__file__).parents[2] / 'docs' / 'networks.md').read_text()
@@ -16,6 +16,7 @@ OPENAI = {'layout': adm(), 'scale_shift': True}
 IDDPM = {**OPENAI, 'blocks': 3, 'attention': (16, 8), 'heads': 4}
 ADM = {**OPENAI, 'head_channels': 64, 'resample_in_block': True, 'attention': (32, 16, 8)}
 SONG = {'layout': song(), 'resample_in_block': True, 'attention': (16,), 'blocks': 4}
+NCSNPP = {**SONG, 'layout': ncsnpp()}
 # The row's beginning, size of an image, settings, classes, output channels.
 SIZES = [
     ('google/ddpm-cifar10-32', 32, {'multipliers': (1, 2, 2, 2), 'attention': (16,), 'layout': DDPM}, None, 3),
@@ -31,11 +32,24 @@ SIZES = [
      {**ADM, 'channels': 192, 'multipliers': (1, 2, 3, 4), 'blocks': 3}, 1000, 3),
     ("OpenAI's EDM and consistency models, LSUN", 256,
      {**ADM, 'channels': 256, 'multipliers': (1, 1, 2, 2, 4, 4), 'blocks': 2, 'scale_shift': False}, None, 3),
-    ('EDM CIFAR-10', 32, {**SONG, 'multipliers': (2, 2, 2)}, None, 3),
-    ('EDM FFHQ-64', 64, {**SONG, 'multipliers': (1, 2, 2, 2)}, None, 3),
+    ('EDM CIFAR-10, DDPM++, unconditional', 32, {**SONG, 'multipliers': (2, 2, 2)}, None, 3),
+    ('EDM CIFAR-10, DDPM++, 10', 32, {**SONG, 'multipliers': (2, 2, 2)}, 10, 3),
+    ('EDM CIFAR-10, NCSN++, unconditional', 32, {**NCSNPP, 'multipliers': (2, 2, 2)}, None, 3),
+    ('EDM CIFAR-10, NCSN++, 10', 32, {**NCSNPP, 'multipliers': (2, 2, 2)}, 10, 3),
+    ('EDM FFHQ-64, AFHQv2-64, DDPM++', 64, {**SONG, 'multipliers': (1, 2, 2, 2)}, None, 3),
+    ('EDM FFHQ-64, AFHQv2-64, NCSN++', 64, {**NCSNPP, 'multipliers': (1, 2, 2, 2)}, None, 3),
     ('EDM ImageNet-64', 64,
      {**ADM, 'layout': dhariwal(), 'channels': 192, 'multipliers': (1, 2, 3, 4), 'blocks': 3}, 1000, 3),
 ]  # fmt: skip
+
+
+# The row's beginning, channels, depth and heads.
+TRANSFORMERS = [
+    ('DiT-S/2', 384, 12, 6),
+    ('DiT-B/2', 768, 12, 12),
+    ('DiT-L/2', 1024, 24, 16),
+    ('DiT-XL/2', 1152, 28, 16),
+]
 
 
 def count(side, settings, classes, out):
@@ -43,8 +57,10 @@ def count(side, settings, classes, out):
     net = UNet(**settings, out_channels=out, condition=label(classes) if classes else None)
     x, c = jnp.zeros((1, side, side, 3)), jnp.zeros(1)
     shapes = jax.eval_shape(lambda: net.init(jax.random.key(0), x, c))
-    null = 4 * settings.get('channels', 128) if classes else 0
-    return sum(leaf.size for leaf in jax.tree.leaves(shapes)) - null
+    shapes = shapes['params']
+    null = shapes['embedding']['classes']['embedding'].shape[1] if classes else 0
+    drawn = shapes['embedding'].get('frequencies', jnp.zeros(0)).size  # a buffer there
+    return sum(leaf.size for leaf in jax.tree.leaves(shapes)) - null - drawn
 
 
 @pytest.mark.parametrize('row', SIZES, ids=[row[0] for row in SIZES])
@@ -52,3 +68,15 @@ def test_the_page_has_the_number_of_parameters(row):
     name, *what = row
     (line,) = (line for line in PAGE.splitlines() if line.startswith(f'| {name}'))
     assert line.rstrip(' |').endswith(f' {count(*what):,}')
+
+
+@pytest.mark.parametrize('row', TRANSFORMERS, ids=[row[0] for row in TRANSFORMERS])
+def test_the_page_has_the_number_of_parameters_of_a_transformer(row):
+    """Of latents 32x32x4, with the row of its own null class and without its fixed positions."""
+    name, hidden, depth, heads = row
+    net = DiT(hidden, depth, heads, 2, out_channels=8, condition=label(1000))
+    x, c = jnp.zeros((1, 32, 32, 4)), jnp.zeros(1)
+    shapes = jax.eval_shape(lambda: net.init(jax.random.key(0), x, c))
+    (line,) = (line for line in PAGE.splitlines() if line.startswith(f'| {name}'))
+    num = sum(leaf.size for leaf in jax.tree.leaves(shapes))
+    assert line.rstrip(' |').endswith(f' {num:,}')
