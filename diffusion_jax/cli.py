@@ -3,22 +3,21 @@
 import importlib.util
 import io
 import itertools
-import os
 import re
 import sys
 import traceback
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jax
 from absl import app, flags, logging
 
-from diffusion_jax import builders
+from diffusion_jax import builders, shipped
 from diffusion_jax.builders import specs
 from diffusion_jax.devices import processes
 from diffusion_jax.errors import Interrupted, UserError, one_line
+from diffusion_jax.home import compile_cache
 
 _COORDINATOR = flags.DEFINE_string(
     'coordinator', None, 'HOST:PORT of the first of several processes. Found by itself on TPU pods, SLURM, Kubernetes.'
@@ -41,9 +40,8 @@ def run(main: Callable[[], None], joins: Callable[[], bool] = lambda: True) -> N
     Exit codes: 0 done, 1 a bug (traceback), 2 a user error, 124 hung, 130 stopped by Ctrl-C, 143 by SIGTERM.
     """
     _quieten()
-    # A second run of the same program need not compile again; a user's own setting comes first.
-    cache = os.environ.get('JAX_COMPILATION_CACHE_DIR') or Path.home() / '.cache' / 'diffusion_jax'
-    jax.config.update('jax_compilation_cache_dir', str(cache))
+    shipped.reachable()
+    jax.config.update('jax_compilation_cache_dir', str(compile_cache()))
     app.run(lambda argv: guarded(main, argv, joins()), flags_parser=_parse)
 
 
@@ -103,7 +101,7 @@ def _fail(message, code):
 def _parse(argv):
     before = sys.argv
     try:
-        _check_config_file(argv)
+        argv = _with_config_files(argv)
         ours, argv = _spec_overrides(argv)
         sys.argv = argv  # where ml_collections looks for overrides
         rest = flags.FLAGS(argv)
@@ -130,10 +128,16 @@ def _config_given(argv):
     return path, arg
 
 
-def _check_config_file(argv):
-    path, _ = _config_given(argv)
-    if path and not Path(path).is_file():
-        raise UserError(f'there is no config file {path}')
+def _with_config_files(argv):
+    """The arguments, in which every config that is given by name, or by its path in the repository, is a file."""
+    found = []
+    for before, argument in zip(['', *argv], argv, strict=False):
+        flag = re.fullmatch(r'(--?(?:\w+_)?config=)(.*)', argument, re.DOTALL)
+        if re.fullmatch(r'--?(\w+_)?config', before):
+            found.append(shipped.config(argument))
+        else:
+            found.append(flag[1] + shipped.config(flag[2]) if flag else argument)
+    return found
 
 
 def _spec_overrides(argv):

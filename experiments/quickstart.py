@@ -24,7 +24,7 @@ from absl import flags
 from matplotlib.figure import Figure
 from ml_collections import config_flags
 
-from diffusion_jax import builders, cli
+from diffusion_jax import builders, cli, shipped
 from diffusion_jax.data import show
 from diffusion_jax.devices import cores
 from diffusion_jax.evaluation import coherence, measure, report
@@ -37,8 +37,10 @@ from diffusion_jax.types import Draw
 from diffusion_jax.workdir import paths
 from experiments.running.tables import markdown
 
-_CONFIG = config_flags.DEFINE_config_file('config', 'configs/quickstart.py', 'Config to train.')
-_DISTIL = config_flags.DEFINE_config_file('distil_config', 'configs/quickstart_cd.py', 'Config to distil it with.')
+_CONFIG = config_flags.DEFINE_config_file('config', shipped.file('configs/quickstart.py'), 'Config to train.')
+_DISTIL = config_flags.DEFINE_config_file(
+    'distil_config', shipped.file('configs/quickstart_cd.py'), 'Config to distil it with.'
+)
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the runs and of the report.', required=True)
 _NUM = flags.DEFINE_integer('num', 300, 'Samples per setting.', lower_bound=100)
 _STEPS = flags.DEFINE_list('steps', ['10', '20', '50', '250'], 'Step counts of DDPM and DDIM.')

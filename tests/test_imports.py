@@ -8,9 +8,9 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / 'diffusion_jax'
-ENTRY_POINTS = {'train', 'sample', 'evaluate', 'convert', 'quickstart'}
+ENTRY_POINTS = {'train', 'sample', 'evaluate', 'convert', 'quickstart', '__main__', 'completion', 'doctor'}
 TIERS = [
-    {'types', 'errors', 'axes', 'ranges', 'home', 'progress'},
+    {'types', 'errors', 'axes', 'ranges', 'home', 'progress', 'shipped', 'commands'},
     {'schedules', 'masking', 'process'},
     {'precond', 'mean_velocity', 'drift', 'flow_maps', 'ode', 'times', 'reverse', 'optim'},
     {'samplers', 'guidance', 'objectives', 'likelihood', 'editing', 'search'},

@@ -4,7 +4,6 @@ A `Source` is data at random access and nothing else; `pipeline` decides the ord
 """
 
 import difflib
-import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -17,7 +16,7 @@ from diffusion_jax.data.columns import Checked, Column
 from diffusion_jax.data.errors import DataError
 from diffusion_jax.data.features import Cast
 from diffusion_jax.errors import nearest
-from diffusion_jax.home import expanded
+from diffusion_jax.home import data_sets, expanded
 from diffusion_jax.ranges import whole
 from diffusion_jax.types import Condition, Kind
 
@@ -210,7 +209,7 @@ def _prepared(name: str, dir: str | None) -> tuple[Any, Any, dict[str, Any]]:
     """What reads a prepared set, its folder, and its features."""
     import tensorflow_datasets
 
-    root = str(expanded(dir or os.environ.get('TFDS_DATA_DIR') or '~/tensorflow_datasets'))
+    root = str(expanded(dir) if dir else data_sets())
     folder = _find_folder(tensorflow_datasets.core.Path(root), name)
     builder = tensorflow_datasets.builder_from_directory(str(folder))
     declared: Any = builder.info.features

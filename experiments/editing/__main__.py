@@ -27,8 +27,9 @@ from diffusion_jax.workdir import paths
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder for the results.', required=True)
 _RUNS = {
-    name: flags.DEFINE_string(name, None, f'Folder of the {name.upper()} run.', required=True)
-    for name in ('ddpm', 'edm', 'cd')
+    'ddpm': flags.DEFINE_string('ddpm', None, 'Folder of the DDPM run.', required=True),
+    'edm': flags.DEFINE_string('edm', None, 'Folder of the EDM run.', required=True),
+    'cd': flags.DEFINE_string('cd', None, 'Folder of the CD run.', required=True),
 }
 _NUM = flags.DEFINE_integer('num', 200, 'Held-out digits, one restoration each.', lower_bound=10)
 _BATCH = flags.DEFINE_integer('batch_size', 50, 'Digits at once.', lower_bound=1)

@@ -78,7 +78,7 @@ def _check():
     if not (default if _CHECK.value is None else _CHECK.value):
         return
     print('compiling for the slice, which may take minutes; --nocheck leaves it out', file=sys.stderr)
-    command = [sys.executable, '-m', 'experiments.launch.check', *_config_given(), f'--on={_ON.value}']
+    command = [sys.executable, '-m', 'diffusion_jax', 'check', *_config_given(), f'--on={_ON.value}']
     if subprocess.run(command, check=False).returncode:
         raise UserError('nothing was launched: mend what the check says above, or leave it out with --nocheck')
 
@@ -89,9 +89,9 @@ def job() -> jobs.Job:
     Raises:
         UserError: if it, or a run of its sweep, cannot be.
     """
-    indices, whole, module = None, True, 'diffusion_jax.train'
+    indices, whole, command = None, True, ('diffusion_jax.train',)
     if _SWEEP.value:
-        sweep, module = plan.load_sweep(_SWEEP.value), 'experiments.sweep'
+        sweep, command = plan.load_sweep(_SWEEP.value), ('diffusion_jax', 'sweep')
         config = builders.resolve(_CONFIG.value or plan.load_config(sweep, _SWEEP.value))
         num = len(plan.configs(config, sweep.overrides))
         indices = jobs.parse_indices(_INDEX.value, num)
@@ -103,7 +103,7 @@ def job() -> jobs.Job:
     else:
         builders.resolve(_CONFIG.value)
     name = re.sub('[^a-z0-9]+', '-', (_NAME.value or _WORKDIR.value).lower())[-_LENGTH:].strip('-')
-    return jobs.Job(name, _WORKDIR.value, str(Path.cwd()), ('-m', module, *_given()), indices, whole, _SETUP.value)
+    return jobs.Job(name, _WORKDIR.value, str(Path.cwd()), ('-m', *command, *_given()), indices, whole, _SETUP.value)
 
 
 def _given() -> list[str]:

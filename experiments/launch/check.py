@@ -17,6 +17,7 @@ import jax
 from absl import flags
 from ml_collections import config_flags
 
+import diffusion_jax
 from diffusion_jax import builders, cli
 from diffusion_jax.builders import specs
 from diffusion_jax.errors import UserError
@@ -74,8 +75,7 @@ def check(config: Mapping[str, Any], on: slices.Slice, what: str, out: Path, nam
 
 def digest(config: Mapping[str, Any], on: slices.Slice, what: str) -> str:
     """Of all that an estimate depends on: config, slice, code, versions."""
-    root = Path(__file__).parents[2]
-    code = [*(root / 'diffusion_jax').rglob('*.py'), *(root / 'experiments' / 'launch').glob('*.py')]
+    code = [*Path(diffusion_jax.__file__).parent.rglob('*.py'), *Path(__file__).parent.glob('*.py')]
     known = json.dumps([config, on.name, what, compiling.versions()], sort_keys=True, default=str).encode()
     return hashlib.sha256(b''.join([known, *(path.read_bytes() for path in sorted(code))])).hexdigest()[:24]
 

@@ -68,7 +68,7 @@ def main() -> None:
         for seed in seeds:
             queue.make_one(training_of(plan, settings, run, seed), None, _CHILD.value)
         return
-    command = ['-m', 'experiments.papers', *without(sys.argv[1:], 'seed'), '--child']
+    command = ['-m', 'diffusion_jax', 'papers', *without(sys.argv[1:], 'seed'), '--child']
     train_all(plan, needed(plan, wanted), seeds, settings, _WORKERS.value, command)
     results = measure_all(plan, wanted, seeds, settings, lambda text: print(text, flush=True))
     path = report.write(name, paper, plan, results, report.Command(_SCALE.value, seeds, settings.workdir, _typed()))

@@ -79,7 +79,7 @@ def run_all(workdir: AnyPath, trainings: list[Training]) -> None:
 
 
 def _command(i):
-    return ['-m', 'experiments.sweep', *sys.argv[1:], f'--index={i}', '--child']
+    return ['-m', 'diffusion_jax', 'sweep', *sys.argv[1:], f'--index={i}', '--child']
 
 
 if __name__ == '__main__':

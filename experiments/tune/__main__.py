@@ -119,7 +119,7 @@ def run_all(shared: Shared, space: ModuleType, seeds: list[int]) -> None:
 
     def start(slot, place):
         print(f'process {slot}: started', flush=True)
-        command = [sys.executable, '-m', 'experiments.tune', *sys.argv[1:], f'--slot={slot}']
+        command = [sys.executable, '-m', 'diffusion_jax', 'tune', *sys.argv[1:], f'--slot={slot}']
         return pool.start(command, workdir / f'log_{slot}.txt', pool.devices_of(place, _WORKERS.value), locks.get(slot))
 
     def ended(slot, code):

@@ -162,6 +162,8 @@ def test_what_is_no_network_of_edm_is_refused(tmp_path, capsys):
     line = 'is neither that of [1, 1] nor of [1, 3, 3, 1] as all the others'
     assert told({'enc.4x4_down.conv0.resample_filter': 2 * fir}).endswith(line)
     assert told({'enc.4x4_down.skip.resample_filter': fir}).endswith(line)
+    means = np.full((1, 1, 2, 2), 0.25, np.float32)
+    assert told({'enc.4x4_down.skip.resample_filter': 2 * means}).endswith(line)
     assert 'must be whole multiples of 16' in told({'map_noise.freqs': np.zeros(8, np.float32)})
     assert told({'more': np.zeros(8, np.float32)}).endswith('missing are none; left over are more')
     save_file(weights, tmp_path / 'w.safetensors', {'precond': 'MyPrecond'})

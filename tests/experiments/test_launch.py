@@ -293,7 +293,7 @@ def test_a_dry_run_prints_what_runs_otherwise(files, cluster, tmp_path, capfd):
     assert capfd.readouterr().err == printed  # the script shows itself
     (call,) = calls(cluster)
     config, sweep, workdir = files
-    assert call == f'-m experiments.sweep {config} --config.optim.clip=0.5 {sweep} {workdir} --index=1'
+    assert call == f'-m diffusion_jax sweep {config} --config.optim.clip=0.5 {sweep} {workdir} --index=1'
     (cluster / 'codes').write_text('143\n')
     assert tiny.call(MAIN, files[0], files[2]) == 143
     assert calls(cluster)[1] == f'-m diffusion_jax.train {config} {workdir}'
@@ -310,7 +310,7 @@ def test_what_replaces_a_whole_spec_is_launched_too(files, cluster, capsys):
 def test_a_run_is_checked_before_its_launch(files, cluster, capsys, monkeypatch):
     """The check is given the run's config and the place; what it refuses is not launched."""
     run, place = (files[0], '--config.seed=3', files[2]), '--on=tpu:vm=x,zone=y,type=v5litepod-8'
-    check = f'-m experiments.launch.check {files[0]} --config.seed=3 {place}'
+    check = f'-m diffusion_jax check {files[0]} --config.seed=3 {place}'
     assert tiny.call(MAIN, *run, place, '--check') == 0
     assert calls(cluster)[0] == check
     assert len(calls(cluster)) == 2
@@ -323,7 +323,7 @@ def test_a_run_is_checked_before_its_launch(files, cluster, capsys, monkeypatch)
     for arguments, checked in [((*run, place), 1), ((*run, place, '--nocheck'), 0), ((*files, place), 0), (run, 0)]:
         before = len(calls(cluster))
         assert tiny.call(MAIN, *arguments) == 0
-        assert sum('launch.check' in call for call in calls(cluster)[before:]) == checked
+        assert sum('-m diffusion_jax check' in call for call in calls(cluster)[before:]) == checked
     assert '--check is of a run by itself' in tiny.refusal(capsys, MAIN, *files, place, '--check')
 
 
