@@ -8,7 +8,18 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / 'diffusion_jax'
-ENTRY_POINTS = {'train', 'sample', 'evaluate', 'convert', 'quickstart', '__main__', 'completion', 'doctor'}
+ENTRY_POINTS = {
+    'train',
+    'sample',
+    'evaluate',
+    'convert',
+    'quickstart',
+    'report',
+    'watch',
+    '__main__',
+    'completion',
+    'doctor',
+}
 TIERS = [
     {'types', 'errors', 'axes', 'ranges', 'home', 'progress', 'shipped', 'commands'},
     {'schedules', 'masking', 'process'},
@@ -20,6 +31,7 @@ TIERS = [
     {'training'},
     {'conversion'},
     {'cli'},
+    {'pages'},
     ENTRY_POINTS,
 ]
 # Outside the ladder: any part above `types` may import these, and they import `types`, `errors` and what is named here.

@@ -118,10 +118,14 @@ def make(
             arguments[key] = check_type(value, parameters[key].annotation, f'{where}.{key}')
     implied = {k: v for k, v in {**defaults, **given}.items() if k in parameters and k not in arguments}
     try:
-        return factory(**implied, **arguments)
+        made = factory(**implied, **arguments)
     # Numbers beyond what a factory can hold, or divide by, are refused as those are that it checks.
     except (TypeError, ValueError, ArithmeticError, MemoryError) as error:
         raise UserError(f'{where}: {name}: {one_line(error)}') from error
+    for key, value in arguments.items():
+        if type(value) is int and not -MOST <= value <= (MOST_SEED if key == 'seed' else MOST):
+            raise UserError(f'{where}.{key}={value} is more than 32 bits hold')
+    return made
 
 
 def find(module: ModuleType | SimpleNamespace, name: str, where: str) -> Callable[..., Any]:
@@ -152,8 +156,6 @@ def check_type(value, annotation, where):
     """Refuses a value that is not what its annotation says, where that is of plain types."""
     is_union = typing.get_origin(annotation) in (typing.Union, UnionType)
     allowed = set(typing.get_args(annotation) if is_union else (annotation,))
-    if type(value) is int and float not in allowed and not -MOST <= value <= MOST_SEED:
-        raise UserError(f'{where}={value} is more than 32 bits hold')
     if type(value) in allowed:
         return value
     functions = {a for a in allowed if typing.get_origin(a) is abc.Callable or hasattr(a, '_fields')}
