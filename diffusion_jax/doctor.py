@@ -26,6 +26,7 @@ _REQUIRED = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'tensorflow-d
 _OPTIONAL = {  # package: (extra, what it is for)
     'libtpu': ('tpu', 'Cloud TPU, and diffusion-jax check'),
     'safetensors': ('convert', 'diffusion-jax convert'),
+    'plotly': ('report', 'diffusion-jax report and watch'),
     'optuna': ('tune', 'diffusion-jax tune'),
     'gcsfs': ('gcs', '--workdir=gs://...'),
     'tensorflow-cpu': ('prepare', 'preparing sets by tensorflow-datasets'),

@@ -58,20 +58,24 @@ def read(workdir: Path) -> Seen:
     Raises:
         UserError: if it holds no run, or a file of it is damaged.
     """
-    config = flat(files.load_config(workdir))
-    log, samples = workdir / 'metrics.jsonl', workdir / 'samples'
-    shown = PICTURES + SOUNDS + FILMS
-    found = [p for p in samples.iterdir() if p.suffix in shown and p.name[0] != '.'] if samples.is_dir() else []
+    config, log = files.flat(files.load_config(workdir)), workdir / 'metrics.jsonl'
     return Seen(
         workdir.resolve().name,
         workdir,
         config,
         curves(log.read_text(errors='replace').splitlines() if log.exists() else []),
         files.read_json(workdir / 'metrics.json', {}),
-        sorted(found, key=lambda p: (p.stat().st_mtime, p.name), reverse=True),
+        media(workdir),
         files.read_json(workdir / 'provenance.json', {}),
         max(0.0, time.time() - log.stat().st_mtime) if log.exists() else None,
     )
+
+
+def media(workdir: Path) -> list[Path]:
+    """Pictures, sounds and films of a run's samples, the newest first."""
+    samples, shown = workdir / 'samples', PICTURES + SOUNDS + FILMS
+    found = [p for p in samples.iterdir() if p.suffix in shown and p.name[0] != '.'] if samples.is_dir() else []
+    return sorted(found, key=lambda p: (p.stat().st_mtime, p.name), reverse=True)
 
 
 def read_all(workdirs: Iterable[Path]) -> list[Seen]:
@@ -113,13 +117,6 @@ def curves(lines: Iterable[str]) -> dict[str, Curve]:
                 curve.steps.append(step)
                 curve.values.append(float(value) if math.isfinite(value) else None)
     return found
-
-
-def flat(tree: Any, prefix: str = '') -> dict[str, Any]:
-    """Nested names as dotted ones."""
-    if not isinstance(tree, Mapping):
-        return {prefix[:-1]: tree}
-    return {k: v for key, sub in tree.items() for k, v in flat(sub, f'{prefix}{key}.').items()}
 
 
 def differences(runs: Iterable[Seen]) -> dict[str, list[str]]:

@@ -11,7 +11,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from diffusion_jax.errors import UserError
 from diffusion_jax.pages import comparison, html
-from diffusion_jax.pages.folder import Seen, read
+from diffusion_jax.pages.folder import Seen, media, read
 
 _NEWEST = 4  # media that are shown
 
@@ -55,7 +55,7 @@ def server(workdir: Path, host: str, port: int, seconds: float) -> ThreadingHTTP
 def _medium(workdir, path):
     """A file of samples/ by the address that `now` told, no other one."""
     folder, _, name = path.removeprefix('/').partition('/')
-    found = {p.name: p for p in read(workdir).media} if folder == 'samples' else {}
+    found = {p.name: p for p in media(workdir)} if folder == 'samples' else {}
     return found.get(name)
 
 
@@ -71,7 +71,7 @@ def now(workdir: Path) -> dict[str, Any]:
         run = read(workdir)
     except UserError as error:
         return {'told': str(error), 'done': 0, 'curves': [], 'media': []}
-    media = [
+    newest = [
         {
             'name': path.name,
             'kind': comparison.kind_of(path),
@@ -80,7 +80,7 @@ def now(workdir: Path) -> dict[str, Any]:
         for path in run.media[:_NEWEST]
     ]
     done = run.step / run.steps if run.steps else 0
-    return {'told': told(run), 'done': done, 'curves': comparison.curves([run]), 'media': media}
+    return {'told': told(run), 'done': done, 'curves': comparison.curves([run]), 'media': newest}
 
 
 def told(run: Seen) -> str:

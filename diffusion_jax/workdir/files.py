@@ -196,15 +196,16 @@ def _plain(config):
     return json.loads(json.dumps(config))
 
 
-def _flat(tree, prefix=''):
+def flat(tree: Any, prefix: str = '') -> dict[str, Any]:
+    """Nested names as dotted ones."""
     if isinstance(tree, dict):
-        return {k: v for key, sub in tree.items() for k, v in _flat(sub, f'{prefix}{key}.').items()}
+        return {k: v for key, sub in tree.items() for k, v in flat(sub, f'{prefix}{key}.').items()}
     return {prefix[:-1]: tree}
 
 
 def differences(saved: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
     """The fields in which two configs differ, one `name: saved -> given` each."""
-    a, b = _flat(_plain(saved)), _flat(_plain(given))  # what an older version had not yet is filled in as it is here
+    a, b = flat(_plain(saved)), flat(_plain(given))  # what an older version had not yet is filled in as it is here
     missing = '(none)'
     # A field that an older version did not have yet is None where it is not used.
     keys = [k for k in {**a, **b} if a.get(k) != b.get(k)]
