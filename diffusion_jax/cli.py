@@ -144,14 +144,13 @@ def _spec_overrides(argv):
     """Overrides that replace a whole spec, `--config.net=DiT:depth=6`, or say None; and the other arguments.
 
     What is set below such a spec afterwards, `--config.net.depth=6`, belongs to it, and so does an argument that the
-    config's own spec does not have where its name alone is replaced, `--config.data.name=folder --config.data.size=32`.
+    config's own spec does not have, `--config.objective.ode_step=batch`: whether its factory has it, the builder says.
     ml_collections knows none of it.
     """
     given = [re.match(r'--?config\.([^=]+)=(.*)', a) for a in argv]
     if not any(given):
         return [], argv
     config, ours, rest = _load_config(argv), [], []
-    renamed = [override[1].removesuffix('.name') for override in given if override and override[1].endswith('.name')]
     for argument, override in zip(argv, given, strict=True):
         if override is None:
             rest.append(argument)
@@ -159,7 +158,7 @@ def _spec_overrides(argv):
             ours.append((override[1], None))
         elif _is_spec(config, override[1].split('.')):
             ours.append((override[1], specs.parse_spec(override[2])))
-        elif any(override[1].startswith(f'{path}.') for path, _ in ours) or _is_new(config, override[1], renamed):
+        elif any(override[1].startswith(f'{path}.') for path, _ in ours) or _is_new(config, override[1]):
             ours.append((override[1], specs.argument(override[1].rpartition('.')[2], override[2])))
         else:
             rest.append(argument)
@@ -186,9 +185,9 @@ def _is_spec(config: Any, path: list[str]) -> bool:
     return value is None and section.get_type(last) is type(None)
 
 
-def _is_new(config: Any, path: str, renamed: list[str]) -> bool:
-    spec, _, argument = path.rpartition('.')
-    return spec in renamed and _is_spec(config, spec.split('.')) and argument not in _section(config, spec.split('.'))
+def _is_new(config: Any, path: str) -> bool:
+    *spec, argument = path.split('.')
+    return bool(spec) and _is_spec(config, spec) and argument not in _section(config, spec)
 
 
 def _set(config, path, value):

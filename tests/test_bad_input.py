@@ -20,7 +20,7 @@ POINTS = f'--config={ROOT}/configs/toy2d.py:runlocal'
 MNIST = f'--config={ROOT}/configs/mnist_ddpm.py:runlocal'
 
 TRAIN = [
-    ([DIGITS, '--config.optim.lrr=1'], 'config.optim.lrr is not a field; did you mean lr? See --help.'),
+    ([DIGITS, '--config.optim.lrr=1'], 'config.optim.lrr is not an argument of adam; did you mean lr?'),
     ([DIGITS, '--config.optm.lr=1'], 'config.optm is not a field; did you mean optim or second_optim? See --help.'),
     (
         [DIGITS, '--config.eval.held_out=validation'],
@@ -52,9 +52,12 @@ TRAIN = [
     ([DIGITS, '--config.mesh.data=9'], 'mesh.data=9, mesh.fsdp=1, but there are 8 devices'),
     ([DIGITS, '--config.net.multipliers=(1,1,1,1,1)'], 'config.net: an image of 8x8 cannot be halved evenly 4 times'),
     ([DIGITS, '--config.data.drop_cond=0.1'], 'config.data.drop_cond=0.1, but the model is unconditional: set config'),
-    ([DIGITS, '--config.data.drop_conds=0.1'], 'config.data.drop_conds is not a field; did you mean drop_cond?'),
+    (
+        [DIGITS, '--config.data.drop_conds=0.1'],
+        'config.data.drop_conds is not an argument of digits; did you mean drop_cond?',
+    ),
     ([DIGITS, '--config.data.condition=kind'], "digits/train can tell its 'label' or nothing; got condition='kind'"),
-    ([DIGITS, '--config.net.num_classes=9'], 'config.net.num_classes is not a field; known: attention,'),
+    ([DIGITS, '--config.net.num_classes=9'], 'config.net.num_classes is not an argument of UNet; known: attention,'),
     ([DIGITS, '--config.net=DTi'], "config.net.name='DTi' is unknown; did you mean DiT?"),
     ([DIGITS, '--config.net=MLP:depht=2'], 'config.net.depht is not an argument of MLP; did you mean depth?'),
     ([DIGITS, '--config.data.augment=flop'], "config.data.augment.name='flop' is unknown; did you mean flip?"),
@@ -76,7 +79,14 @@ TRAIN = [
         'cannot read /nowhere: there is no such file or folder',
     ),
     ([DIGITS, '--config.data=folder'], "'folder' needs config.data.dir, a folder, a .zip archive, or an .npy or .npz"),
-    ([DIGITS, '--config.data.size=8'], 'config.data.size is not a field; known: augment, condition, dir, drop_cond'),
+    (
+        [DIGITS, '--config.data.size=8'],
+        'config.data.size is not an argument of digits; known: augment, condition, drop_cond, name',
+    ),
+    (
+        [f'--config={ROOT}/configs/digits_ct.py:runlocal', '--config.objective.ode_step=bach'],
+        "config.objective.ode_step.name='bach' is unknown; did you mean batch?",
+    ),
     ([DIGITS, '--config.sample.times.n=0'], 'config.sample.times: uniform: a grid needs at least 1 step; got 0'),
     ([DIGITS, '--config.train.keep=0'], 'config.train.keep=0 must be at least 1'),
     ([DIGITS, '--config.train.profile_at=0'], 'config.train.profile_at=0 must be at least 1'),

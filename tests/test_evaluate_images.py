@@ -92,7 +92,7 @@ WRONG = [
     ([CONFIG, '--sampler=ddim'], '--sampler is of a run, and --samples are measured as they are: leave it out'),
     ([CONFIG, '--seed=0'], '--seed is of a run, and --samples are measured as they are: leave it out'),
     ([CONFIG, '--num=71'], '{samples} holds 70 images, and 71 are asked for: set --num'),
-    ([CONFIG, '--config.data.nam=x'], 'config.data.nam is not a field; did you mean name?'),
+    ([CONFIG, '--config.data.nam=x'], 'config.data.nam is not an argument of'),
     (['--workdir=/nowhere'], '/nowhere holds no run (no config.json): train first, or check the path'),
 ]
 

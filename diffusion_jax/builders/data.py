@@ -48,11 +48,12 @@ def build_source(spec: Mapping[str, Any], split: str | None = None) -> sources.S
 def _read(spec):
     name = str(spec.get('name', ''))
     if name in _NAMED.__all__ or '.' in name:
-        return make(_NAMED, spec, {}, 'config.data')
+        return make(_NAMED, spec, {}, 'config.data', beside=('name', *_OF_BATCHES))
     settable = inspect.signature(sources.tfds).parameters
     for key, value in spec.items():
         if key not in settable:
-            raise UserError(f'config.data.{key} is not an argument of a data set; {nearest(key, settable)}')
+            near = nearest(key, [*settable, *_OF_BATCHES])
+            raise UserError(f'config.data.{key} is not an argument of a data set; {near}')
         check_type(value, settable[key].annotation, f'config.data.{key}')
     return sources.tfds(**{'name': '', **spec})
 

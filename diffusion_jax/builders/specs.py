@@ -7,7 +7,7 @@ import importlib
 import inspect
 import typing
 from collections import abc
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType, SimpleNamespace, UnionType
 from typing import Any
 
@@ -84,6 +84,7 @@ def make(
     given: Mapping[str, Any],
     where: str,
     defaults: Mapping[str, Any] | None = None,
+    beside: Sequence[str] = (),
 ) -> Any:
     """Calls the factory that a spec names with the spec's arguments, and those of the run that it has parameters for.
 
@@ -94,6 +95,7 @@ def make(
         given: arguments that are the run's, and no spec's to set.
         where: the place of the spec, for messages.
         defaults: arguments that are the run's unless the spec sets them.
+        beside: what else its section of a config may hold, to be named beside the arguments.
 
     Raises:
         UserError: for an unknown name or argument (with the nearest known ones), or arguments that the factory refuses.
@@ -107,7 +109,7 @@ def make(
     for key, value in arguments.items():
         if key not in parameters:
             settable = [p for p in parameters if p not in given]
-            raise UserError(f'{where}.{key} is not an argument of {name}; {nearest(key, settable)}')
+            raise UserError(f'{where}.{key} is not an argument of {name}; {nearest(key, [*settable, *beside])}')
         if key in given:
             raise UserError(f'{where}.{key} of {name} is what this run has, and no spec can set it: leave it out')
         if isinstance(value, Mapping):
