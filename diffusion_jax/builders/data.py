@@ -6,14 +6,14 @@ from types import SimpleNamespace
 from typing import Any
 
 from diffusion_jax.builders.specs import check_type, find, make
-from diffusion_jax.data import augment, fields, scenes, sequences, sources
+from diffusion_jax.data import augment, fields, scenes, sequences, sources, tiles
 from diffusion_jax.data.absent import NO_ROWS, absent
 from diffusion_jax.data.folder import folder
 from diffusion_jax.errors import UserError, nearest
 
 _OF_BATCHES = ('augment', 'drop_cond')  # what the section says of batches, not of the set
 _NAMED = SimpleNamespace(
-    __all__=['absent', 'chain', 'characters', 'digits', 'folder', 'gaussian_fields', 'mixture', 'scenes'],
+    __all__=['absent', 'chain', 'characters', 'digits', 'folder', 'gaussian_fields', 'mixture', 'scenes', 'tiles'],
     absent=absent,
     chain=sequences.chain,
     characters=sequences.characters,
@@ -22,6 +22,7 @@ _NAMED = SimpleNamespace(
     gaussian_fields=fields.gaussian,
     mixture=sources.mixture,
     scenes=scenes.scenes,
+    tiles=tiles.tiles,
 )
 
 

@@ -90,6 +90,4 @@ MUTANTS = tuple(Mutant(*row) for row in [
      EXPORT + 'test_adms_evaluator_has_three_channels'),
     ('folder: older PNGs stay', 'inference/export.py', 'old.unlink()', 'pass',
      EXPORT + 'test_those_of_more_samples_do_not_stay'),
-    ('folder: an argument of another spec', 'cli.py', 'return spec in renamed and', 'return',
-     'tests/test_bad_input.py::test_train'),
 ])
