@@ -3,6 +3,7 @@
 import ctypes
 import gc
 import os
+import pathlib
 import tempfile
 from importlib import metadata
 
@@ -18,15 +19,30 @@ os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', os.path.join(tempfile.gettemp
 
 import jax
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 jax.config.update('jax_numpy_rank_promotion', 'raise')
 jax.config.update('jax_persistent_cache_min_compile_time_secs', 0)
 
 
+_STATM = pathlib.Path('/proc/self/statm')  # on Linux; elsewhere what was compiled is forgotten after every module
+_MOST_PAGES = 1300 * 2**20 // os.sysconf('SC_PAGE_SIZE')
+
+
+def pytest_xdist_make_scheduler(config, log):
+    """A file's tests go to one worker, so that its fixtures and what it compiles are made once."""
+    return LoadFileScheduling(config, log)
+
+
 @pytest.fixture(autouse=True, scope='module')
 def _forgets_what_it_compiled():
-    """A worker that kept every compiled function of the suite would grow to five gigabytes."""
+    """A worker that kept every compiled function of the suite would grow to five gigabytes.
+
+    To forget them after every module would cost more: small ones that all modules share are traced again each time.
+    """
     yield
+    if _STATM.exists() and int(_STATM.read_text().split()[1]) < _MOST_PAGES:
+        return
     jax.clear_caches()
     gc.collect()
     # The C library keeps what is freed, a hundred megabytes a module, unless it is told to give it back.
