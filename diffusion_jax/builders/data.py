@@ -6,14 +6,17 @@ from types import SimpleNamespace
 from typing import Any
 
 from diffusion_jax.builders.specs import check_type, find, make
-from diffusion_jax.data import augment, fields, scenes, sequences, sources
+from diffusion_jax.data import augment, fields, recordings, scenes, sequences, sources, spoken_images
 from diffusion_jax.data.absent import NO_ROWS, absent
 from diffusion_jax.data.folder import folder
 from diffusion_jax.errors import UserError, nearest
 
 _OF_BATCHES = ('augment', 'drop_cond')  # what the section says of batches, not of the set
 _NAMED = SimpleNamespace(
-    __all__=['absent', 'chain', 'characters', 'digits', 'folder', 'gaussian_fields', 'mixture', 'scenes'],
+    __all__=[
+        *('absent', 'chain', 'characters', 'digits', 'folder', 'gaussian_fields', 'mixture', 'recordings', 'scenes'),
+        'spoken_images',
+    ],
     absent=absent,
     chain=sequences.chain,
     characters=sequences.characters,
@@ -21,7 +24,9 @@ _NAMED = SimpleNamespace(
     folder=folder,
     gaussian_fields=fields.gaussian,
     mixture=sources.mixture,
+    recordings=recordings.recordings,
     scenes=scenes.scenes,
+    spoken_images=spoken_images.spoken_images,
 )
 
 
