@@ -40,7 +40,7 @@ def get_config(arg=''):
     config.optim.update(lr=2e-3, warmup=200)
     config.optim.anneal = {'name': 'linear'}
     config.ema = {'name': 'warm_up', 'decay': 0.997}
-    config.train.update(batch_size=32, steps=3000, log_every=50, save_every=250, sample_every=1500)
+    config.train.update(batch_size=32, steps=2500, log_every=50, save_every=250, sample_every=0)
     config.sample.update(num=16, batch_size=50)
     config.eval.update(num=300, batch_size=50)
     config.eval.features = {'name': 'pca', 'dim': 64}
