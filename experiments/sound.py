@@ -96,9 +96,8 @@ def settings(run: runs.Run) -> list[Setting]:
             sampler, at, steps = text.rpartition('@')
             if not at or not steps.isdigit() or steps == '0':
                 raise UserError(f'--sampling={text}: the form is SAMPLER@STEPS, such as ddim@50')
-            evaluations = (2 * int(steps) - 1 if sampler.startswith('heun') else int(steps)) * (
-                1 if spec is None else 2
-            )
+            once = 2 * int(steps) - 1 if sampler.startswith('heun') else int(steps)
+            evaluations = once if spec is None else 2 * once
             choices = runs.Choices(sampler, int(steps), guidance=spec or 'none')
             found.append(Setting(f'{sampler.partition(":")[0]}-{steps}, w = {w:g}', choices, evaluations))
     return found
@@ -180,14 +179,16 @@ def _drawn(run, setting, out, num, judges, reference, rate) -> measuring.Measure
 
     def measure():
         y = sounds.sounds(run.experiment.source.kind.store(drawing(run, spec)(num, jax.random.key(_SEED.value))))
-        order = (
-            np.argsort(labels['label'], kind='stable')[:: max(num // SHOWN, 1)] if 'label' in labels else np.arange(num)
-        )
-        return measured(y, labels, judges, reference, rate)._replace(shown=y[order[:SHOWN]])
+        return measured(y, labels, judges, reference, rate)._replace(shown=y[_of_each(labels, num)])
 
     about = {'step': run.step, 'sample': {k: spec[k] for k in ('sampler', 'times', 'guidance', 'clip')}}
     name = setting.name.replace(', ', '_').replace(' ', '')
     return measuring.kept(out / f'{name}_step={run.step}_n={num}_seed={_SEED.value}.json', measure, about)
+
+
+def _of_each(labels, num):
+    """The first sample of each digit; of a run that is told none the first samples."""
+    return np.unique(labels['label'], return_index=True)[1] if 'label' in labels else np.arange(min(num, SHOWN))
 
 
 def main() -> None:
@@ -195,6 +196,7 @@ def main() -> None:
     cores.take()
     workdir = paths.parse(_WORKDIR.value)
     run = _opened(workdir)
+    drawn = settings(run)
     out = paths.parse(_OUT.value) if _OUT.value else workdir / 'sound'
     shared = paths.parse(_JUDGES.value) if _JUDGES.value else out
     for folder in (out, shared):
@@ -209,7 +211,6 @@ def main() -> None:
         for name, spoil in sounds.corruptions(rate, seed).items()
     }
     print(table(rows, {}), flush=True)
-    drawn = settings(run)
     for setting in drawn:
         rows[setting.name] = _drawn(run, setting, out, _NUM.value, judges, reference, rate)
         print(setting.name, dict(rows[setting.name].values), flush=True)

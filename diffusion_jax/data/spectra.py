@@ -2,7 +2,7 @@
 
 The short-time Fourier transform here is a tight frame on a circle: hops of half a window w_n = sin(pi (n + 1/2) / W),
 of which w_n^2 + w_{n + W/2}^2 = 1. Its adjoint is its inverse, and the squares of its coefficients sum to those of the
-signal. Of an array that no signal has, which a model may draw, the inverse is the signal whose coefficients are nearest.
+signal. Of an array that no signal has, which a model may draw, the inverse is the signal with the nearest coefficients.
 """
 
 from collections.abc import Callable

@@ -26,7 +26,7 @@ def spoken_images(
     peak: float | None = None,
     spectrum: Callable[[int], Spectrum] | None = None,
 ) -> Source:
-    """Row i has picture i of a set and, drawn once by `seed`, a recording of its class; the picture is told as a vector.
+    """Row i is a recording drawn once by `seed` among those of the class of picture i, which is told as a vector.
 
     Args:
         images: the set of the pictures, with its feature 'label', such as 'mnist'.

@@ -28,7 +28,7 @@ def mel(f: Any) -> Any:
 
 
 def filterbank(rate: int, bands: int = MELS, window: int = WINDOW) -> Float[np.ndarray, 'bins bands']:
-    """Triangles that overlap by half, equally wide in mel from 0 to `rate / 2`: their sum is 1 between the outer peaks."""
+    """Triangles that overlap by half, equally wide in mel to `rate / 2`; between the outer peaks they sum to 1."""
     at = mel(np.fft.rfftfreq(window, 1 / rate))[:, None] * (bands + 1) / mel(rate / 2)
     return np.maximum(1 - np.abs(at - np.arange(1, bands + 1)), 0)
 

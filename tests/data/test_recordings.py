@@ -1,7 +1,5 @@
 """Recordings as clips, on a set made here: what is cut, what is told, and the spectra that are sound again."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 from scipy.io import wavfile
@@ -10,26 +8,12 @@ from diffusion_jax import builders
 from diffusion_jax.data import kinds, recordings, sources, spectra
 from diffusion_jax.data.errors import DataError
 from diffusion_jax.errors import UserError
+from tests.spoken import declared
 
 RNG = np.random.default_rng(0)
 LENGTHS = (40, 64, 100, 1)
 AUDIO = [RNG.integers(-3000, 3000, n).astype(np.int16) for n in LENGTHS]
 ROWS = [{'audio': a, 'label': 7 - i, 'speaker': i % 2, 'take': i} for i, a in enumerate(AUDIO)]
-
-
-def declared(rate=None, classes=10, dtype=np.int16):
-    import tensorflow_datasets as tfds
-
-    audio = tfds.features.Tensor(shape=(None,), dtype=dtype)
-    if rate:
-        audio = SimpleNamespace(shape=(None,), np_dtype=np.int16, sample_rate=rate)
-    label = tfds.features.ClassLabel(num_classes=classes)
-    return {
-        'audio': audio,
-        'label': label,
-        'speaker': tfds.features.ClassLabel(names=['ann', 'bob']),
-        'take': tfds.features.Tensor(shape=(), dtype=np.int64),
-    }
 
 
 @pytest.fixture
