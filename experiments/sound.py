@@ -36,7 +36,7 @@ _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a run on recordings o
 _OUT = flags.DEFINE_string('out', None, 'Folder of the results; by default sound/ of the workdir.')
 _JUDGES = flags.DEFINE_string('judges', None, 'Folder of the judges, to share them; by default that of the results.')
 _NUM = flags.DEFINE_integer('num', 200, 'Samples of each row.', lower_bound=10)
-_STEPS = flags.DEFINE_integer('judge_steps', 500, 'Training steps of each judge, of 128 pictures.', lower_bound=1)
+_STEPS = flags.DEFINE_integer('judge_steps', 200, 'Training steps of each judge, of 128 pictures.', lower_bound=1)
 _SEED = flags.DEFINE_integer('seed', 0, 'Seed of the judges and of the noises.')
 _SAMPLING = flags.DEFINE_multi_string(
     'sampling',

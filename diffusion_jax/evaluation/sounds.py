@@ -18,7 +18,7 @@ from diffusion_jax.evaluation.features import Features
 from diffusion_jax.evaluation.rows import Values
 from diffusion_jax.ranges import whole
 
-MELS, WINDOW = 32, 256  # bands; samples of a window, of which half is a hop
+MELS, WINDOW = 32, 512  # bands; samples of a window, of which half is a hop
 RANGE = 60.0  # decibels from black to white
 
 
