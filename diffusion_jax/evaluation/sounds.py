@@ -110,7 +110,9 @@ def corruptions(rate: int, seed: int = 0) -> Mapping[str, Callable[[np.ndarray],
         power = np.cumsum(y**2, axis=1)
         return np.where(power < power[:, -1:] / 2, y, 0)  # the first half of its energy
 
-    noises = {f'noise, {d} dB below': lambda y, d=d: noisy(y, d, np.random.default_rng(seed)) for d in (20, 10, 0)}
+    noises = {
+        f'noise, {d:g} dB below': lambda y, d=d: noisy(y, d, np.random.default_rng(seed)) for d in (20.0, 10.0, 0.0)
+    }
     return {'as recorded': lambda y: y, **noises, 'below 1 kHz': muffled, 'cut in half': half, 'backwards': _backwards}
 
 

@@ -77,7 +77,7 @@ def test_varied_sounds_are_later_and_noisier_and_a_function_of_their_row():
 
 def test_noise_has_the_power_that_is_said():
     y = tones([440.0, 880.0], 8192)
-    rest = sounds.noisy(y, 10, RNG) - y
+    rest = sounds.noisy(y, 10.0, RNG) - y
     np.testing.assert_allclose((rest**2).mean(1) / (y**2).mean(1), 0.1, rtol=0.06)
 
 

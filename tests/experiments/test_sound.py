@@ -114,6 +114,7 @@ def test_a_run_is_measured_and_nothing_twice(tmp_path, capsys):
     assert line == '--sampling=ddim: the form is SAMPLER@STEPS, such as ddim@50'
 
 
+@pytest.mark.slow
 def test_a_run_of_other_data_is_refused(tmp_path, capsys):
     train({**tiny.points(), 'teacher': None}, tmp_path / 'run')
     message = tiny.refusal(capsys, 'experiments.sound', f'--workdir={tmp_path / "run"}')
