@@ -1,6 +1,6 @@
 r"""Spoken digits measured: what a run's samples say and who says it, by judges trained here on real recordings.
 
-    python -m experiments.sound --workdir=runs/fsdd
+    python -m experiments.sound --workdir=runs/fsdd_sound
 
 trains two classifiers of sound on the recordings of the training split, of the digit and of the speaker, and says how
 right they are on the takes of the split 'test', real and spoilt. Then a diffusion run draws by DDPM, DDIM and Heun,
