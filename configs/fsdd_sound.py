@@ -1,7 +1,8 @@
 r"""EDM on spoken digits: the short-time Fourier transform of three quarters of a second, which is sound again.
 
     python -m diffusion_jax.train --config=configs/fsdd_sound.py --workdir=runs/fsdd_sound --config.data.dir=DIR
-    python -m diffusion_jax.sample --workdir=runs/fsdd_sound --num=16 --guidance=classifier_free:w=2.0 --cond=label:value=7
+    python -m diffusion_jax.sample --workdir=runs/fsdd_sound --num=16 --guidance=classifier_free:w=2.0 \
+        --cond=label:value=7
     python -m experiments.sound --workdir=runs/fsdd_sound
 
 `--config.data.condition=label+speaker` tells who speaks as well, `word` the digit as a text, 'seven'; the first is

@@ -1,6 +1,7 @@
 r"""fsdd_sound at full size: a whole second, told who speaks as well, a wider and deeper U-Net and 200,000 steps.
 
-    python -m diffusion_jax.train --config=configs/fsdd_sound_large.py --workdir=runs/fsdd_sound_large --config.data.dir=DIR
+    python -m diffusion_jax.train --config=configs/fsdd_sound_large.py --workdir=runs/fsdd_sound_large \
+        --config.data.dir=DIR
     python -m experiments.sound --workdir=runs/fsdd_sound_large --num=5000
 
 Cost: for an accelerator; not run yet.
