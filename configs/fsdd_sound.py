@@ -9,7 +9,7 @@ r"""EDM on spoken digits: the short-time Fourier transform of three quarters of 
 asked for by `--cond=label:value=label=7+speaker=theo`, the second by `--cond=prompts:text=seven`.
 
 Cost: not measured yet.
-Expected: not measured yet.
+Expected: not measured yet; docs/results/sound.md has half a run of an earlier form of it, which missed its aim.
 """
 
 from ml_collections import config_dict
