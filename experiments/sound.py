@@ -216,7 +216,8 @@ def main() -> None:
         print(setting.name, dict(rows[setting.name].values), flush=True)
         files.write_text(out / 'table.md', table(rows, {s.name: s.evaluations for s in drawn}))
     shown = rows[drawn[0].name].shown
-    titles = [f'digit {i}' for i in range(len(shown))]
+    what = 'digit' if 'label' in rows[drawn[0].name].values else 'sample'
+    titles = [f'{what} {i}' for i in range(len(shown))]
     first = [int(np.argmax(test.labels['label'] == i)) for i in range(len(shown))]
     sheet(out / 'sound.png', {'recorded': test.y[first], drawn[0].name: shown}, titles, rate)
     for i, y in enumerate(shown):
