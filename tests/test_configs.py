@@ -18,7 +18,7 @@ from diffusion_jax.inference import runs
 from diffusion_jax.training.run import train
 from diffusion_jax.training.state import init_state
 from diffusion_jax.training.step import make_train_step
-from tests import tiny
+from tests import spoken, tiny
 
 FEATURES = SimpleNamespace(
     __all__=['pca', 'pixels'], pca=lambda reference, dim: None, pixels=lambda shape: None
@@ -28,7 +28,7 @@ NAMES = sorted(p.stem for p in CONFIGS.glob('*.py') if p.stem not in ('__init__'
 SHAPES = {'mnist': (28, 28, 1), 'cifar10': (32, 32, 3)}  # all others are 64x64
 # By the time that their networks take to trace.
 DATA = (
-    *('toy2d', 'chain', 'digits', 'fields', 'shakespeare', 'quickstart', 'mnist', 'tiles', 'scenes'),
+    *('toy2d', 'chain', 'digits', 'fields', 'shakespeare', 'quickstart', 'mnist', 'tiles', 'scenes', 'fsdd'),
     *('cifar10', 'celeba64', 'imagenet64'),
 )
 
@@ -66,6 +66,7 @@ def _fake_sets(monkeypatch):
         return sources.Source(np.zeros((4, *shape), np.uint8), cond, kinds.images(shape), declared, f'{name}/{split}')
 
     monkeypatch.setattr(sources, 'tfds', tfds)
+    monkeypatch.setattr(sources, 'examples', spoken.examples)
     monkeypatch.setattr(sources, 'texts', lambda name, feature, dir, split: (f'{name}/{split}', ['To be, ' * 40]))
 
 

@@ -6,24 +6,26 @@ from types import SimpleNamespace
 from typing import Any
 
 from diffusion_jax.builders.specs import check_type, find, make
-from diffusion_jax.data import augment, fields, scenes, sequences, sources, tiles
+from diffusion_jax.data import augment, fields, recordings, scenes, sequences, sources, spoken_images, tiles
 from diffusion_jax.data.absent import NO_ROWS, absent
 from diffusion_jax.data.folder import folder
 from diffusion_jax.errors import UserError, nearest
 
 _OF_BATCHES = ('augment', 'drop_cond')  # what the section says of batches, not of the set
-_NAMED = SimpleNamespace(
-    __all__=['absent', 'chain', 'characters', 'digits', 'folder', 'gaussian_fields', 'mixture', 'scenes', 'tiles'],
-    absent=absent,
-    chain=sequences.chain,
-    characters=sequences.characters,
-    digits=sources.digits,
-    folder=folder,
-    gaussian_fields=fields.gaussian,
-    mixture=sources.mixture,
-    scenes=scenes.scenes,
-    tiles=tiles.tiles,
-)
+_SETS = {
+    'absent': absent,
+    'chain': sequences.chain,
+    'characters': sequences.characters,
+    'digits': sources.digits,
+    'folder': folder,
+    'gaussian_fields': fields.gaussian,
+    'mixture': sources.mixture,
+    'recordings': recordings.recordings,
+    'scenes': scenes.scenes,
+    'spoken_images': spoken_images.spoken_images,
+    'tiles': tiles.tiles,
+}
+_NAMED = SimpleNamespace(__all__=list(_SETS), **_SETS)
 
 
 def build_source(spec: Mapping[str, Any], split: str | None = None) -> sources.Source:

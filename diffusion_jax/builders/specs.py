@@ -12,7 +12,7 @@ from types import ModuleType, SimpleNamespace, UnionType
 from typing import Any
 
 from diffusion_jax import precond, schedules, times
-from diffusion_jax.data import gaussian_fields, markov, mixture
+from diffusion_jax.data import gaussian_fields, markov, mixture, spectra
 from diffusion_jax.errors import UserError, nearest, one_line
 from diffusion_jax.nets import layout
 from diffusion_jax.objectives import (
@@ -45,6 +45,7 @@ _LAYOUTS = SimpleNamespace(
 _MIXTURES = SimpleNamespace(
     __all__=['cloud', 'grid', 'ring'], cloud=mixture.cloud, grid=mixture.grid, ring=mixture.ring
 )
+_SPECTRA = SimpleNamespace(__all__=['stft'], stft=spectra.stft)
 _ODE_STEPS = SimpleNamespace(
     __all__=['batch', 'euler', 'heun'],
     batch=batch_step,
@@ -73,6 +74,7 @@ _NESTED = {
     'pair_weight': pair_weights,
     'pairs': times,
     'schedule': schedules,
+    'spectrum': _SPECTRA,
     'velocity': velocities,
     'weight': weights,
 }

@@ -7,10 +7,11 @@ import numpy as np
 
 from diffusion_jax.data import show
 from diffusion_jax.data.quantise import from_levels, to_levels
+from diffusion_jax.data.spectra import Spectrum
 from diffusion_jax.errors import UserError
 from diffusion_jax.types import Kind
 
-__all__ = ['field', 'images', 'latents', 'points', 'tokens', 'video', 'waveform']
+__all__ = ['field', 'images', 'latents', 'points', 'spectrogram', 'tokens', 'video', 'waveform']
 
 
 def images(shape: tuple[int, ...], levels: int | None = 256) -> Kind:
@@ -28,6 +29,32 @@ def waveform(shape: tuple[int, ...], rate: int, levels: int | None = None) -> Ki
     """Sound `[L, channels]`, `rate` samples a second; of 65,536 levels it is stored as int16."""
     kind = _kind('waveform', shape, levels, levels, show.sounds(rate))
     return _as_int16(kind) if levels == 2**16 else kind
+
+
+def spectrogram(spectrum: Spectrum, rate: int) -> Kind:
+    """A spectrum of sound of one channel, `rate` samples a second; files hold the sound, `[L, 1]` in int16."""
+    sound = waveform((spectrum.length, 1), rate, levels=2**16)
+
+    def heard(x):
+        return spectrum.inverse(x)[..., None]
+
+    def read(x):
+        if x.shape[-3:] == spectrum.shape:
+            return _floats(x)
+        if x.shape[-2:] != sound.shape:
+            raise UserError(f'needs sounds of shape {sound.shape}, or spectra of {spectrum.shape}; got {x.shape}')
+        y = sound.read(x)[..., 0]
+        return spectrum.forward(y.reshape(-1, spectrum.length)).reshape(*y.shape[:-1], *spectrum.shape)
+
+    return Kind(
+        'spectrogram',
+        spectrum.shape,
+        None,
+        lambda x: sound.store(heard(x)),
+        read,
+        lambda path, x: sound.show(path, heard(x)),
+        _unchanged,
+    )
 
 
 def video(shape: tuple[int, ...], levels: int | None = 256) -> Kind:

@@ -4,7 +4,7 @@ A `Source` is data at random access and nothing else; `pipeline` decides the ord
 """
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
@@ -197,12 +197,24 @@ def texts(name: str, feature: str, dir: str | None, split: str) -> tuple[str, li
     Raises:
         DataError: as `tfds`.
     """
+    _, full_name, rows = examples(name, dir, split, (feature,))
+    return full_name, [bytes(row[feature]).decode() for row in rows]
+
+
+def examples(
+    name: str, dir: str | None, split: str, keep: Sequence[str]
+) -> tuple[dict[str, Any], str, list[Mapping[str, Any]]]:
+    """The features that a set as for `tfds` declares, its name with version and split, its examples with those kept.
+
+    Raises:
+        DataError: as `tfds`.
+    """
     builder, folder, found = _prepared(name, dir)
-    if feature not in found:
-        raise DataError(f"'{name}' has no feature {feature!r}; {nearest(feature, found)}")
-    records = _open(builder, folder, split, keep=(feature,))
-    rows = records.__getitems__(list(range(len(records))))
-    return f'{builder.info.full_name}/{split}', [bytes(row[feature]).decode() for row in rows]
+    for feature in keep:
+        if feature not in found:
+            raise DataError(f"'{name}' has no feature {feature!r}; {nearest(feature, found)}")
+    records = _open(builder, folder, split, keep=(*keep,))
+    return found, f'{builder.info.full_name}/{split}', records.__getitems__(list(range(len(records))))
 
 
 def _prepared(name: str, dir: str | None) -> tuple[Any, Any, dict[str, Any]]:
