@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from absl import flags
 from matplotlib.figure import Figure
@@ -105,7 +106,7 @@ def settings(run: runs.Run) -> list[Setting]:
 
 def asked(run: runs.Run, spec: Mapping[str, Any], num: int) -> dict[str, np.ndarray]:
     """What the samples of a run are asked to be, of `LABELS` those that it is told."""
-    cond = builders.build_asked(run.experiment, spec)(np.arange(num))
+    cond = builders.build_asked(run.experiment, spec)(jnp.arange(num))
     told = run.config['data'].get('condition') or ''
     parts = told.split('+')
     by_name = cond if len(parts) > 1 else {told: cond}

@@ -86,8 +86,8 @@ def analyse(y: Float[np.ndarray, 'n l'], window: int) -> Complex[np.ndarray, 'n 
 def synthesise(c: Complex[np.ndarray, 'n f k'], window: int) -> Float[np.ndarray, 'n l']:
     """The adjoint of `analyse`, and so its inverse."""
     hop = window // 2
-    full = np.concatenate([c / np.sqrt(2), c[..., :1].imag], axis=2)
-    full[..., 0] = c[..., 0].real
+    full = np.concatenate([c / np.sqrt(2), np.imag(c[..., :1])], axis=2)
+    full[..., 0] = np.real(c[..., 0])
     frames = np.fft.irfft(full, window, norm='ortho') * _sine(window)
     return (frames[..., :hop] + np.roll(frames[..., hop:], 1, axis=1)).reshape(len(c), -1)
 
