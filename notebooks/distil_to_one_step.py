@@ -39,7 +39,7 @@ from diffusion_jax.objectives import distances, pair_weights
 from diffusion_jax.times import curricula
 from diffusion_jax.types import Batch, Frozen
 
-STEPS = 2000
+STEPS = 1500
 schedule = schedules.VE()
 ring = mixture.ring(k=8, radius=0.8, std=0.05)
 teacher = mixture.denoiser(ring, schedule)
