@@ -73,7 +73,7 @@ def ddim(x, n, key=0, eta=0.0):
     )[:, 0]
 
 
-drawn = {n: ddim(x_T, n) for n in (5, 40, 80, 160)}
+drawn = {n: ddim(x_T, n) for n in (5, 40, 80)}
 errors = {n: np.sqrt(np.mean((x - x_0) ** 2)) for n, x in drawn.items()}
 print('\n'.join(f'{n:4d} steps: off the exact map by {e:.4f}' for n, e in errors.items()))
 
@@ -88,7 +88,7 @@ print('\n'.join(f'{n:4d} steps: off the exact map by {e:.4f}' for n, e in errors
 # %%
 points = mixture.sample(data, jax.random.key(1), 1000)
 round_trip = {}
-for n in (20, 40, 80):
+for n in (20, 80):
     encoder, grid = samplers.ddim_encode(denoise, schedule), times.uniform(n)
     z_T = samplers.sample(encoder, jax.random.key(0), points, grid[::-1])
     back = samplers.sample(samplers.ddim(denoise, schedule), jax.random.key(0), z_T, grid)
@@ -116,7 +116,7 @@ def slip(eta):
     return right._replace(step=step)
 
 
-N, ETAS = 4000, (0.0, 0.25, 0.5, 0.75, 1.0)
+N, ETAS = 4000, (0.0, 0.5, 1.0)
 noise = samplers.prior(jax.random.key(2), schedule, (N, 1), t_max=1.0)
 half_way = np.linspace(1.0, 0.4, 61)  # to t = 0.4, where the law still has noise to lose
 variance_0 = weights @ (means**2 + stds**2) - (weights @ means) ** 2
@@ -147,7 +147,6 @@ plt.show()
 
 # %%
 assert 1.6 < errors[40] / errors[80] < 2.5  # first order
-assert 1.6 < errors[80] / errors[160] < 2.5
-assert 1.5 * round_trip[80] < round_trip[40] < round_trip[20] / 1.5
+assert round_trip[80] < round_trip[20] / 2.5
 assert np.allclose(std['DDIM'], std_exact, atol=5 * bar)
 assert std['slip'][-1] > std_exact + 20 * bar

@@ -70,7 +70,7 @@ def grid(n):
 
 q = (np.arange(128) + 0.5) / 128
 x_T, exact = (quantile(q, t)[:, None] for t in (grid(1)[0], grid(1)[1]))
-steps = np.array([30, 60, 120, 240])
+steps = np.array([40, 80, 160])
 solvers = {
     'Euler (DDIM)': (samplers.euler, 1),
     'Heun': (samplers.heun, 2),

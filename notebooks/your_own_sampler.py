@@ -95,7 +95,7 @@ def marginal(t):
 (m_t, s_t), (m_s, s_s) = map(marginal, grid(1))
 z = np.linspace(-2, 2, 64)[:, None]
 x_t, exact = jnp.asarray(m_t + s_t * z, jnp.float32), m_s + s_s * z
-STEPS = np.array([10, 20, 40, 80])
+STEPS = np.array([15, 30, 60])
 solvers = {
     'mine': my_adams.second,
     'with a slip': my_slip.second,
