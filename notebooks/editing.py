@@ -69,7 +69,7 @@ print(f'std of x_2: exact {std:.3f}, measured', measured, f'± {error:.3f}')
 
 # %%
 sketch = jnp.array([0.0, -0.35]) + 0.05 * jax.random.normal(jax.random.key(1), (N, 2))
-sampler, T0 = samplers.ancestral(denoise, schedule), (0.1, 0.3, 0.6)
+sampler, T0 = samplers.ancestral(denoise, schedule), (0.1, 0.3, 0.8)
 edits = [editing.sdedit(sampler, schedule, jax.random.key(2), sketch, editing.part_below(grid, t)) for t in T0]
 moved = [jnp.linalg.norm(x - sketch, axis=1) for x in edits]
 zero = jnp.zeros(N)
