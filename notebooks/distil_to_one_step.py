@@ -116,7 +116,7 @@ print(f'data against data: {floor[0]:.3f} ± {floor[1]:.3f}; one step is {from_m
 
 # %%
 plt.rcParams.update({'font.size': 15, 'axes.spines.top': False, 'axes.spines.right': False, 'figure.dpi': 100})
-figure, (left, *rest) = plt.subplots(1, 4, figsize=(16, 4.5), width_ratios=[1.6, 1, 1, 1], layout='constrained')
+figure, (left, *rest) = plt.subplots(1, 4, figsize=(13, 4), width_ratios=[1.8, 1, 1, 1], layout='constrained')
 for name, marker in (('DDIM', 's-'), ('CD', 'o-')):
     n, values = zip(*[(n, v) for (kind, n), v in results.items() if kind == name], strict=True)
     left.errorbar(
@@ -137,7 +137,8 @@ shown = {'DDIM, 2': ('DDIM', 2), 'consistency, 1': ('CD', 1), 'consistency, 2': 
 for axes, (title, name) in zip(rest, shown.items(), strict=True):
     axes.scatter(*reference.T, s=5, color='0.75')
     axes.scatter(*np.asarray(drawn[name]).T, s=5, color='C0' if name[0] == 'DDIM' else 'C1')
-    axes.set(xlim=(-1.2, 1.2), ylim=(-1.2, 1.2), aspect='equal', xlabel='$x_1$', ylabel='$x_2$', title=title)
+    axes.set(xlim=(-1.2, 1.2), ylim=(-1.2, 1.2), aspect='equal', xlabel='$x_1$', title=title)
+rest[0].set(ylabel='$x_2$')
 plt.show()
 
 # %% [markdown]

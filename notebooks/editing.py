@@ -98,7 +98,7 @@ print('mean log density', along, 'ends missed by', missed)
 
 # %%
 plt.rcParams.update({'font.size': 15, 'axes.spines.top': False, 'axes.spines.right': False, 'figure.dpi': 100})
-figure, (left, middle, right) = plt.subplots(1, 3, figsize=(16, 4.8), layout='constrained')
+figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13, 4.3), layout='constrained')
 fine = np.linspace(-1.3, 1.3, 200)
 left.plot(fine, norm.pdf(fine[:, None], means[:, 1], STD) @ given, 'k', lw=5, alpha=0.3, label='exact')
 for (name, x), colour in zip(inpainted.items(), ('C3', 'C0'), strict=True):

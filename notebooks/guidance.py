@@ -66,7 +66,7 @@ std = {
     limited: np.asarray(draw(bind, jnp.zeros(len(w), int), 1, w, x_T, limited)).reshape(-1, N).std(1)
     for limited in (False, True)
 }
-# The noises that were drawn have a spread of their own, which the linear map keeps: without it no sampling error is left.
+# The spread of the noises that were drawn is divided out, as the map is linear: no sampling error is left.
 std = {k: v / (np.asarray(x_T).reshape(-1, N).std(1) / 80) for k, v in std.items()}
 
 
@@ -120,6 +120,7 @@ for axes, x, title in zip(rest, (plain, limited, guided), ('$w = 1$', 'interval,
     axes.scatter(*x.T, c=np.asarray(cond), cmap='Dark2', s=8, alpha=0.6)
     axes.plot(*np.asarray(ring.means).T, 'k+', ms=14, mew=2)
     axes.set(xlim=(-1.7, 1.7), ylim=(-1.7, 1.7), aspect='equal', xlabel='$x_1$', title=title)
+rest[0].set(ylabel='$x_2$')
 plt.show()
 
 # %% [markdown]
