@@ -78,8 +78,8 @@ errors = {n: np.sqrt(np.mean((x - x_0) ** 2)) for n, x in drawn.items()}
 print('\n'.join(f'{n:4d} steps: off the exact map by {e:.4f}' for n, e in errors.items()))
 
 # %% [markdown]
-# Twice the steps, half of the error: DDIM is the ODE's Euler method. DDPM from the same noises has no such
-# limit, for it draws new noise in every step.
+# Twice the steps, half of the error: DDIM is the ODE's Euler method. DDPM from the same noises has no such limit, for
+# it draws new noise in every step.
 #
 # ## There and back
 #
