@@ -103,7 +103,7 @@ figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13, 4.3), layout='co
 fine = np.linspace(-1.3, 1.3, 200)
 left.plot(fine, norm.pdf(fine[:, None], means[:, 1], STD) @ given, 'k', lw=5, alpha=0.3, label='exact')
 for (name, x), colour in zip(inpainted.items(), ('C3', 'C0'), strict=True):
-    left.hist(np.asarray(x[:, 1]), 40, (-1.3, 1.3), density=True, histtype='step', lw=2, color=colour, label=name)
+    left.hist(np.asarray(x[:, 1]), 40, range=(-1.3, 1.3), density=True, histtype='step', lw=2, color=colour, label=name)
 left.set(xlabel='$x_2$, where $x_1 = 0.1$ is known', ylabel='density', title='Inpainting')
 left.legend(frameon=False, fontsize=12, loc='upper left')
 middle.errorbar(
