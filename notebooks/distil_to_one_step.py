@@ -39,7 +39,7 @@ from diffusion_jax.objectives import distances, pair_weights
 from diffusion_jax.times import curricula
 from diffusion_jax.types import Batch, Frozen
 
-STEPS = 1500
+STEPS = 4000
 schedule = schedules.VE()
 ring = mixture.ring(k=8, radius=0.8, std=0.05)
 teacher = mixture.denoiser(ring, schedule)
@@ -54,7 +54,7 @@ loss = objectives.consistency(
     pair_weights.uniform(),
     objectives.teacher_step(lambda params, cond, key: teacher, schedule, samplers.heun_step),
 ).loss
-tx = optax.chain(optax.clip_by_global_norm(1.0), optax.radam(optax.linear_schedule(1e-3, 0, STEPS)))
+tx = optax.chain(optax.clip_by_global_norm(1.0), optax.radam(optax.linear_schedule(3e-3, 0, STEPS)))
 
 
 def train_step(state, step):

@@ -65,7 +65,7 @@ print(f'std of x_2: exact {std:.3f}, measured', measured, f'± {error:.3f}')
 # ## SDEdit
 #
 # A sketch, here points where no data are, is noised up to t_0 and denoised from there. The later t_0, the likelier
-# the result under the model and the less is left of the sketch. That it ends above the density of data is the
+# the result under the model and the less is left of the sketch. That it ends above the density of data is likely the
 # sampler's own doing: DDPM with the smaller variance draws a little too narrowly on a hundred steps.
 
 # %%

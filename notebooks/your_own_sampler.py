@@ -119,10 +119,9 @@ for name, solver in solvers.items():
 # %%
 def command(*words):
     """diffusion-jax, in the folder where my_adams.py is."""
-    path = os.pathsep.join([str(folder), *filter(None, [os.environ.get('PYTHONPATH')])])
-    subprocess.run(
-        [sys.executable, '-m', 'diffusion_jax', *words], cwd=folder, env={**os.environ, 'PYTHONPATH': path}, check=True
-    )
+    env = {k: v for k, v in os.environ.items() if k != 'FORCE_COLOR'}  # Jupyter's, under which bars of progress move
+    env['PYTHONPATH'] = os.pathsep.join([str(folder), *filter(None, [os.environ.get('PYTHONPATH')])])
+    subprocess.run([sys.executable, '-m', 'diffusion_jax', *words], cwd=folder, env=env, check=True)
 
 
 train = ('--config.train.steps=400', '--config.train.batch_size=256', '--config.train.sample_every=0')
@@ -143,10 +142,9 @@ left.set_xticks(STEPS, [str(n) for n in STEPS])
 left.set_xticks([], minor=True)
 left.set(xlabel='steps', ylabel='error of $x$ (root mean square)', title='Ten lines, measured')
 left.legend(frameon=False, fontsize=13)
-right.plot(*heun.T, 'o', color='0.7', ms=8, label='Heun')
-right.plot(*mine.T, 'C0.', ms=5, label='mine')
-right.set(xlabel='$x_1$', ylabel='$x_2$', aspect='equal', title='A trained model, 250 steps')
-right.legend(frameon=False, fontsize=13, loc='center')
+right.plot(*heun.T, 'o', color='0.7', ms=8)
+right.plot(*mine.T, 'C0.', ms=5)
+right.set(xlabel='$x_1$', ylabel='$x_2$', aspect='equal', title='250 steps: Heun (grey), mine (blue)')
 plt.show()
 
 # %% [markdown]

@@ -1,6 +1,7 @@
 """Notebooks are pairs of a script and what Jupyter reads, and their code runs."""
 
 import ast
+import base64
 import json
 import re
 import sys
@@ -31,10 +32,25 @@ def test_both_of_a_pair_are_the_same(path):
     assert [*cells(path.read_text())] == [(c['cell_type'], ''.join(c['source'])) for c in notebook['cells']]
 
 
+def last_picture(path):
+    """The PNG that the notebook of a script shows last, as it was executed."""
+    outputs = [
+        o for cell in json.loads(path.with_suffix('.ipynb').read_text())['cells'] for o in cell.get('outputs', ())
+    ]
+    *_, data = (o['data']['image/png'] for o in outputs if 'image/png' in o.get('data', {}))
+    return base64.b64decode(data)
+
+
+@pytest.mark.parametrize('path', CLAIMS, ids=lambda path: path.stem)
+def test_the_sites_picture_is_the_notebooks(path):
+    assert (ROOT / 'docs' / 'images' / 'notebooks' / f'{path.stem}.png').read_bytes() == last_picture(path)
+
+
 @pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda path: path.stem)
-def test_the_page_of_notebooks_links_each(path):
+def test_the_page_of_notebooks_shows_each_and_links_it(path):
     page = (ROOT / 'docs' / 'notebooks.md').read_text()
     assert f'](../notebooks/{path.stem}.py)' in page
+    assert path == FROM_SCRATCH or f'](images/notebooks/{path.stem}.png)' in page
 
 
 @pytest.mark.parametrize('path', CLAIMS, ids=lambda path: path.stem)
@@ -81,3 +97,8 @@ def test_ddpm_from_scratch_learns(apart):
     assert np.mean(losses[-20:]) < 0.5 * np.mean(losses[:20])
     apart = {name: abs(drawn[20] - drawn[250]).mean() for name, drawn in names['drawn'].items()}
     assert apart['DDIM'] < 0.5 * apart['DDPM']
+
+
+if __name__ == '__main__':  # the site's pictures, of notebooks as they were executed
+    for notebook in CLAIMS:
+        (ROOT / 'docs' / 'images' / 'notebooks' / f'{notebook.stem}.png').write_bytes(last_picture(notebook))
