@@ -20,7 +20,7 @@ from tests.forks import PACKAGE, SKIPPED, TIMEOUT
 from tests.planted import MUTANTS, Mutant
 
 ROOT = Path(__file__).parent.parent
-TREE = (PACKAGE, 'configs', 'experiments', 'tests', 'pyproject.toml')
+TREE = (PACKAGE, 'configs', 'experiments', 'notebooks', 'tests', 'pyproject.toml')
 
 
 def misplaced(root: Path = ROOT) -> list[str]:
