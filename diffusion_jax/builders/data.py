@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
+from diffusion_jax.builders.latents import latents
 from diffusion_jax.builders.specs import check_type, find, make
 from diffusion_jax.data import augment, fields, scenes, sequences, sources
 from diffusion_jax.data.absent import NO_ROWS, absent
@@ -13,13 +14,14 @@ from diffusion_jax.errors import UserError, nearest
 
 _OF_BATCHES = ('augment', 'drop_cond')  # what the section says of batches, not of the set
 _NAMED = SimpleNamespace(
-    __all__=['absent', 'chain', 'characters', 'digits', 'folder', 'gaussian_fields', 'mixture', 'scenes'],
+    __all__=['absent', 'chain', 'characters', 'digits', 'folder', 'gaussian_fields', 'latents', 'mixture', 'scenes'],
     absent=absent,
     chain=sequences.chain,
     characters=sequences.characters,
     digits=sources.digits,
     folder=folder,
     gaussian_fields=fields.gaussian,
+    latents=latents,
     mixture=sources.mixture,
     scenes=scenes.scenes,
 )
@@ -35,9 +37,12 @@ def build_source(spec: Mapping[str, Any], split: str | None = None) -> sources.S
         UserError: if the data set is not there, not readable, or not what it declares.
     """
     settings = {k: v for k, v in spec.items() if k not in _OF_BATCHES and v is not None}
-    if split is not None:
+    encodes = isinstance(settings.get('images'), Mapping)
+    if split is not None and not encodes:
         settings['split'] = split
-    source = _read(settings)
+    # What is encoded is a data set of its own, which has the splits.
+    given = {'images': build_source(settings.pop('images'), split)} if encodes else {}
+    source = _read(settings, given)
     source = source if source.x is NO_ROWS else sources.checked(source)
     if spec.get('augment') is None:
         return source
@@ -45,10 +50,10 @@ def build_source(spec: Mapping[str, Any], split: str | None = None) -> sources.S
     return source._replace(kind=source.kind._replace(augment=apply))
 
 
-def _read(spec):
+def _read(spec, given):
     name = str(spec.get('name', ''))
     if name in _NAMED.__all__ or '.' in name:
-        return make(_NAMED, spec, {}, 'config.data')
+        return make(_NAMED, spec, given, 'config.data')
     settable = inspect.signature(sources.tfds).parameters
     for key, value in spec.items():
         if key not in settable:

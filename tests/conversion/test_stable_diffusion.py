@@ -1,0 +1,139 @@
+"""Stable Diffusion of diffusers and transformers with random weights: what it computes, it computes here."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from diffusion_jax import builders, samplers
+from diffusion_jax.conversion import incoming
+from diffusion_jax.inference import runs
+from diffusion_jax.interop import autoencoder_kl, clip_text, clip_tokenizer, conditional_unet, names
+from diffusion_jax.nets import clip_text as clip_nets
+from diffusion_jax.nets import functional
+from diffusion_jax.nets.layout import adm
+from diffusion_jax.nets.text_unet import TextUNet
+from diffusion_jax.types import Masked, Part
+from tests import tiny
+
+torch = pytest.importorskip('torch')
+pytest.importorskip('diffusers')
+pytest.importorskip('transformers')
+theirs = pytest.importorskip('tests.conversion.stable_diffusion_torch')
+
+
+def relative(a, b):
+    return np.abs(np.asarray(a) - b).max() / np.abs(b).max()
+
+
+def last(x):
+    """Channels last."""
+    return np.moveaxis(x.detach().numpy(), 1, -1)
+
+
+def first(x):
+    """Channels first."""
+    return torch.tensor(np.moveaxis(np.asarray(x), -1, 1))
+
+
+def noise(*shape):
+    return np.random.default_rng(0).standard_normal(shape, np.float32)
+
+
+@pytest.mark.parametrize(
+    'changes',
+    [
+        {},
+        {'shift_factor': 0.3, 'scaling_factor': 0.5, 'use_quant_conv': False, 'use_post_quant_conv': False},
+        {'block_out_channels': [8, 16, 16], 'layers_per_block': 2, 'mid_block_add_attention': False,
+         'down_block_types': ['DownEncoderBlock2D'] * 3, 'up_block_types': ['UpDecoderBlock2D'] * 3},
+    ],
+)  # fmt: skip
+def test_the_autoencoder(changes, tmp_path):
+    model = theirs.vae(**changes)
+    model.save_pretrained(tmp_path)
+    frozen = autoencoder_kl.read(tmp_path)
+    x, scale, shift = noise(2, 16, 16, 3), model.config.scaling_factor, model.config.shift_factor or 0
+    posterior = model.encode(first(x)).latent_dist
+    found = frozen.encode(x)
+    assert relative(found.mean, scale * (last(posterior.mean) - shift)) < 2e-5
+    assert relative(found.std, scale * last(posterior.std)) < 2e-5
+    z = noise(*found.mean.shape)
+    assert relative(frozen.decode(z), last(model.decode(first(z / scale + shift)).sample)) < 2e-5
+
+
+def test_the_transformer_of_texts(tmp_path):
+    for activation in clip_nets.ACTIVATIONS:
+        model = theirs.text_encoder(50, hidden_act=activation)
+        tokens = np.random.default_rng(0).integers(0, 50, (3, theirs.LENGTH))
+        spec = clip_text.spec('it', model.config.to_dict())
+        net = clip_nets.CLIPText(**{k: v for k, v in spec.items() if k != 'name'})
+        shapes = jax.eval_shape(net.init, jax.random.key(0), tokens)['params']
+        weights = clip_text.bare({n: w.detach().numpy() for n, w in model.state_dict().items()})
+        params = names.take_in('it', 'it', weights, clip_text.rows(shapes), shapes)
+        expected = model(torch.tensor(tokens)).last_hidden_state
+        assert relative(net.apply({'params': params}, jnp.asarray(tokens)), expected.detach().numpy()) < 2e-5
+        found = jax.grad(lambda p, net=net: jnp.mean(net.apply({'params': p}, jnp.asarray(tokens)) ** 3))(params)
+        (expected**3).mean().backward()
+        got = names.give_out(clip_text.rows(shapes), found)
+        _same_gradients(got, clip_text.bare({n: p.grad.numpy() for n, p in model.named_parameters()}))
+
+
+def _same_gradients(got, expected):
+    for name, grad in expected.items():
+        # Attention does not depend on its keys' biases, so that of them there is only rounding.
+        scale = 1 if name.endswith('k_proj.bias') else np.abs(grad).max()
+        assert np.abs(got[name] - grad).max() <= 1e-3 * scale, name
+
+
+@pytest.mark.parametrize('kind', theirs.KINDS)
+def test_the_unet(kind):
+    """Its outputs, gradients in all weights, and the way back; the states of the text are theirs."""
+    model = theirs.unet(kind)
+    told, size = bool(model.config.time_cond_proj_dim), model.config.sample_size
+    net = conditional_unet.spec('it', dict(model.config))
+    states, x, index = noise(2, 5, 24), noise(2, size, size, 4), np.array([3, 871])
+    ours = _with_states(net)
+    w = Masked(jnp.array([[6.5], [0.3]]), jnp.full(2, told))
+    cond = {'text': Masked(jnp.asarray(states), jnp.ones((2, 5), bool)), 'w': w}
+    shapes = jax.eval_shape(lambda key: ours[0](key, jnp.asarray(x), jnp.zeros(2), cond), jax.random.key(0))
+    linear = model.config.use_linear_projection
+    rows = [row for row in _rows(net, shapes, size, linear)]
+    weights = conditional_unet.completed({n: p.detach().numpy() for n, p in model.state_dict().items()})
+    params = names.take_in('it', 'it', weights, rows, shapes)
+
+    def run(params):
+        return ours[1](params, jnp.asarray(x), jnp.asarray(index, jnp.float32), cond, None)
+
+    waves = None
+    if told:
+        phase = 1000 * np.array([[6.5], [0.3]]) * np.exp(-np.log(10_000) * np.arange(128) / 127)
+        waves = torch.tensor(np.concatenate([np.sin(phase), np.cos(phase)], 1), dtype=torch.float32)
+    out = model(first(x), torch.tensor(index), torch.tensor(states), timestep_cond=waves).sample
+    found = jax.jit(run)(params)
+    for i in range(2):
+        assert relative(found[i], last(out)[i]) < 2e-5
+    out.square().mean().backward()
+    got = names.give_out(rows, jax.jit(jax.grad(lambda p: jnp.mean(run(p) ** 2)))(params))
+    _same_gradients(got, {n: p.grad.numpy() for n, p in model.named_parameters()})
+    back = names.give_out(rows, params)
+    for name, p in model.state_dict().items():
+        np.testing.assert_array_equal(back[name], p.numpy())
+
+
+def _with_states(spec):
+    """(init, apply) of a TextUNet whose text is states already."""
+
+    class Given(clip_nets.CLIPText):
+        def __call__(self, tokens):
+            return tokens
+
+    layout = adm(spec['layout']['groups'])
+    sizes = {k: tuple(v) if isinstance(v, list) else v for k, v in spec.items() if k not in ('name', 'layout')}
+    condition = {'text': Part((5, 24), None, True), 'w': Part((1,))}
+    return functional(TextUNet(**sizes, layout=layout, out_channels=4, condition=condition, text=Given()))
+
+
+def _rows(net, shapes, size, linear):
+    found = conditional_unet.rows(net, {**shapes, 'text': {}}, size, linear)
+    return [row._replace(name=row.name.removeprefix('unet.')) for row in found]
