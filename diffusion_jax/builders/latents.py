@@ -34,7 +34,7 @@ def latents(
 ) -> Source:
     """Latents `[N, H, W, C]` in float32, the means that an encoder of diffusers has for images; shown as images.
 
-    They are told `text`, at most `length` tokens of CLIP, and `w`, the scale of a guidance. Every place of a text is
+    They are told `text`, at most `length` tokens of CLIP, and `w`, the weight of a guidance. Every place of a text is
     there: what fills it up is seen too, as Stable Diffusion was trained. What tells nothing is the text without words.
 
     Args:
@@ -44,7 +44,7 @@ def latents(
         height: of the latents, where there are no images; in [1, inf).
         width: the same.
         length: of a text, in tokens, with the first and the last one; in [2, inf).
-        w: what is told of the guidance, in [0, inf); None where a model was not told any, or draws it itself.
+        w: the weight that is told, in [0, inf); None where a model was not told any, or draws it itself.
         cache: the folder that keeps encoded images; by default ~/.cache/diffusion_jax_latents.
 
     Raises:
@@ -134,7 +134,9 @@ class _Told:
     def __init__(self, images: Source, row: Callable[[str], Any]):
         parts = None if images.condition is None else images.condition.parts
         if parts is not None and not (isinstance(parts, Part) and parts.sequence and parts.num == 256):
-            raise DataError(f'config.data.images.condition: a text in bytes is told, or nothing; {images.name} has {parts}')
+            raise DataError(
+                f'config.data.images.condition: a text in bytes is told, or nothing; {images.name} has {parts}'
+            )
         self._images, self._row = images, row
 
     def __len__(self) -> int:

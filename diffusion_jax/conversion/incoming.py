@@ -26,7 +26,9 @@ def config_of(official: Official, data: Mapping[str, Any] | None = None) -> dict
     (height, width, channels), classes = official.architecture.shape, official.architecture.classes
     absent = {'name': 'absent', 'height': height, 'width': width, 'channels': channels, 'classes': classes}
     if official.texts is not None and data is not None:
-        raise UserError('--data: a model of latents under texts is told its images in a config (data.images): leave it out')
+        raise UserError(
+            '--data: a model of latents under texts is told its images in a config (data.images): leave it out'
+        )
     if official.texts is None:
         absent |= {'latents': True} if official.architecture.latents else {}
     else:

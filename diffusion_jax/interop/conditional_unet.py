@@ -1,4 +1,4 @@
-"""The UNet2DConditionModel of diffusers: its config.json as a spec of our U-Net with texts, and the names of its weights."""
+"""The UNet2DConditionModel of diffusers: its config.json as a spec of our U-Net, and the names of its weights."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -119,8 +119,8 @@ def latents(where: str, config: Mapping[str, Any], size: int | None = None) -> t
     c = {**_USUAL, **config}
     if c['in_channels'] != c['out_channels']:
         raise UserError(
-            f'{where}: in_channels={c["in_channels"]} must be out_channels={c["out_channels"]}: a network for inpainting '
-            'or of images beside the latents is not read'
+            f'{where}: in_channels={c["in_channels"]} must be out_channels={c["out_channels"]}: a network that sees '
+            'more than latents, as for inpainting, is not read'
         )
     size = size or c['sample_size']
     if size is None:

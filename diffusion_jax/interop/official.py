@@ -67,8 +67,6 @@ def _of_unet(architecture: Architecture, dialect: Dialect) -> Callable[[Tree], l
     return lambda shapes: unet.table(architecture.net, shapes, dialect, architecture.shape[0])
 
 
-
-
 def diffusers(folder: Path, asked: Asked) -> Official:
     """A folder of diffusers: of a pipeline, or of a UNet2DModel alone, which is taken for DDPM's process.
 
@@ -107,7 +105,9 @@ def stable_diffusion(folder: Path, asked: Asked) -> Official:
     """
     folder = expanded(folder)
     if any(value is not None for value in asked[1:]):
-        raise UserError('--from=stable_diffusion: the folder says it all but for --size, in pixels: leave out the others')
+        raise UserError(
+            '--from=stable_diffusion: the folder says it all but for --size, in pixels: leave out the others'
+        )
     unet_config, text_config, of = (
         folder / name for name in ('unet/config.json', 'text_encoder/config.json', 'scheduler/scheduler_config.json')
     )
@@ -136,7 +136,7 @@ def stable_diffusion(folder: Path, asked: Asked) -> Official:
         lambda shapes: conditional_unet.rows(net, shapes, shape[0], linear),
         latent_process.of_scheduler(str(of), weights_file.read_json(of)),
         files[1:],
-        Texts(folder / 'tokenizer', folder / 'vae', latent_process.GUIDANCE - 1),
+        Texts(folder / 'tokenizer', folder / 'vae', latent_process.GUIDANCE),
     )
 
 

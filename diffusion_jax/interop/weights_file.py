@@ -17,7 +17,9 @@ _LFS = b'version https://git-lfs'
 _MOST_HEADER = 100_000_000  # bytes, as of the format
 # Names that only weights of one architecture have, the most telling first.
 _SIGNS = {
-    'down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k.weight': "diffusers' UNet2DConditionModel (--from=stable_diffusion, of the whole pipeline)",
+    'down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k.weight': (
+        "diffusers' UNet2DConditionModel (--from=stable_diffusion)"
+    ),
     'conv_in.weight time_embedding.linear_1.weight': "diffusers' UNet2DModel (--from=diffusers)",
     'model.diffusion_model.input_blocks.0.0.weight': 'a latent diffusion model of CompVis',
     'input_blocks.0.0.weight time_embed.0.weight': 'the U-Net of OpenAI (--from=iddpm, adm, openai_edm or openai_cm)',

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from diffusion_jax.nets.blocks import Attention, Conv3, GroupNorm, ResBlock, dense, upsample
+from diffusion_jax.nets.blocks import Attention, Conv3, GroupNorm, ResBlock, upsample
 from diffusion_jax.nets.layout import DDPM, Layout
 
 

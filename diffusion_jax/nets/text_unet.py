@@ -16,14 +16,14 @@ from diffusion_jax.nets.spatial_transformer import SpatialTransformer
 from diffusion_jax.nets.unet import UNet
 from diffusion_jax.types import Cond, Masked, Part
 
-GUIDANCE_WAVES = 256  # sinusoids of the guidance scale, as in latent consistency models
+GUIDANCE_WAVES = 256  # sinusoids of the weight of a guidance, as in latent consistency models
 
 
 class GuidedLevel(nn.Module):
-    """The noise level and, where it is told, the scale w of a guidance, as one vector.
+    """The noise level and, where it is told, the weight w of a guidance, as one vector.
 
-    Of w there are sinusoids of 1000 w, which a matrix that begins at zero adds to those of the noise level: a network
-    that was never told w is distilled into one that is (arXiv 2310.04378, section 4.2; the released code).
+    A matrix that begins at zero adds sinusoids of 1000 (w - 1) to those of the noise level: a network that was never
+    told w is distilled into one that is (arXiv 2310.04378, its code, where w - 1 is called the scale).
     """
 
     dim: int
@@ -36,7 +36,7 @@ class GuidedLevel(nn.Module):
         waves = sinusoid(c_noise, self.dim, shift=self.layout.shift, cosines_first=self.layout.cosines_first)
         zeros = nn.initializers.zeros
         guidance = nn.Dense(self.dim, use_bias=False, kernel_init=zeros, name='w')(
-            sinusoid(1000 * w.values[:, 0], GUIDANCE_WAVES)
+            sinusoid(1000 * (w.values[:, 0] - 1), GUIDANCE_WAVES)
         )
         emb = dense(self.features, 'dense_1', None)(waves + jnp.where(w.mask[:, None], guidance, 0))
         return dense(self.features, 'dense_2', None)(nn.silu(emb))
@@ -46,7 +46,7 @@ class TextUNet(UNet):
     """A U-Net in which spatial transformers attend to the states of a transformer of texts.
 
     Of a `UNet` it has the sizes, heads, layout, dropout, remat and dtype. The condition is a dict of `text`, at most as
-    many tokens as the transformer takes, and of `w`, the scale of a guidance, which may be missing. The transformer of
+    many tokens as the transformer takes, and of `w`, the weight of a guidance, which may be missing. The transformer of
     texts is frozen: no gradient goes into it.
 
     Attributes:
@@ -69,5 +69,5 @@ class TextUNet(UNet):
             raise ValueError(f'a TextUNet is told text, a sequence of tokens, and w, a number; got {self.condition}')
         tokens, w = rows['text'][1], rows['w'][1]
         emb = GuidedLevel(self.channels, 4 * self.channels, self.layout, name='embedding')(c_noise, w)
-        states = jax.lax.stop_gradient(self.text(jnp.where(tokens.mask, tokens.values, 0)))
+        states = jax.lax.stop_gradient(self.text(tokens.values))
         return Embedded(emb, Masked(states, tokens.mask), None)
