@@ -164,6 +164,7 @@ ROWS = {
     precond.edm: {'sigma_data': ABOVE_0},
     precond.consistency: {'sigma_data': ABOVE_0, 'sigma_min': FROM_0, 'noise_scale': ABOVE_0},
     precond.trig: {'sigma_data': ABOVE_0},
+    precond.boundary: {'T': COUNT, 'sigma_data': ABOVE_0, 'scaling': ABOVE_0},
     precond.rescaled: {},
     precond.average_velocity: {'scale': ABOVE_0},
     guidance.classifier_free: WEIGHT,
