@@ -23,8 +23,26 @@ def cache_folder() -> Path:
     return Path.home() / '.cache' / 'diffusion_jax_latents'
 
 
-def encoded(images: Source, encode: Callable[[np.ndarray], np.ndarray], encoder: str, folder: Path) -> np.ndarray:
-    """What an encoder makes of a set of images, `[N, ...]` in float32, mapped from a file in `folder`.
+class Kept:
+    """Rows of a file, read when they are indexed by an integer array."""
+
+    def __init__(self, rows: np.ndarray):
+        self._rows = rows
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of all of them."""
+        return self._rows.shape
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: np.ndarray, /) -> np.ndarray:
+        return np.asarray(self._rows[index])
+
+
+def encoded(images: Source, encode: Callable[[np.ndarray], np.ndarray], encoder: str, folder: Path) -> Kept:
+    """What an encoder makes of a set of images, `[N, ...]` in float32, in a file in `folder`.
 
     The file is known by the encoder, the name of the set, its size and shape, and some of its images: where any of
     these differs, all are encoded anew. It may be removed at any time; processes that encode at the same time each do
@@ -41,7 +59,7 @@ def encoded(images: Source, encode: Callable[[np.ndarray], np.ndarray], encoder:
     """
     file = folder / f'{_key(images, encoder)}.npy'
     try:
-        return np.load(file, mmap_mode='r')
+        return Kept(np.load(file, mmap_mode='r'))
     except (OSError, ValueError, EOFError):
         pass
     try:
@@ -54,7 +72,7 @@ def encoded(images: Source, encode: Callable[[np.ndarray], np.ndarray], encoder:
             'a folder with room'
         ) from error
     print(f'{len(images.x)} images of {images.name} are encoded into {file}')
-    return np.load(file, mmap_mode='r')
+    return Kept(np.load(file, mmap_mode='r'))
 
 
 def _key(images: Source, encoder: str) -> str:

@@ -117,8 +117,9 @@ def stable_diffusion(folder: Path, asked: Asked) -> Official:
     config, size = weights_file.read_json(unet_config), None if asked.size is None else asked.size // factor
     net = conditional_unet.spec(str(unet_config), config, size)
     net['text'] = clip_text.spec(str(text_config), weights_file.read_json(text_config))
-    if net['text']['width'] != config.get('cross_attention_dim', 1280):
-        raise UserError(f'{folder}: the U-Net attends to {config["cross_attention_dim"]} features of {net["text"]}')
+    width = config.get('cross_attention_dim', 1280)
+    if net['text']['width'] != width:
+        raise UserError(f'{folder}: the U-Net attends to {width} features, and its texts have {net["text"]["width"]}')
     shape = conditional_unet.latents(str(unet_config), config, size)
     files = (
         weights_file.found(folder / 'unet', autoencoder_kl.WEIGHTS),

@@ -26,9 +26,9 @@ class Means:
 def test_they_are_encoded_once_and_all_of_them(tmp_path):
     images, encode = source(), Means()
     first = latent_cache.encoded(images, encode, 'weights', tmp_path)
-    np.testing.assert_array_equal(first, Means()(images.x))
+    np.testing.assert_array_equal(first[np.arange(150)], Means()(images.x))
     again = latent_cache.encoded(images, encode, 'weights', tmp_path)
-    np.testing.assert_array_equal(again, first)
+    np.testing.assert_array_equal(again[np.arange(150)], first[np.arange(150)])
     assert encode.seen == 150
     assert len([*tmp_path.iterdir()]) == 1
 
@@ -42,7 +42,7 @@ def test_what_differs_is_encoded_anew(changed, tmp_path):
     images = {'content': source(seed=1), 'number': source(n=149)}.get(changed, source())
     encode = Means()
     found = latent_cache.encoded(images, encode, 'others' if changed == 'encoder' else 'weights', tmp_path)
-    np.testing.assert_array_equal(found, Means()(images.x))
+    np.testing.assert_array_equal(found[np.arange(len(found))], Means()(images.x))
     assert encode.seen == len(images.x)
 
 
