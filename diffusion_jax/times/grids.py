@@ -40,10 +40,10 @@ def leading(n: int, T: int = 1000, offset: int = 0, last: int = 0) -> Grid:
         ValueError: an argument outside of its range.
     """
     whole('[0, inf)', offset=offset, last=last)
-    step = T // _steps(n, T)
-    if offset >= max(step, 1) or last > offset:
-        raise ValueError(f'offset must be below {step}, and last at most offset; got {offset} and {last}')
-    return np.append(1 + offset + np.arange(n)[::-1] * step, last) / T
+    k = 1 + np.arange(_steps(n, T)) * (T // n)
+    if offset >= max(T // n, 1) or last > offset:
+        raise ValueError(f'offset must be below {T // n}, and last at most offset; got {offset} and {last}')
+    return np.append(offset + k[::-1], last) / T
 
 
 def linspace(n: int, T: int = 1000) -> Grid:
