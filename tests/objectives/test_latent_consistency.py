@@ -75,7 +75,7 @@ def student(params, cond=None, key=None):
         # Polynomials of degree 12 in w: exact for maps of ten steps, each affine in w.
         weights = jnp.stack([jnp.prod(jnp.stack([(w - v) / (u - v) for v in ws if v != u]), 0) for u in ws], 1)
         slope, intercept = jnp.moveaxis(jnp.einsum('bw,bwsd->bsd', weights, of), 1, 0)
-        return params['slope'] * slope * x + intercept + params['shift'] * (k > 1)[:, None]
+        return params['slope'][None] * slope * x + intercept + params['shift'][None] * (k > 1)[:, None]
 
     return f
 
