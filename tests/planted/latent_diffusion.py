@@ -53,6 +53,6 @@ MUTANTS = tuple(Mutant(*row) for row in [
      "'scaled_linear': 'linear_betas'", SAID),
     ('sd: the grid ends at clean data', 'interop/latent_process.py', "{} if c['set_alpha_to_one'] else {'last': 1}",
      '{}', SAID),
-    ('sd: the grid of another offset', 'times/grids.py', 'np.append(offset + k[::-1], last)', 'np.append(k[::-1], last)',
-     'tests/times/test_grids.py::test_paper_values'),
+    ('sd: the grid of another offset', 'times/grids.py', 'np.append(offset + k[::-1], last)',
+     'np.append(k[::-1], last)', 'tests/times/test_grids.py::test_paper_values'),
 ])  # fmt: skip
