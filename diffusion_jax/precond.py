@@ -176,13 +176,9 @@ def boundary(of: Precond, T: int = 1000, sigma_data: float = 0.5, scaling: float
     """A consistency function's on any schedule: c_skip x + c_out D(x, t), the identity at t = 1 / T.
 
     With tau = scaling (T t - 1), c_skip = sigma_data^2 / (tau^2 + sigma_data^2) and c_out = tau / sqrt(tau^2 +
-    sigma_data^2) (arXiv 2310.04378, appendix C, and its code): all but 0 and 1 from the second point of a table on.
+    sigma_data^2), for any D such as `eps`'s (arXiv 2310.04378, its code).
 
-    Args:
-        of: coefficients of D, such as `eps`'s.
-        T: points of the table, in [1, inf).
-        sigma_data: in (0, inf).
-        scaling: in (0, inf); 10 in the release.
+    T is a whole number in [1, inf); sigma_data and scaling are in (0, inf).
     """
     index = _table_index(T, float(T))
     within('(0, inf)', sigma_data=sigma_data, scaling=scaling)
