@@ -34,7 +34,14 @@ def config_of(official: Official, data: Mapping[str, Any] | None = None) -> dict
     else:
         folders = {'autoencoder': str(official.texts.autoencoder), 'tokenizer': str(official.texts.tokenizer)}
         length = official.architecture.net['text']['length']
-        absent = {'name': 'latents', **folders, 'height': height, 'width': width, 'length': length}
+        absent = {
+            'name': 'latents',
+            **folders,
+            'height': height,
+            'width': width,
+            'length': length,
+            'w': official.texts.w,
+        }
     dropped = {'drop_cond': 0.1} if official.architecture.drops else {}
     process = official.process
     config = {
@@ -62,7 +69,7 @@ def config_of(official: Official, data: Mapping[str, Any] | None = None) -> dict
             'num': 64,
             'batch_size': 64,
             'cond': {'name': 'turn' if classes and not data else 'nothing' if official.texts else 'data'},
-            'guidance': {'name': 'classifier_free', 'w': official.texts.w} if official.texts else None,
+            'guidance': _guidance(official.texts),
         },
         'eval': {
             'num': 50_000,
@@ -109,6 +116,12 @@ def write(workdir: AnyPath, official: Official, kind: str, data: Mapping[str, An
         files.record(workdir, config)
         files.write_json(workdir / 'provenance.json', provenance)
     return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+def _guidance(texts: Texts | None) -> dict[str, Any] | None:
+    if texts is None or texts.guidance is None:
+        return None
+    return {'name': 'classifier_free', 'w': texts.guidance}
 
 
 def _keep(texts: Texts, workdir: AnyPath) -> dict[str, str]:

@@ -36,7 +36,8 @@ class Texts(NamedTuple):
 
     tokenizer: Path  # folders, to be kept with the model
     autoencoder: Path
-    w: float  # of classifier-free guidance, by default
+    guidance: float | None  # weight of classifier-free guidance, by default
+    w: float | None  # that it is told
 
 
 class Official(NamedTuple):
@@ -128,6 +129,11 @@ def stable_diffusion(folder: Path, asked: Asked) -> Official:
     unet_weights, text_weights = (weights_file.as_float32(weights_file.read(file)) for file in files)
     weights = {conditional_unet.UNET + n: w for n, w in conditional_unet.completed(unet_weights).items()}
     weights |= {conditional_unet.TEXT + n: w for n, w in clip_text.bare(text_weights).items()}
+    scheduler = weights_file.read_json(of)
+    consistent = scheduler.get('_class_name') == latent_process.CONSISTENT
+    if consistent and config.get('time_cond_proj_dim') is None:
+        raise UserError(f'{folder} has an LCMScheduler, and its U-Net is not told the weight of a guidance')
+    told = (None, latent_process.TOLD) if consistent else (latent_process.GUIDANCE, None)
     linear = bool(config.get('use_linear_projection', False))
     return Official(
         files[0],
@@ -135,9 +141,9 @@ def stable_diffusion(folder: Path, asked: Asked) -> Official:
         weights,
         Architecture(net, shape, None, learns_variance=False, latents=True, drops=True),
         lambda shapes: conditional_unet.rows(net, shapes, shape[0], linear),
-        latent_process.of_scheduler(str(of), weights_file.read_json(of)),
+        latent_process.of_scheduler(str(of), scheduler),
         files[1:],
-        Texts(folder / 'tokenizer', folder / 'vae', latent_process.GUIDANCE),
+        Texts(folder / 'tokenizer', folder / 'vae', *told),
     )
 
 

@@ -11,7 +11,7 @@ from diffusion_jax import builders
 from diffusion_jax.builders.data import build_source
 from diffusion_jax.data import sources
 from diffusion_jax.inference import runs
-from diffusion_jax.interop import clip_tokenizer, conditional_unet, official
+from diffusion_jax.interop import clip_tokenizer, conditional_unet, latent_process, official
 from tests import tiny
 from tests.conversion import stable_diffusion_files as files
 
@@ -46,6 +46,16 @@ def test_the_run_is_what_the_folder_says(workdir, folder):
     told = json.loads((workdir / 'provenance.json').read_text())['converted']
     assert len(told['others']) == 1
     assert all(str(workdir) in config['data'][name] for name in ('autoencoder', 'tokenizer'))
+
+
+def test_a_latent_consistency_model_is_one(folder):
+    """Its scheduler says so; the weights of the guidance that it is told are in its files."""
+    scheduler = {**files.SCHEDULER, '_class_name': 'LCMScheduler'}
+    made = latent_process.of_scheduler('it', scheduler)
+    assert made.precond == {'name': 'boundary', 'of': {'name': 'eps'}}
+    assert made.sampler == {'name': 'renoise'}
+    weights = conditional_unet.completed({'time_embedding.cond_proj.weight': np.ones((8, 256))})
+    assert weights['time_embedding.cond_proj.weight'].all()
 
 
 def test_a_prompt_becomes_latents_and_a_picture(workdir, tmp_path):
@@ -84,6 +94,7 @@ def test_names_that_do_not_fit_are_listed_on_both_sides(folder, tmp_path, capsys
         ({'addition_embed_type': 'text_time'}, {}, "can do addition_embed_type=None; got 'text_time'"),
         ({'cross_attention_dim': 16}, {}, 'attends to 16 features, and its texts have 8'),
         ({'surprise': 1}, {}, 'surprise=1 is unknown here'),
+        ({}, {'_class_name': 'LCMScheduler'}, 'its U-Net is not told the weight of a guidance'),
         ({}, {'prediction_type': 'sample'}, "prediction_type can be 'epsilon' or 'v_prediction' here"),
     ],
 )

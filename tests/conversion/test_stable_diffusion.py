@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from diffusion_jax import builders, samplers
+from diffusion_jax import builders, precond, samplers
 from diffusion_jax.inference import runs
 from diffusion_jax.interop import autoencoder_kl, clip_text, clip_tokenizer, conditional_unet, names
 from diffusion_jax.nets import clip_text as clip_nets
@@ -16,7 +16,7 @@ from diffusion_jax.types import Masked, Part
 from tests import tiny
 
 torch = pytest.importorskip('torch')
-pytest.importorskip('diffusers')
+diffusers = pytest.importorskip('diffusers')
 pytest.importorskip('transformers')
 theirs = pytest.importorskip('tests.conversion.stable_diffusion_torch')
 
@@ -213,3 +213,14 @@ def test_an_inverted_picture_comes_back(converted):
     x = np.random.default_rng(0).integers(0, 256, (16, 16, 3)).astype(np.uint8)
     mean = pipeline.vae.encode(first(2 * x[None].astype(np.float32) / 255 - 1)).latent_dist.mean
     assert relative(kind.read(x), 0.18215 * last(mean)[0]) < 2e-5
+
+
+def test_the_boundary_is_that_of_the_scheduler_of_lcm():
+    scheduler = diffusers.LCMScheduler()
+    zero_one = precond.x0()
+    made = precond.boundary(zero_one)
+    for index in (0, 1, 19, 999):
+        expected = scheduler.get_scalings_for_boundary_condition_discrete(index)
+        t = jnp.array([(index + 1) / 1000])
+        got = float(made.c_skip(t)[0]), float(made.c_out(t)[0])
+        np.testing.assert_allclose(got, [float(e) for e in expected], rtol=1e-4, atol=1e-7)
