@@ -84,6 +84,10 @@ def vae_weights():
     return names.give_out(autoencoder_kl.rows(found, shapes), at_random(shapes, 1))
 
 
+def save(weights, file):
+    save_file({name: np.ascontiguousarray(w) for name, w in weights.items()}, file)
+
+
 def write(folder, unet=None, scheduler=None):
     """The whole folder; `unet` and `scheduler` replace fields of their config.json."""
     for_unet, for_text = weights()
@@ -99,7 +103,7 @@ def write(folder, unet=None, scheduler=None):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(json.dumps(content))
     (folder / 'tokenizer' / 'merges.txt').write_text('#version: 0.2\nc a\nca t</w>\n')
-    save_file(for_unet, folder / 'unet' / 'diffusion_pytorch_model.safetensors')
-    save_file({f'text_model.{n}': w for n, w in for_text.items()}, folder / 'text_encoder' / 'model.safetensors')
-    save_file(vae_weights(), folder / 'vae' / 'diffusion_pytorch_model.safetensors')
+    save(for_unet, folder / 'unet' / 'diffusion_pytorch_model.safetensors')
+    save({f'text_model.{n}': w for n, w in for_text.items()}, folder / 'text_encoder' / 'model.safetensors')
+    save(vae_weights(), folder / 'vae' / 'diffusion_pytorch_model.safetensors')
     return folder
