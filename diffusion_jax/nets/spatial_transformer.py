@@ -24,9 +24,10 @@ class QueryAttention(nn.Module):
     ) -> Float[Array, 'b n c']:
         """`x [B, N, C]`, `to [B, M, F]` -> `[B, N, C]`; ValueError if the heads do not divide C."""
         c = x.shape[-1]
-        without_bias = {'use_bias': False, 'dtype': self.dtype}
-        q = split_heads(nn.Dense(c, **without_bias, name='q')(x), self.heads)
-        k, v = (split_heads(nn.Dense(c, **without_bias, name=name)(to), self.heads) for name in ('k', 'v'))
+        q, k, v = (
+            split_heads(nn.Dense(c, use_bias=False, dtype=self.dtype, name=name)(of), self.heads)
+            for name, of in (('q', x), ('k', to), ('v', to))
+        )
         y = jax.nn.dot_product_attention(q, k, v, mask=None if mask is None else mask[:, None, None, :])
         return dense(c, 'out', self.dtype)(y.reshape(x.shape))
 
