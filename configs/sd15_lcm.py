@@ -9,7 +9,7 @@ The teacher is a run of configs/sd15.py, or the conversion of an official checkp
 condition: w = 8 by default, `data.w`, and no guidance is set when it is sampled.
 
 Cost: not run at its size.
-Expected: not measured. The loss and its gradient vanish at the exact guided map (tests/objectives).
+Expected: not measured.
 """
 
 from configs import common, sd15
