@@ -13,7 +13,7 @@ from diffusion_jax.types import Masked, Part
 
 PARTS = {'text': Part((5,), 11, True), 'w': Part((1,))}
 TEXT = CLIPText(vocabulary=11, length=5, width=8, layers=1, heads=2, mlp=8)
-X = np.random.default_rng(0).standard_normal((2, 4, 4, 4), np.float32)
+X = jax.random.normal(jax.random.key(7), (2, 4, 4, 4))
 
 
 def told(tokens, w=None):
