@@ -125,6 +125,10 @@ def runlocal(config: Any) -> Any:
         config.net.attention = ()
         if 'head_channels' in config.net:
             config.net.head_channels = config.net.channels
+    if config.net.name == 'TextUNet':
+        config.net.update(channels=8, multipliers=(1, 2), blocks=1, attention=(), heads=1)
+        config.net.layout.groups = 4
+        config.net.text.update(width=16, layers=1, heads=2, mlp=16)
     if config.net.name == 'DiT' and config.objective.name == 'masked':
         config.net.update(hidden=16, depth=1, heads=2)
     config.optim.warmup = min(config.optim.warmup, 10)

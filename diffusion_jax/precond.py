@@ -28,6 +28,7 @@ from diffusion_jax.types import (
 )
 
 __all__ = [
+    'boundary',
     'consistency',
     'continuous_eps',
     'edm',
@@ -168,6 +169,31 @@ def consistency(sigma_data: float = 0.5, sigma_min: float = 0.002, noise_scale: 
         c_in=lambda t: 1 / norm(t),
         # Finite at t = 0, where c_out = 0 could not undo a NaN.
         c_noise=lambda t: noise_scale * jnp.log(jnp.maximum(t, jnp.finfo(t.dtype).tiny)),
+    )
+
+
+def boundary(of: Precond, T: int = 1000, sigma_data: float = 0.5, scaling: float = 10.0) -> Precond:
+    """A consistency function's on any schedule: c_skip x + c_out D(x, t), the identity at t = 1 / T.
+
+    With tau = scaling (T t - 1), c_skip = sigma_data^2 / (tau^2 + sigma_data^2) and c_out = tau / sqrt(tau^2 +
+    sigma_data^2), for any D such as `eps`'s (arXiv 2310.04378, its code).
+
+    T is a whole number in [1, inf); sigma_data and scaling are in (0, inf).
+    """
+    index = _table_index(T, float(T))
+    within('(0, inf)', sigma_data=sigma_data, scaling=scaling)
+
+    def skip(t):
+        return sigma_data**2 / ((scaling * index(t)) ** 2 + sigma_data**2)
+
+    def out(t):
+        return scaling * index(t) / jnp.sqrt((scaling * index(t)) ** 2 + sigma_data**2)
+
+    return Precond(
+        c_skip=lambda t: skip(t) + out(t) * of.c_skip(t),
+        c_out=lambda t: out(t) * of.c_out(t),
+        c_in=of.c_in,
+        c_noise=of.c_noise,
     )
 
 

@@ -28,6 +28,7 @@ __all__ = [
     'TrigFlow',
     'cosine_betas',
     'linear_betas',
+    'scaled_linear_betas',
 ]
 
 
@@ -42,6 +43,17 @@ def linear_betas(T: int = 1000, beta_1: float = 1e-4, beta_T: float = 0.02) -> n
     whole('[1, inf)', T=T)
     within('(0, 1]', beta_1=beta_1, beta_T=beta_T)
     return np.linspace(beta_1, beta_T, T)
+
+
+def scaled_linear_betas(T: int = 1000, beta_1: float = 0.00085, beta_T: float = 0.012) -> np.ndarray:
+    """Stable Diffusion's betas `[T]` in float64, whose square roots are linear in k (its released code).
+
+    Raises:
+        ValueError: T is not a whole number in [1, inf), or beta_1 or beta_T not in (0, 1].
+    """
+    whole('[1, inf)', T=T)
+    within('(0, 1]', beta_1=beta_1, beta_T=beta_T)
+    return np.linspace(beta_1**0.5, beta_T**0.5, T) ** 2
 
 
 def cosine_betas(T: int = 1000, s: float = 0.008, max_beta: float = 0.999) -> np.ndarray:

@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 
 from diffusion_jax import builders
+from diffusion_jax.builders import data
 from diffusion_jax.builders.specs import make
 from diffusion_jax.data import conditions, kinds, pipeline, sources
 from diffusion_jax.inference import runs
 from diffusion_jax.training.run import train
 from diffusion_jax.training.state import init_state
 from diffusion_jax.training.step import make_train_step
+from diffusion_jax.types import Condition, Masked
 from tests import spoken, tiny
 
 FEATURES = SimpleNamespace(
@@ -29,7 +31,7 @@ SHAPES = {'mnist': (28, 28, 1), 'cifar10': (32, 32, 3)}  # all others are 64x64
 # By the time that their networks take to trace.
 DATA = (
     *('toy2d', 'chain', 'digits', 'fields', 'shakespeare', 'quickstart', 'mnist', 'tiles', 'scenes', 'fsdd'),
-    *('cifar10', 'celeba64', 'imagenet64'),
+    *('cifar10', 'celeba64', 'imagenet64', 'sd15'),
 )
 
 
@@ -59,14 +61,25 @@ BUILT = sorted({(n, 'runlocal') for n in NAMES} | {(n, '') for n in {*METHODS, *
 
 @pytest.fixture
 def _fake_sets(monkeypatch):
-    def tfds(name, dir=None, split='train', condition=None):
+    def tfds(name, dir=None, split='train', condition=None, text_length=64):
         shape = SHAPES.get(name, (64, 64, 3))
         cond = None if condition is None else np.zeros(4, np.int32)
         declared = None if condition is None else conditions.of_classes(1000 if 'imagenet' in name else 10)
         return sources.Source(np.zeros((4, *shape), np.uint8), cond, kinds.images(shape), declared, f'{name}/{split}')
 
+    def latents(autoencoder=None, tokenizer=None, images=None, w=None):
+        row = {
+            'text': Masked(np.zeros(77, np.int32), np.ones(77, bool)),
+            'w': Masked(np.full(1, w or 0, np.float32), np.asarray(w is not None)),
+        }
+        parts = {'text': conditions.tokens(77, 49_408), 'w': conditions.vector(1)}
+        rows = jax.tree.map(lambda a: np.stack([a] * 4), row)
+        x, told = np.zeros((4, 64, 64, 4), np.float32), Condition(parts, row, lambda text: row)
+        return sources.Source(x, rows, kinds.latents(x.shape[1:]), told, f'latents of {images.name}')
+
     monkeypatch.setattr(sources, 'tfds', tfds)
     monkeypatch.setattr(sources, 'examples', spoken.examples)
+    monkeypatch.setattr(data._NAMED, 'latents', latents)
     monkeypatch.setattr(sources, 'texts', lambda name, feature, dir, split: (f'{name}/{split}', ['To be, ' * 40]))
 
 

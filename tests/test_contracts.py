@@ -12,7 +12,7 @@ from diffusion_jax import editing, guidance, objectives, precond, reverse, sampl
 from diffusion_jax.objectives import distances, equations, kernels, pair_weights, velocities, weights
 from diffusion_jax.objectives.adaptive import AdaptiveWeight
 from diffusion_jax.times import curricula
-from diffusion_jax.types import Batch, Frozen
+from diffusion_jax.types import Batch, Frozen, Masked
 
 TABLE = schedules.DiscreteVP(schedules.linear_betas(20, 1e-3, 0.3))
 FLOW = schedules.RectifiedFlow()
@@ -112,6 +112,23 @@ angular = precond.denoiser(precond.trig(), network)
 DMD = objectives.distribution_matching(bound, edm, VE, times.karras_uniform(), weights.edm(), at=(80.0, 1.0))
 assert DMD.second
 WEIGHT = AdaptiveWeight(lambda key: jnp.array(0.1), lambda phi, c: phi * c)
+
+
+def network_told(params, x, c_noise, cond, key):
+    return network(params, x, c_noise, cond['label'], key) + jnp.where(cond['w'].mask[:, None], cond['w'].values, 0)
+
+
+def of_labels(loss):
+    """The same on labels alone, to which a weight comes that is not told."""
+
+    def on_labels(params, frozen, key, batch, step):
+        n = len(batch.x)
+        cond = {'label': batch.cond, 'w': Masked(jnp.zeros((n, 1)), jnp.zeros(n, bool))}
+        return loss(params, frozen, key, batch._replace(cond=cond), step)
+
+    return on_labels
+
+
 OBJECTIVES = {
     'simple': objectives.denoising(model, TABLE, uniform, weights.snr(TABLE)).loss,
     'flow': objectives.denoising(
@@ -125,6 +142,12 @@ OBJECTIVES = {
     'vlb large': objectives.vlb(model, TABLE, 20, log_variance=reverse.large).loss,
     'vlb learned': objectives.vlb_learned(model_with_variance, TABLE, 20).loss,
     'hybrid': objectives.hybrid(model_with_variance, TABLE, weights.snr(TABLE), 20).loss,
+    'LCM': of_labels(objectives.latent_consistency(
+        precond.denoiser(precond.boundary(precond.eps(TABLE, 20), 20), network_told),
+        precond.denoiser(precond.eps(TABLE, 20), network_told),
+        TABLE, {'label': np.array(2), 'w': Masked(np.zeros(1), np.array(False))},
+        times.neighbours(times.leading(5, 20, offset=3, last=1)), distances.l2(), pair_weights.uniform(),
+    ).loss),
     'CD': objectives.consistency(
         bound, VE, times.uniform_pairs(curricula.constant(18)), distances.l1(), pair_weights.uniform(),
         objectives.teacher_step(edm, VE, samplers.heun_step),

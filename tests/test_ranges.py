@@ -47,6 +47,11 @@ ROWS = {
         'beta_1': ([1e-4, 1.0], [0.0, -1.0, 1.1, NAN]),
         'beta_T': ([0.02, 1.0], [0.0, 1.1, 2.0, NAN]),
     },
+    schedules.scaled_linear_betas: {
+        'T': COUNT,
+        'beta_1': ([1e-4, 1.0], [0.0, -1.0, 1.1, NAN]),
+        'beta_T': ([0.02, 1.0], [0.0, 1.1, 2.0, NAN]),
+    },
     schedules.cosine_betas: {'T': COUNT, 's': FROM_0, 'max_beta': ([0.5, 1.0], [0.0, 1.1, NAN])},
     schedules.DiscreteVP: {
         'betas': (
@@ -68,7 +73,12 @@ ROWS = {
     times.first_of: {'n': ([1, 2], [0, -1, 3]), 'times': ([[2.0, 1.0], '2/1'], ['1/2', NAN, -1.0, [], '1/1'])},
     times.uniform: {'n': COUNT, 't_max': ABOVE_0},
     times.trailing: {'n': counted(1000), 'T': ([10, 1000], [9, 0])},
-    times.leading: {'n': counted(1000), 'T': ([10, 1000], [9, 0])},
+    times.leading: {
+        'n': counted(1000),
+        'T': ([10, 1000], [9, 0]),
+        'offset': ([0, 99], [-1, 100]),
+        'last': ([0], [-1, 1]),
+    },
     times.linspace: {'n': counted(1000), 'T': ([10, 1000], [9, 0])},
     times.quadratic: {
         'n': counted(1000),
@@ -154,6 +164,7 @@ ROWS = {
     precond.edm: {'sigma_data': ABOVE_0},
     precond.consistency: {'sigma_data': ABOVE_0, 'sigma_min': FROM_0, 'noise_scale': ABOVE_0},
     precond.trig: {'sigma_data': ABOVE_0},
+    precond.boundary: {'T': COUNT, 'sigma_data': ABOVE_0, 'scaling': ABOVE_0},
     precond.rescaled: {},
     precond.average_velocity: {'scale': ABOVE_0},
     guidance.classifier_free: WEIGHT,

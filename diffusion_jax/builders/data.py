@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
+from diffusion_jax.builders.latents import latents
 from diffusion_jax.builders.specs import check_type, find, make
 from diffusion_jax.data import augment, fields, recordings, scenes, sequences, sources, spoken_images, tiles
 from diffusion_jax.data.absent import NO_ROWS, absent
@@ -19,6 +20,7 @@ _SETS = {
     'digits': sources.digits,
     'folder': folder,
     'gaussian_fields': fields.gaussian,
+    'latents': latents,
     'mixture': sources.mixture,
     'recordings': recordings.recordings,
     'scenes': scenes.scenes,
@@ -38,9 +40,12 @@ def build_source(spec: Mapping[str, Any], split: str | None = None) -> sources.S
         UserError: if the data set is not there, not readable, or not what it declares.
     """
     settings = {k: v for k, v in spec.items() if k not in _OF_BATCHES and v is not None}
-    if split is not None:
+    encodes = isinstance(settings.get('images'), Mapping)
+    if split is not None and not encodes:
         settings['split'] = split
-    source = _read(settings)
+    # What is encoded is a data set of its own, which has the splits.
+    given = {'images': build_source(settings.pop('images'), split)} if encodes else {}
+    source = _read(settings, given)
     source = source if source.x is NO_ROWS else sources.checked(source)
     if spec.get('augment') is None:
         return source
@@ -48,10 +53,10 @@ def build_source(spec: Mapping[str, Any], split: str | None = None) -> sources.S
     return source._replace(kind=source.kind._replace(augment=apply))
 
 
-def _read(spec):
+def _read(spec, given):
     name = str(spec.get('name', ''))
     if name in _NAMED.__all__ or '.' in name:
-        return make(_NAMED, spec, {}, 'config.data', beside=('name', *_OF_BATCHES))
+        return make(_NAMED, spec, given, 'config.data', beside=('name', *_OF_BATCHES))
     settable = inspect.signature(sources.tfds).parameters
     for key, value in spec.items():
         if key not in settable:

@@ -16,7 +16,9 @@ from diffusion_jax.data.sources import Source
 from diffusion_jax.errors import UserError, nearest, one_line
 from diffusion_jax.types import Condition, Key, Models, Network, Params
 
-_NETS = SimpleNamespace(__all__=['DiT', 'MLP', 'UNet'], DiT=nets.DiT, MLP=nets.MLP, UNet=nets.UNet)
+_NETS = SimpleNamespace(
+    __all__=['DiT', 'MLP', 'TextUNet', 'UNet'], DiT=nets.DiT, MLP=nets.MLP, TextUNet=nets.TextUNet, UNet=nets.UNet
+)
 _OF_CLASSES = SimpleNamespace(__all__=['MLP', 'UNetEncoder'], MLP=nets.MLP, UNetEncoder=nets.UNetEncoder)
 _OF_LEVELS = SimpleNamespace(__all__=['logits'], logits=precond.logits)
 _OF_TWO_TIMES = SimpleNamespace(__all__=['average_velocity'], average_velocity=precond.average_velocity)

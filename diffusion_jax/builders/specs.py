@@ -14,7 +14,7 @@ from typing import Any
 from diffusion_jax import precond, schedules, times
 from diffusion_jax.data import gaussian_fields, markov, mixture, spectra
 from diffusion_jax.errors import UserError, nearest, one_line
-from diffusion_jax.nets import layout
+from diffusion_jax.nets import clip_text, layout
 from diffusion_jax.objectives import (
     adaptive,
     batch_step,
@@ -52,6 +52,7 @@ _ODE_STEPS = SimpleNamespace(
     euler=lambda teacher, schedule: teacher_step(teacher, schedule, euler_step),
     heun=lambda teacher, schedule: teacher_step(teacher, schedule, heun_step),
 )
+_TEXTS = SimpleNamespace(__all__=['CLIPText'], CLIPText=clip_text.CLIPText)
 # Where the name in a spec that is an argument of another spec is looked up.
 _NESTED = {
     'N': curricula,
@@ -75,6 +76,7 @@ _NESTED = {
     'pairs': times,
     'schedule': schedules,
     'spectrum': _SPECTRA,
+    'text': _TEXTS,
     'velocity': velocities,
     'weight': weights,
 }

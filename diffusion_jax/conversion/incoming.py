@@ -1,6 +1,7 @@
 """An official network as a workdir: config, averaged weights, and where they are from."""
 
 import contextlib
+import shutil
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,9 +11,9 @@ import jax.numpy as jnp
 from diffusion_jax import builders
 from diffusion_jax.errors import UserError
 from diffusion_jax.interop import names, weights_file
-from diffusion_jax.interop.official import Official
+from diffusion_jax.interop.official import Official, Texts
 from diffusion_jax.training import checkpoint
-from diffusion_jax.workdir import files
+from diffusion_jax.workdir import files, paths
 from diffusion_jax.workdir.paths import AnyPath
 
 
@@ -24,7 +25,23 @@ def config_of(official: Official, data: Mapping[str, Any] | None = None) -> dict
     """
     (height, width, channels), classes = official.architecture.shape, official.architecture.classes
     absent = {'name': 'absent', 'height': height, 'width': width, 'channels': channels, 'classes': classes}
-    absent |= {'latents': True} if official.architecture.latents else {}
+    if official.texts is not None and data is not None:
+        raise UserError(
+            '--data: a model of latents under texts is told its images in a config (data.images): leave it out'
+        )
+    if official.texts is None:
+        absent |= {'latents': True} if official.architecture.latents else {}
+    else:
+        folders = {'autoencoder': str(official.texts.autoencoder), 'tokenizer': str(official.texts.tokenizer)}
+        length = official.architecture.net['text']['length']
+        absent = {
+            'name': 'latents',
+            **folders,
+            'height': height,
+            'width': width,
+            'length': length,
+            'w': official.texts.w,
+        }
     dropped = {'drop_cond': 0.1} if official.architecture.drops else {}
     process = official.process
     config = {
@@ -51,7 +68,8 @@ def config_of(official: Official, data: Mapping[str, Any] | None = None) -> dict
             'clip': process.clip,
             'num': 64,
             'batch_size': 64,
-            'cond': {'name': 'turn' if classes and not data else 'data'},
+            'cond': {'name': 'turn' if classes and not data else 'nothing' if official.texts else 'data'},
+            'guidance': _guidance(official.texts),
         },
         'eval': {
             'num': 50_000,
@@ -86,8 +104,11 @@ def write(workdir: AnyPath, official: Official, kind: str, data: Mapping[str, An
     shapes = jax.eval_shape(experiment.init, jax.random.key(0))
     found = names.take_in(str(official.file), official.what, official.weights, official.rows(shapes), shapes)
     params = jax.tree.map(jnp.asarray, found)
+    if official.texts is not None:
+        config['data'] = {**config['data'], **_keep(official.texts, workdir)}
     files.check(workdir, config, allow_change=False)
     origin = {'format': kind, 'file': str(official.file), 'sha256': weights_file.sha256(official.file)}
+    origin |= {'others': {str(file): weights_file.sha256(file) for file in official.others}} if official.others else {}
     provenance = {**files.provenance(), 'converted': origin}
     with files.lock(workdir), contextlib.closing(checkpoint.open_manager(workdir)) as manager:
         checkpoint.save_weights(manager, 0, params, {'config': config, 'provenance': provenance})
@@ -95,3 +116,17 @@ def write(workdir: AnyPath, official: Official, kind: str, data: Mapping[str, An
         files.record(workdir, config)
         files.write_json(workdir / 'provenance.json', provenance)
     return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+def _guidance(texts: Texts | None) -> dict[str, Any] | None:
+    if texts is None or texts.guidance is None:
+        return None
+    return {'name': 'classifier_free', 'w': texts.guidance}
+
+
+def _keep(texts: Texts, workdir: AnyPath) -> dict[str, str]:
+    """The two folders, copied into a workdir: what a `data` section says of them then."""
+    folders = {'autoencoder': texts.autoencoder, 'tokenizer': texts.tokenizer}
+    for name, folder in folders.items():
+        shutil.copytree(folder, paths.local(str(workdir / name)))
+    return {name: str(paths.absolute(workdir / name)) for name in folders}

@@ -85,6 +85,11 @@ def query_key_value(order: str, heads: int, ones: int) -> Form:
     return Form(inward, outward)
 
 
+def prefixed(rows: Iterable[Row], name: str, *above: str) -> list[Row]:
+    """The rows of a part: `name` before the names there, the path `above` before those here."""
+    return [row._replace(name=name + row.name, paths=tuple((*above, *path) for path in row.paths)) for row in rows]
+
+
 def flat(tree: Any, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
     """The leaves of a nested dict, by their paths."""
     if not isinstance(tree, Mapping):

@@ -11,12 +11,16 @@ from diffusion_jax.errors import UserError
 from diffusion_jax.home import expanded
 from diffusion_jax.interop import (
     adm_unet,
+    autoencoder_kl,
+    clip_text,
+    conditional_unet,
     ddim_unet,
     diffusers_config,
     diffusers_unet,
     edm_unet,
     flax_file,
     jcm,
+    latent_process,
     process,
     unet,
     weights_file,
@@ -25,6 +29,15 @@ from diffusion_jax.interop import dit as dit_names
 from diffusion_jax.interop.names import Row, Tree
 from diffusion_jax.interop.process import Process
 from diffusion_jax.interop.unet import Architecture, Dialect
+
+
+class Texts(NamedTuple):
+    """What a model of latents under texts needs beside its weights."""
+
+    tokenizer: Path  # folders, to be kept with the model
+    autoencoder: Path
+    guidance: float | None  # weight of classifier-free guidance, by default
+    w: float | None  # that it is told
 
 
 class Official(NamedTuple):
@@ -36,6 +49,8 @@ class Official(NamedTuple):
     architecture: Architecture
     rows: Callable[[Tree], list[Row]]  # for parameters of these shapes
     process: Process
+    others: tuple[Path, ...] = ()  # files of weights beside `file`
+    texts: Texts | None = None  # of a model of latents under texts
 
 
 class Asked(NamedTuple):
@@ -51,9 +66,6 @@ class Asked(NamedTuple):
 
 def _of_unet(architecture: Architecture, dialect: Dialect) -> Callable[[Tree], list[Row]]:
     return lambda shapes: unet.table(architecture.net, shapes, dialect, architecture.shape[0])
-
-
-_WEIGHTS = ('diffusion_pytorch_model.safetensors', 'diffusion_pytorch_model.bin')
 
 
 def diffusers(folder: Path, asked: Asked) -> Official:
@@ -75,9 +87,7 @@ def diffusers(folder: Path, asked: Asked) -> Official:
     inside = folder / 'unet' if (folder / 'unet').is_dir() else folder
     config = inside / 'config.json'
     architecture = diffusers_config.architecture(str(config), weights_file.read_json(config), asked.size)
-    file = next((inside / name for name in _WEIGHTS if (inside / name).exists()), None)
-    if file is None:
-        raise UserError(f'{inside} has no weights: one of {", ".join(_WEIGHTS)}')
+    file = weights_file.found(inside, autoencoder_kl.WEIGHTS)
     weights = weights_file.as_float32(diffusers_unet.renamed(weights_file.read(file)))
     if scheduler is None:
         betas = {'T': 1000, **(asked.betas or {'name': 'linear_betas'})}
@@ -86,6 +96,55 @@ def diffusers(folder: Path, asked: Asked) -> Official:
         of = process.of_scheduler(str(scheduler), weights_file.read_json(scheduler), architecture.learns_variance)
     rows = _of_unet(architecture, diffusers_unet.DIALECT)
     return Official(file, diffusers_unet.WHAT, weights, architecture, rows, of)
+
+
+def stable_diffusion(folder: Path, asked: Asked) -> Official:
+    """A pipeline of diffusers of the family of Stable Diffusion 1 and 2: unet, text_encoder, vae, tokenizer, scheduler.
+
+    Raises:
+        UserError: if a part is missing or damaged; for another model or option, by its name.
+    """
+    folder = expanded(folder)
+    if any(value is not None for value in asked[1:]):
+        raise UserError(
+            '--from=stable_diffusion: the folder says it all but for --size, in pixels: leave out the others'
+        )
+    unet_config, text_config, of = (
+        folder / name for name in ('unet/config.json', 'text_encoder/config.json', 'scheduler/scheduler_config.json')
+    )
+    factor = autoencoder_kl.described(folder / 'vae').factor
+    if asked.size is not None and asked.size % factor:
+        raise UserError(f'--size={asked.size} must be a multiple of {factor}, the pixels of a latent')
+    config, size = weights_file.read_json(unet_config), None if asked.size is None else asked.size // factor
+    net = conditional_unet.spec(str(unet_config), config, size)
+    net['text'] = clip_text.spec(str(text_config), weights_file.read_json(text_config))
+    width = config.get('cross_attention_dim', 1280)
+    if net['text']['width'] != width:
+        raise UserError(f'{folder}: the U-Net attends to {width} features, and its texts have {net["text"]["width"]}')
+    shape = conditional_unet.latents(str(unet_config), config, size)
+    files = (
+        weights_file.found(folder / 'unet', autoencoder_kl.WEIGHTS),
+        weights_file.found(folder / 'text_encoder', ('model.safetensors', 'pytorch_model.bin')),
+    )
+    unet_weights, text_weights = (weights_file.as_float32(weights_file.read(file)) for file in files)
+    weights = {conditional_unet.UNET + n: w for n, w in conditional_unet.completed(unet_weights).items()}
+    weights |= {conditional_unet.TEXT + n: w for n, w in clip_text.bare(text_weights).items()}
+    scheduler = weights_file.read_json(of)
+    consistent = scheduler.get('_class_name') == latent_process.CONSISTENT
+    if consistent and config.get('time_cond_proj_dim') is None:
+        raise UserError(f'{folder} has an LCMScheduler, and its U-Net is not told the weight of a guidance')
+    told = (None, latent_process.TOLD) if consistent else (latent_process.GUIDANCE, None)
+    linear = bool(config.get('use_linear_projection', False))
+    return Official(
+        files[0],
+        conditional_unet.WHAT,
+        weights,
+        Architecture(net, shape, None, learns_variance=False, latents=True, drops=True),
+        lambda shapes: conditional_unet.rows(net, shapes, shape[0], linear),
+        latent_process.of_scheduler(str(of), scheduler),
+        files[1:],
+        Texts(folder / 'tokenizer', folder / 'vae', *told),
+    )
 
 
 def edm(path: Path, asked: Asked) -> Official:
@@ -228,4 +287,5 @@ SOURCES: dict[str, Callable[[Path, Asked], Official]] = {
     'openai_edm': functools.partial(_openai, _levels_of(process.of_openai_edm), 'three_first'),
     'openai_cm': functools.partial(_openai, _levels_of(process.of_openai_cm), 'three_first'),
     'sit': sit,
+    'stable_diffusion': stable_diffusion,
 }

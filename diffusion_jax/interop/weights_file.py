@@ -3,7 +3,7 @@
 import hashlib
 import json
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -17,7 +17,9 @@ _LFS = b'version https://git-lfs'
 _MOST_HEADER = 100_000_000  # bytes, as of the format
 # Names that only weights of one architecture have, the most telling first.
 _SIGNS = {
-    'down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k.weight': "diffusers' UNet2DConditionModel",
+    'down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k.weight': (
+        "diffusers' UNet2DConditionModel (--from=stable_diffusion)"
+    ),
     'conv_in.weight time_embedding.linear_1.weight': "diffusers' UNet2DModel (--from=diffusers)",
     'model.diffusion_model.input_blocks.0.0.weight': 'a latent diffusion model of CompVis',
     'input_blocks.0.0.weight time_embed.0.weight': 'the U-Net of OpenAI (--from=iddpm, adm, openai_edm or openai_cm)',
@@ -56,6 +58,18 @@ def read(path: str | Path) -> dict[str, np.ndarray]:
     if file.suffix == '.npz':
         return _read_npz(file)
     return torch_file.read(path)
+
+
+def found(folder: Path, names: Sequence[str]) -> Path:
+    """The first of these files that a folder has.
+
+    Raises:
+        UserError: if it has none.
+    """
+    file = next((folder / name for name in names if (folder / name).exists()), None)
+    if file is None:
+        raise UserError(f'{folder} has no weights: one of {", ".join(names)}')
+    return file
 
 
 def _is_safetensors(head: bytes) -> bool:

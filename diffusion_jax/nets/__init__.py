@@ -12,11 +12,12 @@ from diffusion_jax.nets.dit import DiT
 from diffusion_jax.nets.log_weight import LogWeight
 from diffusion_jax.nets.mlp import MLP
 from diffusion_jax.nets.remat import REMAT
+from diffusion_jax.nets.text_unet import TextUNet
 from diffusion_jax.nets.unet import UNet
 from diffusion_jax.nets.unet_encoder import UNetEncoder
 from diffusion_jax.types import Cond
 
-__all__ = ['MLP', 'REMAT', 'Dequantiser', 'DiT', 'LogWeight', 'UNet', 'UNetEncoder', 'functional']
+__all__ = ['MLP', 'REMAT', 'Dequantiser', 'DiT', 'LogWeight', 'TextUNet', 'UNet', 'UNetEncoder', 'functional']
 
 Init = Callable[..., Any]  # (key, x [B, ...], c_noise [B] or [B, 2], cond = None) -> params
 Apply = Callable[[Any, Array, Array, Cond, jax.Array | None], Array]  # types.Network

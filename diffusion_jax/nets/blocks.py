@@ -188,19 +188,20 @@ class ResBlock(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, 'b ... c'], emb: Float[Array, 'b e'], deterministic: bool
+        self, x: Float[Array, 'b ... c'], emb: Float[Array, 'b e'] | None, deterministic: bool
     ) -> Float[Array, 'b ... d']:
-        """`[B, ..., C] -> [B, ..., channels]`."""
+        """`[B, ..., C] -> [B, ..., channels]`; without an embedding nothing is told, as in an autoencoder."""
         conv = Conv3(self.padding, self.dtype, self.layout)
         h = nn.silu(GroupNorm(self.dtype, self.layout, name='norm_1')(x))
         if self.resample is not None:
             x, h = self.resample(x), self.resample(h)
         h = conv(h, self.channels, 'conv_1')
-        emb = dense(self.channels * (1 + self.scale_shift), 'emb', self.dtype)(nn.silu(emb))
-        if self.scale_shift:
-            h = GroupNorm(self.dtype, self.layout, name='norm_2')(h, *jnp.split(emb, 2, axis=-1))
+        norm = GroupNorm(self.dtype, self.layout, name='norm_2')
+        if emb is None:
+            h = norm(h)
         else:
-            h = GroupNorm(self.dtype, self.layout, name='norm_2')(h + over(emb, h))
+            emb = dense(self.channels * (1 + self.scale_shift), 'emb', self.dtype)(nn.silu(emb))
+            h = norm(h, *jnp.split(emb, 2, axis=-1)) if self.scale_shift else norm(h + over(emb, h))
         h = nn.Dropout(self.dropout, deterministic=deterministic)(nn.silu(h))
         h = conv(h, self.channels, 'conv_2', init=small_init)
         if x.shape[-1] != self.channels or (self.layout.projects and self.resample is not None):

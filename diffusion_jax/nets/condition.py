@@ -63,7 +63,7 @@ class Embedding(nn.Module):
         """
         if c_noise.shape[1:] not in ((), (2,)):
             raise ValueError(f'c_noise must be [B] or [B, 2]; got {c_noise.shape}')
-        rows = _rows(self.condition, cond, len(c_noise))
+        rows = rows_of(self.condition, cond, len(c_noise))
         among = [self._early(name or 'classes', part, row) for name, part, row in rows if self._is_early(part)]
         if c_noise.ndim == 1:
             vector = self._level(c_noise, '', among)
@@ -161,7 +161,7 @@ def _real(row: Masked) -> Array:
     return jnp.where(row.mask.reshape(row.mask.shape + (1,) * (values.ndim - row.mask.ndim)), values, 0)
 
 
-def _rows(condition: Any, cond: Cond, b: int) -> list[tuple[str, Part, Any]]:
+def rows_of(condition: Any, cond: Cond, b: int) -> list[tuple[str, Part, Any]]:
     """(name, part, rows) of each part, once the rows are found to fit; the name of a single part is ''."""
     named, structure = jax.tree_util.tree_flatten_with_path(unfreeze(condition))
     names = ['_'.join(str(getattr(key, 'key', getattr(key, 'name', key))) for key in path) for path, _ in named]

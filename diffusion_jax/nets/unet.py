@@ -22,7 +22,7 @@ from diffusion_jax.nets.blocks import (
     unit_init,
     upsample,
 )
-from diffusion_jax.nets.condition import Embedding, beside
+from diffusion_jax.nets.condition import Embedded, Embedding, beside
 from diffusion_jax.nets.layout import DDPM, Layout
 from diffusion_jax.nets.remat import computed_again
 from diffusion_jax.types import Cond, Masked
@@ -144,15 +144,17 @@ class UNet(nn.Module):
     def _widths(self) -> list[int]:
         return [self.channels * m for m in self.multipliers]
 
+    def _told(self, c_noise: Array, cond: Cond, spatial: tuple[int, ...]) -> Embedded:
+        waves = functools.partial(sinusoid, shift=self.layout.shift, cosines_first=self.layout.cosines_first)
+        told = {'text_layers': self.text_layers, 'fourier': self.layout.fourier, 'early': self.layout.early}
+        dim, features = self.channels * (1 if self.layout.fourier is None else 2), 4 * self.channels
+        return Embedding(dim, features, self.condition, waves, **told, name='embedding')(c_noise, cond, spatial)
+
     def _down(self, x: Array, c_noise: Array, cond: Cond, deterministic: bool) -> Down:
         """The way down and the middle, as layers of the module that calls it."""
         _check_size(x.shape[1:-1], self.strides, len(self.multipliers))
-        waves = functools.partial(sinusoid, shift=self.layout.shift, cosines_first=self.layout.cosines_first)
         _check_layout(self.layout, self.resample_in_block, self.padding)
-        told = {'text_layers': self.text_layers, 'fourier': self.layout.fourier, 'early': self.layout.early}
-        dim, features = self.channels * (1 if self.layout.fourier is None else 2), 4 * self.channels
-        embedding = Embedding(dim, features, self.condition, waves, **told, name='embedding')
-        emb, tokens, image = embedding(c_noise, cond, x.shape[1:-1])
+        emb, tokens, image = self._told(c_noise, cond, x.shape[1:-1])
         widths, aux = self._widths(), x
         h = Conv3(self.padding, self.dtype, self.layout)(beside(x, image), self.channels, 'conv_in')
         skips = [h]

@@ -13,6 +13,7 @@ from diffusion_jax.objectives.distribution_matching import distribution_matching
 from diffusion_jax.objectives.flow_map import flow_map
 from diffusion_jax.objectives.imm import imm
 from diffusion_jax.objectives.improved_mean_flow import improved_mean_flow
+from diffusion_jax.objectives.latent_consistency import latent_consistency
 from diffusion_jax.objectives.masked import masked
 from diffusion_jax.objectives.mean_flow import mean_flow, mean_flow_distillation
 from diffusion_jax.objectives.multistep_consistency import multistep_consistency
@@ -38,6 +39,7 @@ __all__ = [
     'hybrid',
     'imm',
     'improved_mean_flow',
+    'latent_consistency',
     'masked',
     'mean_flow',
     'mean_flow_distillation',

@@ -27,13 +27,23 @@ def trailing(n: int, T: int = 1000) -> Grid:
     return np.round(np.arange(_steps(n, T), -1, -1) * (T / n)) / T
 
 
-def leading(n: int, T: int = 1000) -> Grid:
-    """The uniform sub-sequence from below, k = 1 + i floor(T / n), i < n (diffusers' `leading`, with its offset of 1).
+def leading(n: int, T: int = 1000, offset: int = 0, last: int = 0) -> Grid:
+    """The uniform sub-sequence from below, k = 1 + i floor(T / n), i < n (diffusers' `leading`), then 0.
 
     For n = 10 it starts at k = 901 of 1000. Where n divides T it is the one that DDIM's code has released; elsewhere
     that goes on to T and so takes more than n steps: 31 for n = 30, from k = 991, where this starts at 958.
+
+    With an `offset` it is as much above that, and it ends at k = `last`; Stable Diffusion has 1 for both (diffusers'
+    `steps_offset`, and `set_alpha_to_one=False`). The offset is in [0, floor(T / n)), last in [0, offset].
+
+    Raises:
+        ValueError: an argument outside of its range.
     """
-    return _to_zero(1 + np.arange(_steps(n, T)) * (T // n), T)
+    whole('[0, inf)', offset=offset, last=last)
+    k = 1 + np.arange(_steps(n, T)) * (T // n)
+    if offset >= max(T // n, 1) or last > offset:
+        raise ValueError(f'offset must be below {T // n}, and last at most offset; got {offset} and {last}')
+    return np.append(offset + k[::-1], last) / T
 
 
 def linspace(n: int, T: int = 1000) -> Grid:

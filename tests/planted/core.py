@@ -66,7 +66,7 @@ MUTANTS = tuple(Mutant(*row) for row in [
      'tests/objectives/test_weights.py::test_values'),
     ('edm weight product', 'objectives/weights.py', '/ (t * sigma_data) ** 2', '/ (t + sigma_data) ** 2',
      TARGETS + '[edm]'),
-    ('leading from index 0', 'times/grids.py', '_to_zero(1 + np.arange', '_to_zero(np.arange',
+    ('leading from index 0', 'times/grids.py', 'k = 1 + np.arange', 'k = np.arange',
      GRIDS + 'test_paper_values'),
     ('quadratic is linear', 'times/grids.py', 'floor(root**2 + 1e-9)', 'floor(root + 1e-9)',
      GRIDS + 'test_paper_values'),

@@ -42,6 +42,8 @@ def test_paper_values():
     assert k(times.trailing(10)) == [*range(1000, -1, -100)]
     assert k(times.trailing(7)) == [1000, 857, 714, 571, 429, 286, 143, 0]
     assert k(times.leading(10)) == [*range(901, 0, -100), 0]
+    assert k(times.leading(10, offset=1, last=1)) == [*range(902, 1, -100), 1]
+    assert k(times.leading(50, offset=19, last=1)) == [*range(1000, 19, -20), 1]
     assert k(times.leading(30)) == [*range(958, 0, -33), 0]  # the released `range(0, 1000, 33)` has 31, up to 990
     assert k(times.linspace(5)) == [1000, 750, 501, 251, 1, 0]  # np.linspace(0, 999, 5).round() + 1
     assert k(times.linspace(1)) == [1000, 0]

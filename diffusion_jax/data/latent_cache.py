@@ -1,0 +1,98 @@
+"""Images encoded once, by whatever encodes them: the second time they are read from a file."""
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from diffusion_jax.data.errors import DataError
+from diffusion_jax.data.sources import Source
+from diffusion_jax.errors import one_line
+from diffusion_jax.progress import progress_bar
+
+_FORMAT = 1
+_AT_ONCE = 64  # images between two writings
+_LOOKED_AT = 16  # images whose content is part of the name of a file
+
+
+def cache_folder() -> Path:
+    """Where encoded images lie unless a user says otherwise."""
+    return Path.home() / '.cache' / 'diffusion_jax_latents'
+
+
+class Kept:
+    """Rows of a file, read when they are indexed by an integer array."""
+
+    def __init__(self, rows: np.ndarray):
+        self._rows = rows
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of all of them."""
+        return self._rows.shape
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: np.ndarray, /) -> np.ndarray:
+        return np.asarray(self._rows[index])
+
+
+def encoded(images: Source, encode: Callable[[np.ndarray], np.ndarray], encoder: str, folder: Path) -> Kept:
+    """What an encoder makes of a set of images, `[N, ...]` in float32, in a file in `folder`.
+
+    The file is known by the encoder, the name of the set, its size and shape, and some of its images: where any of
+    these differs, all are encoded anew. It may be removed at any time; processes that encode at the same time each do
+    it, and the last one's stays.
+
+    Args:
+        images: the set.
+        encode: rows of it `[n, ...]` -> what is kept of them.
+        encoder: the hash of its weights.
+        folder: of the file, made where it is not there.
+
+    Raises:
+        DataError: for a folder that cannot be written to.
+    """
+    file = folder / f'{_key(images, encoder)}.npy'
+    try:
+        return Kept(np.load(file, mmap_mode='r'))
+    except (OSError, ValueError, EOFError):
+        pass
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder) as near:
+            _encode(images, encode, Path(near) / 'rows.npy').replace(file)
+    except OSError as error:
+        raise DataError(
+            f'encoded images cannot be kept in {folder}: {error.strerror or one_line(error)}; set config.data.cache to '
+            'a folder with room'
+        ) from error
+    print(f'{len(images.x)} images of {images.name} are encoded into {file}')
+    return Kept(np.load(file, mmap_mode='r'))
+
+
+def _key(images: Source, encoder: str) -> str:
+    n = len(images.x)
+    some = images.x[np.unique(np.linspace(0, n - 1, _LOOKED_AT).astype(int))]
+    content = hashlib.sha256(np.ascontiguousarray(some).tobytes()).hexdigest()
+    told = [_FORMAT, encoder, images.name, n, images.kind.shape, content]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:32]
+
+
+def _encode(images: Source, encode: Callable[[np.ndarray], np.ndarray], file: Path) -> Path:
+    n, rows = len(images.x), None
+    with progress_bar(f'encoding {images.name}', n) as progress:
+        for start in range(0, n, _AT_ONCE):
+            index = np.arange(start, min(start + _AT_ONCE, n))
+            part = encode(images.x[index])
+            if rows is None:
+                rows = np.lib.format.open_memmap(file, 'w+', np.float32, (n, *part.shape[1:]))
+            rows[index] = part
+            progress(int(index[-1]) + 1)
+    if rows is not None:
+        rows.flush()
+    return file
