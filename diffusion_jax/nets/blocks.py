@@ -200,8 +200,8 @@ class ResBlock(nn.Module):
         if emb is None:
             h = norm(h)
         else:
-            emb = dense(self.channels * (1 + self.scale_shift), 'emb', self.dtype)(nn.silu(emb))
-            h = norm(h, *jnp.split(emb, 2, axis=-1)) if self.scale_shift else norm(h + over(emb, h))
+            told = dense(self.channels * (1 + self.scale_shift), 'emb', self.dtype)(nn.silu(emb))
+            h = norm(h, *jnp.split(told, 2, axis=-1)) if self.scale_shift else norm(h + over(told, h))
         h = nn.Dropout(self.dropout, deterministic=deterministic)(nn.silu(h))
         h = conv(h, self.channels, 'conv_2', init=small_init)
         if x.shape[-1] != self.channels or (self.layout.projects and self.resample is not None):

@@ -45,7 +45,8 @@ class TransformerBlock(nn.Module):
         y = self._norm('norm_1')(x)
         x = x + QueryAttention(self.heads, self.dtype, name='self')(y, y)
         y = self._norm('norm_2')(x)
-        x = x + QueryAttention(self.heads, self.dtype, name='cross')(y, tokens.values.astype(y.dtype), tokens.mask)
+        text, mask = jnp.asarray(tokens.values, y.dtype), jnp.asarray(tokens.mask)
+        x = x + QueryAttention(self.heads, self.dtype, name='cross')(y, text, mask)
         y, gate = jnp.split(dense(8 * c, 'mlp_1', self.dtype)(self._norm('norm_3')(x)), 2, axis=-1)
         return x + dense(c, 'mlp_2', self.dtype)(y * nn.gelu(gate, approximate=False))
 

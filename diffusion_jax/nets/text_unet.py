@@ -36,7 +36,7 @@ class GuidedLevel(nn.Module):
         waves = sinusoid(c_noise, self.dim, shift=self.layout.shift, cosines_first=self.layout.cosines_first)
         zeros = nn.initializers.zeros
         guidance = nn.Dense(self.dim, use_bias=False, kernel_init=zeros, name='w')(
-            sinusoid(1000 * (w.values[:, 0] - 1), GUIDANCE_WAVES)
+            sinusoid(1000 * (jnp.asarray(w.values)[:, 0] - 1), GUIDANCE_WAVES)
         )
         emb = dense(self.features, 'dense_1', None)(waves + jnp.where(w.mask[:, None], guidance, 0))
         return dense(self.features, 'dense_2', None)(nn.silu(emb))

@@ -52,7 +52,7 @@ def latent_consistency(
     within('(-inf, inf)', w_min=w_min, w_max=w_max)
     if w_min > w_max:
         raise ValueError(f'w_min must be at most w_max; got {w_min} and {w_max}')
-    if not isinstance(null, dict) or len(null) < 2 or jnp.shape(getattr(null.get('w'), 'values', None)) != (1,):
+    if not isinstance(null, dict) or len(null) < 2 or getattr(null.get('w'), 'values', jnp.zeros(())).shape != (1,):
         raise ValueError(
             f'the weight of a guidance is told as the part w of a condition, {Part((1,))}, beside others, as '
             'config.data.name=latents has it'
