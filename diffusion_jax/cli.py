@@ -3,6 +3,7 @@
 import importlib.util
 import io
 import itertools
+import os
 import re
 import sys
 import traceback
@@ -108,7 +109,8 @@ def _parse(argv):
         for path, value in ours:
             _set(flags.FLAGS['config'].value, path, value)
         return rest
-    except SystemExit:  # absl ends --help with 1
+    except (SystemExit, BrokenPipeError):  # absl ends --help with 1; `--help | head` hangs up earlier
+        _hang_up()
         sys.exit(0)
     except (flags.Error, UserError) as error:
         message = one_line(error)
@@ -119,6 +121,15 @@ def _parse(argv):
         sys.argv = before
     print(f'error: {message}{"" if message.endswith((".", "?")) else "."} See --help.', file=sys.stderr)
     sys.exit(2)
+
+
+def _hang_up():
+    """Writes what is still to be written; where nobody reads it any more, the interpreter shall not try at its end."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        with open(os.devnull, 'w') as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 def _config_given(argv):

@@ -358,6 +358,16 @@ def test_the_real_commands(name):
     assert refused.stderr.splitlines() == ["error: Unknown command line flag 'nope'. See --help."]
 
 
+@pytest.mark.parametrize('unbuffered', ['', '1'])
+def test_help_that_nobody_reads_to_its_end(unbuffered):
+    command = [sys.executable, '-m', 'diffusion_jax.evaluate', '--help']
+    env = {**os.environ, 'PYTHONUNBUFFERED': unbuffered}
+    helped = subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    helped.stdout.close()
+    assert (helped.wait(120), helped.stderr.read()) == (0, b'')
+    helped.stderr.close()
+
+
 def test_training_by_name_of_the_library_function(tmp_path):
     """The same refusals without a command line."""
     from diffusion_jax.errors import UserError

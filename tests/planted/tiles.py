@@ -1,4 +1,4 @@
-"""Bugs in the set of tiles, and in overrides of what a config's spec does not name."""
+"""Bugs in the set of tiles, and in what the command line makes of overrides and of help that nobody reads."""
 
 from tests.planted.mutant import Mutant
 
@@ -16,4 +16,6 @@ MUTANTS = tuple(Mutant(*row) for row in [
      TEST + 'test_what_it_does_not_have_is_refused'),
     ('overrides: nothing new is taken', 'cli.py', 'return bool(spec) and', 'return False and',
      REACHES),
+    ('help: tried again at the end', 'cli.py', 'os.dup2(nowhere.fileno(), sys.stdout.fileno())', 'pass',
+     'tests/test_bad_input.py::test_help_that_nobody_reads_to_its_end'),
 ])
