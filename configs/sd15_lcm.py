@@ -31,6 +31,6 @@ def get_config(arg=''):
     config.optim.update(lr=1e-6, warmup=500)
     config.train.update(batch_size=96, steps=10_000)
     config.sample.sampler = {'name': 'renoise'}
-    config.sample.times = {'name': 'trailing', 'n': 4, 'T': 50}
+    config.sample.times = {'name': 'trailing', 'n': 4, 'among': 50}
     config.sample.guidance = None
     return common.runlocal(config) if arg == 'runlocal' else config

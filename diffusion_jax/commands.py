@@ -53,6 +53,7 @@ GROUPS: dict[str, list[Command]] = {
         ('editing-gaussian', 'editing.gaussian', 'the same where the posterior is known'),
         ('fields', 'fields', 'spectra and forecasts against their law'),
         ('scenes', 'scenes', 'what of a caption pictures keep'),
+        ('sound', 'sound', 'what judges hear in sounds'),
         ('solvers', 'solvers', "error against evaluations, beside others' solvers"),
         ('solvers-report', 'solvers.report', 'table and plot of the same'),
     ),

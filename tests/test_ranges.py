@@ -72,7 +72,7 @@ ROWS = {
     times.at: {'times': ([1.0, '2/1'], ['1/2', NAN, -1.0, [], '1/1'])},
     times.first_of: {'n': ([1, 2], [0, -1, 3]), 'times': ([[2.0, 1.0], '2/1'], ['1/2', NAN, -1.0, [], '1/1'])},
     times.uniform: {'n': COUNT, 't_max': ABOVE_0},
-    times.trailing: {'n': counted(1000), 'T': ([10, 1000], [9, 0])},
+    times.trailing: {'n': counted(1000), 'T': ([10, 1000], [9, 0]), 'among': ([10, 50], [0, 7, 5])},
     times.leading: {
         'n': counted(1000),
         'T': ([10, 1000], [9, 0]),

@@ -77,5 +77,5 @@ def _of_lcm(of: Process) -> Process:
         precond={'name': 'boundary', 'of': of.precond},
         objective=objective,
         sampler={'name': 'renoise'},
-        times={'name': 'trailing', 'n': 4, 'T': 50},
+        times={'name': 'trailing', 'n': 4, 'among': 50},
     )

@@ -22,9 +22,20 @@ def uniform(n: int, t_max: float = 1.0) -> Grid:
     return t_max * np.arange(_steps(n), -1, -1) / n
 
 
-def trailing(n: int, T: int = 1000) -> Grid:
-    """Equal steps of T / n rounded to the table, from k = T down (diffusers' `trailing`; arXiv 2305.08891, table 2)."""
-    return np.round(np.arange(_steps(n, T), -1, -1) * (T / n)) / T
+def trailing(n: int, T: int = 1000, among: int | None = None) -> Grid:
+    """Equal steps of T / n rounded to the table, from k = T down (diffusers' `trailing`; arXiv 2305.08891, table 2).
+
+    Rounded to `among` equal parts of the table instead, where that is given: a latent consistency model knows 50 of its
+    points. It is in [1, inf) and divides T.
+
+    Raises:
+        ValueError: an argument outside of its range.
+    """
+    n, parts = _steps(n, T), T if among is None else among
+    whole('[1, inf)', among=parts)
+    if T % parts or n > parts:
+        raise ValueError(f'among must divide T={T} and be at least n={n}; got {among}')
+    return np.round(np.arange(n, -1, -1) * (parts / n)) / parts
 
 
 def leading(n: int, T: int = 1000, offset: int = 0, last: int = 0) -> Grid:
@@ -34,7 +45,8 @@ def leading(n: int, T: int = 1000, offset: int = 0, last: int = 0) -> Grid:
     that goes on to T and so takes more than n steps: 31 for n = 30, from k = 991, where this starts at 958.
 
     With an `offset` it is as much above that, and it ends at k = `last`; Stable Diffusion has 1 for both (diffusers'
-    `steps_offset`, and `set_alpha_to_one=False`). The offset is in [0, floor(T / n)), last in [0, offset].
+    `steps_offset`, and `set_alpha_to_one=False`). Both are in [0, inf), the offset below floor(T / n)
+    and `last` at most the offset.
 
     Raises:
         ValueError: an argument outside of its range.
