@@ -39,9 +39,9 @@ def config_of(module, condition='label'):
     config.data.update(length=512, condition=condition)
     config.data.spectrum.update(window=64)
     config.net.update(multipliers=(1,))
-    config.train.update(steps=2, save_every=2, sample_every=0, batch_size=4)
-    config.sample.update(batch_size=20)
-    config.eval.update(batch_size=20)
+    config.train.update(steps=2, save_every=2, sample_every=0, batch_size=8)
+    config.sample.update(batch_size=16)
+    config.eval.update(batch_size=16)
     return builders.resolve(config)
 
 
