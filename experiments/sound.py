@@ -122,8 +122,7 @@ def measured(
     for label, wanted in labels.items():
         right = float((sounds.said(judges[label], y, rate) == wanted).mean())
         values[label], errors[label] = right, float(np.sqrt(right * (1 - right) / len(y)))
-    x = sounds.picture(y, rate) / np.float32(127.5) - 1
-    rows = np.asarray(judges['label'].apply(x))
+    rows = np.asarray(judges['label'].apply(sounds.seen(y, rate)))
     found = frechet.finish(frechet.running(rows), judges['label'].name)
     values['frechet'] = frechet.frechet_distance(found.mean, found.cov, reference.mean, reference.cov)
     errors['frechet'] = frechet.jackknife(rows, reference)
@@ -173,10 +172,15 @@ def _opened(workdir: AnyPath) -> runs.Run:
     return run
 
 
+def _asked(run, setting, num) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """How a run is sampled under a setting, and what the samples are asked to be."""
+    spec = runs.sample_spec(run.config['sample'], setting.choices)
+    return spec, asked(run, spec['cond'], num) if run.experiment.source.condition is not None else {}
+
+
 def _drawn(run, setting, out, num, judges, reference, rate) -> measuring.Measured:
     """A run's samples under a setting, measured or read."""
-    spec = runs.sample_spec(run.config['sample'], setting.choices)
-    labels = asked(run, spec['cond'], num) if run.experiment.source.condition is not None else {}
+    spec, labels = _asked(run, setting, num)
 
     def measure():
         y = sounds.sounds(run.experiment.source.kind.store(drawing(run, spec)(num, jax.random.key(_SEED.value))))
@@ -205,7 +209,7 @@ def main() -> None:
     rate, seed = run.config['data'].get('rate', 8000), _SEED.value
     train, test = real(run, run.config['data']['split']), real(run, 'test')
     judges = {label: judge(shared / f'{label}.npz', train, label, rate, _STEPS.value, seed) for label in LABELS}
-    features = judges['label'].apply(sounds.picture(train.y, rate) / np.float32(127.5) - 1)
+    features = judges['label'].apply(sounds.seen(train.y, rate))
     reference = frechet.finish(frechet.running(np.asarray(features)), judges['label'].name)
     rows = {
         name: measured(spoil(test.y), test.labels, judges, reference, rate)
@@ -217,11 +221,12 @@ def main() -> None:
         print(setting.name, dict(rows[setting.name].values), flush=True)
         files.write_text(out / 'table.md', table(rows, {s.name: s.evaluations for s in drawn}))
     shown = rows[drawn[0].name].shown
-    what = 'digit' if 'label' in rows[drawn[0].name].values else 'sample'
-    titles = [f'{what} {i}' for i in range(len(shown))]
-    first = [int(np.argmax(test.labels['label'] == i)) for i in range(len(shown))]
+    _, labels = _asked(run, drawn[0], _NUM.value)
+    what, numbers = ('digit', np.unique(labels['label'])) if 'label' in labels else ('sample', np.arange(len(shown)))
+    first = [int(np.argmax(test.labels['label'] == i)) for i in numbers]
+    titles = [f'{what} {i}' for i in numbers]
     sheet(out / 'sound.png', {'recorded': test.y[first], drawn[0].name: shown}, titles, rate)
-    for i, y in enumerate(shown):
+    for i, y in zip(numbers, shown, strict=True):
         with (out / f'{i}.wav').open('wb') as file:
             wavfile.write(file, rate, np.round(y * 2**15).astype(np.int16))
     print(f'\n{table(rows, {s.name: s.evaluations for s in drawn})}\nstep {run.step}, seed {seed}')

@@ -29,6 +29,7 @@ _STATM = pathlib.Path('/proc/self/statm')  # on Linux; elsewhere what was compil
 _MOST_PAGES = 1300 * 2**20 // os.sysconf('SC_PAGE_SIZE')
 
 
+@pytest.hookimpl(optionalhook=True)  # without the plugin there are no workers
 def pytest_xdist_make_scheduler(config, log):
     """A file's tests go to one worker, so that its fixtures and what it compiles are made once."""
     return LoadFileScheduling(config, log)

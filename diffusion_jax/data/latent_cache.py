@@ -1,5 +1,6 @@
 """Images encoded once, by whatever encodes them: the second time they are read from a file."""
 
+import contextlib
 import hashlib
 import json
 import tempfile
@@ -58,10 +59,8 @@ def encoded(images: Source, encode: Callable[[np.ndarray], np.ndarray], encoder:
         DataError: for a folder that cannot be written to.
     """
     file = folder / f'{_key(images, encoder)}.npy'
-    try:
+    with contextlib.suppress(OSError, ValueError, EOFError):  # not there, or damaged
         return Kept(np.load(file, mmap_mode='r'))
-    except (OSError, ValueError, EOFError):
-        pass
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as near:

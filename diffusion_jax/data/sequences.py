@@ -38,14 +38,10 @@ def chain(
     name = f'chain/n={n},length={length},seed={seed}/{split}'
     if split not in _SPLITS:
         raise DataError(f"chain has no split '{split}'; it has {', '.join(_SPLITS)}")
-    if condition not in (None, 'label'):
-        raise DataError(f"{name} can tell its 'label' or nothing; got condition={condition!r}")
     key = jax.random.fold_in(jax.random.key(seed), _SPLITS.index(split))
     x = np.asarray(markov.sample(chain, key, n, length), np.uint8)
-    kind = kinds.tokens(length, k, _LETTERS[:k])
-    if condition is None:
-        return Source(x, None, kind, None, name)
-    return Source(x, x[:, 0, 0].astype(np.int32), kind, conditions.of_classes(k, list(_LETTERS[:k])), name)
+    kind, classes = kinds.tokens(length, k, _LETTERS[:k]), conditions.of_classes(k, list(_LETTERS[:k]))
+    return sources.of_labels(x, x[:, 0, 0].astype(np.int32), classes, kind, condition, name)
 
 
 def characters(

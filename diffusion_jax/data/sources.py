@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import numpy as np
+from jaxtyping import Int
 
 from diffusion_jax.data import conditions, features, kinds
 from diffusion_jax.data import mixture as mixtures
@@ -109,7 +110,7 @@ def digits(split: str = 'train', condition: str | None = None) -> Source:
     index = np.sort(rows[split])
     x = images[index].reshape(-1, 8, 8, 1).astype(np.uint8)
     kind = kinds.images((8, 8, 1), levels=17)
-    return _of_labels(x, labels[index].astype(np.int32), 10, kind, condition, f'digits/{split}')
+    return of_labels(x, labels[index].astype(np.int32), conditions.of_classes(10), kind, condition, f'digits/{split}')
 
 
 def mixture(
@@ -124,15 +125,23 @@ def mixture(
     x, component = mixtures.sample_labelled(components, jax.random.key(seed), n)
     num = components.weights.shape[0]
     x, component = np.asarray(x, np.float32), np.asarray(component)
-    return _of_labels(x, component, num, kinds.points(x.shape[1]), condition, f'{name}/n={n},seed={seed}')
+    classes, name = conditions.of_classes(num), f'{name}/n={n},seed={seed}'
+    return of_labels(x, component, classes, kinds.points(x.shape[1]), condition, name)
 
 
-def _of_labels(x, labels, num, kind, condition, name):
+def of_labels(
+    x: Rows, labels: Int[np.ndarray, ' n'], classes: Condition, kind: Kind, condition: str | None, name: str
+) -> Source:
+    """Rows with a label each, which is told where `condition` is 'label', and not where it is None.
+
+    Raises:
+        DataError: for any other condition.
+    """
     if condition not in (None, 'label'):
         raise DataError(f"{name} can tell its 'label' or nothing; got condition={condition!r}")
     if condition is None:
         return Source(x, None, kind, None, name)
-    return Source(x, labels, kind, conditions.of_classes(num), name)
+    return Source(x, labels, kind, classes, name)
 
 
 def tfds(

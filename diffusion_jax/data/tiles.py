@@ -12,7 +12,7 @@ import numpy as np
 
 from diffusion_jax.data import conditions, kinds
 from diffusion_jax.data.errors import DataError
-from diffusion_jax.data.sources import Source
+from diffusion_jax.data.sources import Source, of_labels
 
 CLASSES = ('monster', 'item')
 _SPLITS = {'train': False, 'test': True}
@@ -30,14 +30,9 @@ def tiles(split: str = 'train', condition: str | None = None) -> Source:
     """
     if split not in _SPLITS:
         raise DataError(f"tiles has no split '{split}'; it has {', '.join(_SPLITS)}")
-    name = f'tiles/{split}'
-    if condition not in (None, 'label'):
-        raise DataError(f"{name} can tell its 'label' or nothing; got condition={condition!r}")
     packed = resources.files('diffusion_jax.data').joinpath('tiles.npz.xz').read_bytes()
     with np.load(io.BytesIO(lzma.decompress(packed))) as held:
         rows = held['test'] == _SPLITS[split]
         x, label = held['x'][rows], held['label'][rows].astype(np.int32)
-    kind = kinds.images(x.shape[1:])
-    if condition is None:
-        return Source(x, None, kind, None, name)
-    return Source(x, label, kind, conditions.of_classes(len(CLASSES), list(CLASSES)), name)
+    classes = conditions.of_classes(len(CLASSES), list(CLASSES))
+    return of_labels(x, label, classes, kinds.images(x.shape[1:]), condition, f'tiles/{split}')

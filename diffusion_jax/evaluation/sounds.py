@@ -56,12 +56,6 @@ def sounds(stored: np.ndarray) -> Float[np.ndarray, 'n l']:
     return stored[..., 0].astype(np.float32) / 2**15
 
 
-def pictured(y: Float[np.ndarray, 'n l'], label: Int[np.ndarray, ' n'], num: int, rate: int, name: str) -> Source:
-    """Pictures of sounds as a labelled data set of `num` classes."""
-    x = picture(y, rate)
-    return Source(x, label, kinds.images(x.shape[1:]), conditions.of_classes(num), name)
-
-
 def varied(y: Float[np.ndarray, 'n l'], label: Int[np.ndarray, ' n'], num: int, rate: int, n: int, name: str) -> Source:
     """The same, `n` rows of it: row i is sound i modulo their number, later by up to an eighth, with noise below it.
 
@@ -120,7 +114,11 @@ def _backwards(y):
     return y[:, ::-1]
 
 
+def seen(y: Float[np.ndarray, 'n l'], rate: int) -> Float[np.ndarray, 'n f m 1']:
+    """The pictures of sounds as a judge takes them, in [-1, 1]."""
+    return from_levels(picture(y, rate), 256)
+
+
 def said(judge: Features, y: Float[np.ndarray, 'n l'], rate: int) -> Int[np.ndarray, ' n']:
     """The class that a judge hears in each sound."""
-    x = from_levels(picture(y, rate), 256)
-    return np.argmax(np.asarray(judge.outputs(x).logits), axis=1)
+    return np.argmax(np.asarray(judge.outputs(seen(y, rate)).logits), axis=1)

@@ -83,12 +83,9 @@ def spec(where: str, config: Mapping[str, Any]) -> dict[str, Any]:
             f'{where}: in_channels must be out_channels, and use_quant_conv use_post_quant_conv; got '
             f'{c["in_channels"]}, {c["out_channels"]}, {c["use_quant_conv"]}, {c["use_post_quant_conv"]}'
         )
-    widths = c['block_out_channels']
-    multipliers = unet.multiples(widths, widths[0])
-    if multipliers is None:
-        raise UserError(f'{where}: block_out_channels={[*widths]} must be whole multiples of the first')
+    channels, multipliers = unet.of_diffusers(where, c['block_out_channels'])
     return {
-        'channels': widths[0],
+        'channels': channels,
         'multipliers': multipliers,
         'blocks': c['layers_per_block'],
         'latents': c['latent_channels'],

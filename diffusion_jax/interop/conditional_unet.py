@@ -85,10 +85,7 @@ def spec(where: str, config: Mapping[str, Any], size: int | None = None) -> dict
     """
     c = _checked(where, config)
     height = latents(where, config, size)[0]
-    widths = c['block_out_channels']
-    multipliers = unet.multiples(widths, widths[0])
-    if multipliers is None:
-        raise UserError(f'{where}: block_out_channels={[*widths]} must be whole multiples of the first')
+    channels, multipliers = unet.of_diffusers(where, c['block_out_channels'])
     attends = [_kind(where, kind, _DOWN) for kind in c['down_block_types']]
     if attends != [_kind(where, kind, _UP) for kind in c['up_block_types']][::-1]:
         raise UserError(f'{where}: up_block_types must attend at the levels at which down_block_types do')
@@ -97,7 +94,7 @@ def spec(where: str, config: Mapping[str, Any], size: int | None = None) -> dict
         raise UserError(f'{where}: transformer_layers_per_block={depth} must be one number for all levels')
     net: dict[str, Any] = {
         'name': 'TextUNet',
-        'channels': widths[0],
+        'channels': channels,
         'multipliers': [*multipliers],
         'blocks': c['layers_per_block'],
         'attention': [height >> level for level, yes in enumerate(attends) if yes],

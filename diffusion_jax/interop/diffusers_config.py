@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from diffusion_jax.errors import UserError
-from diffusion_jax.interop.unet import Architecture, multiples
+from diffusion_jax.interop.unet import Architecture, of_diffusers
 from diffusion_jax.nets.layout import DDPM, Layout, adm, dhariwal, ncsnpp, song
 
 # (fields, what our blocks can do): anything else is refused by name.
@@ -71,18 +71,15 @@ def architecture(where: str, config: Mapping[str, Any], size: int | None = None)
     """
     c = _checked(where, config)
     height, width = _size(where, c['sample_size'] or size)
-    widths = c['block_out_channels']
-    multipliers = multiples(widths, widths[0])
-    if multipliers is None:
-        raise UserError(f'{where}: block_out_channels={[*widths]} must be whole multiples of the first')
-    if c['time_embedding_dim'] not in (None, 4 * widths[0]):
+    channels, multipliers = of_diffusers(where, c['block_out_channels'])
+    if c['time_embedding_dim'] not in (None, 4 * channels):
         raise UserError(
-            f'{where}: time_embedding_dim={c["time_embedding_dim"]} must be {4 * widths[0]}, 4 times the first width'
+            f'{where}: time_embedding_dim={c["time_embedding_dim"]} must be {4 * channels}, 4 times the first width'
         )
     attends, in_block = _levels(where, c)
     net: dict[str, Any] = {
         'name': 'UNet',
-        'channels': widths[0],
+        'channels': channels,
         'multipliers': [*multipliers],
         'blocks': c['layers_per_block'],
         'attention': [height >> level for level, yes in enumerate(attends) if yes],
@@ -92,7 +89,7 @@ def architecture(where: str, config: Mapping[str, Any], size: int | None = None)
     net |= {'head_channels': c['attention_head_dim']} if c['attention_head_dim'] is not None else {}
     net |= {'scale_shift': True} if c['resnet_time_scale_shift'] == 'scale_shift' else {}
     net |= {'resample_in_block': True} if in_block else {}
-    layout = _layout(c, widths)
+    layout = _layout(c, c['block_out_channels'])
     net |= {'layout': {'name': 'Layout', **layout}} if layout else {}
     channels, answers = c['in_channels'], c['out_channels']
     if answers not in (channels, 2 * channels):

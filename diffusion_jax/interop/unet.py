@@ -113,3 +113,15 @@ def multiples(widths: Sequence[int], channels: int) -> tuple[int, ...] | None:
     if any(width % channels for width in widths):
         return None
     return tuple(width // channels for width in widths)
+
+
+def of_diffusers(where: str, widths: Sequence[int]) -> tuple[int, tuple[int, ...]]:
+    """Channels and multipliers of `block_out_channels`.
+
+    Raises:
+        UserError: for widths that are no whole multiples of the first.
+    """
+    multipliers = multiples(widths, widths[0])
+    if multipliers is None:
+        raise UserError(f'{where}: block_out_channels={[*widths]} must be whole multiples of the first')
+    return widths[0], multipliers

@@ -113,4 +113,4 @@ def test_a_classifier_of_pictures_tells_tones_apart(tmp_path):
     new = tones([310.0, 2400.0, 880.0], 1024)
     np.testing.assert_array_equal(sounds.said(judge, new, RATE), [0, 2, 1])
     np.testing.assert_array_equal(sounds.said(judge, 0.02 * new, RATE), [0, 2, 1])
-    assert classifier.accuracy(judge, sounds.pictured(y, labels, 3, RATE, 'tones')) > 0.95
+    assert (sounds.said(judge, y, RATE) == labels).mean() > 0.95

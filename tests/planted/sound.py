@@ -66,6 +66,6 @@ MUTANTS = tuple(Mutant(*row) for row in [
      'np.where(np.arange(y.shape[1]) < y.shape[1] / 4, y, 0)', SPOILT),
     ('sound: the error of one sample', COMMAND, 'float(np.sqrt(right * (1 - right) / len(y)))',
      'float(np.sqrt(right * (1 - right)))', SHARES),
-    ('sound: Frechet distance of the speaker', COMMAND, "judges['label'].apply(x))", "judges['speaker'].apply(x) * 2)",
-     SHARES),
+    ('sound: Frechet distance of the speaker', COMMAND, "judges['label'].apply(sounds.seen(y, rate))",
+     "judges['speaker'].apply(sounds.seen(y, rate)) * 2", SHARES),
 ])
