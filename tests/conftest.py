@@ -1,6 +1,7 @@
 """Settings that every test shares: eight CPU devices, strict broadcasting, a persistent compilation cache."""
 
 import ctypes
+import functools
 import gc
 import os
 import pathlib
@@ -19,20 +20,32 @@ os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', os.path.join(tempfile.gettemp
 
 import jax
 import pytest
+from jax._src.interpreters import mlir
 from xdist.scheduler import LoadFileScheduling
 
 jax.config.update('jax_numpy_rank_promotion', 'raise')
 jax.config.update('jax_persistent_cache_min_compile_time_secs', 0)
+# JAX makes a context of MLIR, with all dialects, for every program: a quarter of what a small one costs.
+mlir.make_ir_context = functools.cache(mlir.make_ir_context)
 
 
 _STATM = pathlib.Path('/proc/self/statm')  # on Linux; elsewhere what was compiled is forgotten after every module
 _MOST_PAGES = 1300 * 2**20 // os.sysconf('SC_PAGE_SIZE')
 
 
+class _Scheduling(LoadFileScheduling):
+    """A file's tests go to one worker, so that its fixtures and what it compiles are made once.
+
+    Planted bugs share nothing: their parts, which stand last, go to whichever worker is free.
+    """
+
+    def _split_scope(self, nodeid):
+        return nodeid if nodeid.startswith('tests/test_mutants.py') else super()._split_scope(nodeid)
+
+
 @pytest.hookimpl(optionalhook=True)  # without the plugin there are no workers
 def pytest_xdist_make_scheduler(config, log):
-    """A file's tests go to one worker, so that its fixtures and what it compiles are made once."""
-    return LoadFileScheduling(config, log)
+    return _Scheduling(config, log)
 
 
 @pytest.fixture(autouse=True, scope='module')
@@ -45,6 +58,7 @@ def _forgets_what_it_compiled():
     if _STATM.exists() and int(_STATM.read_text().split()[1]) < _MOST_PAGES:
         return
     jax.clear_caches()
+    mlir.make_ir_context.cache_clear()  # it keeps the constants of all programs
     gc.collect()
     # The C library keeps what is freed, a hundred megabytes a module, unless it is told to give it back.
     getattr(ctypes.CDLL(None), 'malloc_trim', lambda _: None)(0)

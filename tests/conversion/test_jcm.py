@@ -25,7 +25,7 @@ KINDS = {
 
 def theirs(kind):
     net, size = KINDS[kind]
-    params = net.init(jax.random.key(0), jnp.zeros((1, size, size, 3)), jnp.zeros(1))['params']
+    params = jax.eval_shape(net.init, jax.random.key(0), jnp.zeros((1, size, size, 3)), jnp.zeros(1))['params']
     params = randomised(params)
     if net.plus:
         params['GaussianFourierProjection_0']['W'] = 16 * jax.random.normal(jax.random.key(1), (net.channels,))

@@ -73,7 +73,7 @@ def test_convolution_against_scipy(shape, strides, padding, mode):
     """And the same cells whatever the padding: with a stride XLA's SAME begins at the second of two pixels."""
     x = jnp.asarray(np.random.default_rng(0).standard_normal((2, *shape, 3)), jnp.float32)
     net = OneConv(padding, strides)
-    params = randomised(net.init(jax.random.key(0), x))
+    params = randomised(jax.eval_shape(net.init, jax.random.key(0), x))
     kernel, bias = (np.asarray(params['params']['conv'][k]) for k in ('kernel', 'bias'))
     assert kernel.shape == (*(3,) * len(shape), 3, 5)
     full = np.zeros((2, *shape, 5))
@@ -94,14 +94,14 @@ def test_a_padding_that_there_is_not():
 @pytest.mark.parametrize('space', [(9,), (4, 6), (2, 3, 4)])
 def test_group_norm_against_flax(channels, groups, offset, space):
     x = offset + jax.random.normal(jax.random.key(0), (2, *space, channels))
-    params = randomised(GroupNorm().init(jax.random.key(0), x))
+    params = randomised(jax.eval_shape(GroupNorm().init, jax.random.key(0), x))
     reference = nn.GroupNorm(groups, epsilon=1e-6, use_fast_variance=False)
     np.testing.assert_allclose(GroupNorm().apply(params, x), reference.apply(params, x), atol=3e-4 if offset else 1e-5)
 
 
 def test_group_norm_modulated_scales_and_shifts_the_normalised_image():
     x = jax.random.normal(jax.random.key(0), (2, 4, 4, 8))
-    params = randomised(GroupNorm().init(jax.random.key(0), x))
+    params = randomised(jax.eval_shape(GroupNorm().init, jax.random.key(0), x))
     scale, shift = jax.random.normal(jax.random.key(1), (2, 2, 8))
     plain = GroupNorm().apply(params, x)
     expected = plain * (1 + scale[:, None, None, :]) + shift[:, None, None, :]
@@ -111,7 +111,7 @@ def test_group_norm_modulated_scales_and_shifts_the_normalised_image():
 @pytest.mark.parametrize('heads', [1, 3])
 def test_attention_against_explicit_softmax(heads):
     x = jax.random.normal(jax.random.key(0), (2, 3, 4, 12))
-    params = randomised(Attention(heads).init(jax.random.key(0), x))['params']
+    params = randomised(jax.eval_shape(Attention(heads).init, jax.random.key(0), x))['params']
     y = np.asarray(GroupNorm().apply({'params': params['norm']}, x)).reshape(2, 12, 12)
     q, k, v = (y @ np.asarray(params[n]['kernel']) + np.asarray(params[n]['bias']) for n in 'qkv')
     out = np.zeros_like(q)
@@ -128,7 +128,7 @@ def test_attention_against_explicit_softmax(heads):
 
 def test_attention_does_not_know_where_a_pixel_is():
     x = jax.random.normal(jax.random.key(0), (1, 4, 4, 8))
-    params = randomised(Attention(2).init(jax.random.key(0), x))
+    params = randomised(jax.eval_shape(Attention(2).init, jax.random.key(0), x))
     order = jax.random.permutation(jax.random.key(1), 16)
 
     def shuffle(z):
@@ -181,7 +181,7 @@ def test_cross_attention_against_explicit_softmax():
     x, values = (jnp.asarray(rng.standard_normal(s), jnp.float32) for s in ((3, 2, 3, 8), (3, 4, 5)))
     mask = jnp.array([[True, False, True, True], [False, False, False, True], [False] * 4])
     net = CrossAttention(2)
-    params = randomised(net.init(jax.random.key(0), x, Masked(values, mask)))['params']
+    params = randomised(jax.eval_shape(net.init, jax.random.key(0), x, Masked(values, mask)))['params']
     y = np.asarray(GroupNorm().apply({'params': params['norm']}, x)).reshape(3, 6, 8)
     p, tokens, expected = jax.tree.map(np.asarray, params), np.asarray(values), np.array(x)
     for b in range(2):  # to the last nothing is told
@@ -191,7 +191,7 @@ def test_cross_attention_against_explicit_softmax():
 
 def test_attention_along_some_axes_is_attention_of_each_slice():
     x = jax.random.normal(jax.random.key(0), (2, 3, 2, 4, 8))
-    params = randomised(Attention(2).init(jax.random.key(0), x))['params']
+    params = randomised(jax.eval_shape(Attention(2).init, jax.random.key(0), x))['params']
     y = np.asarray(GroupNorm().apply({'params': params['norm']}, x))
     p = jax.tree.map(np.asarray, params)
     frames, pixels = np.array(x), np.array(x)
