@@ -17,6 +17,7 @@ from diffusion_jax.interop import (
     ddim_unet,
     diffusers_config,
     diffusers_unet,
+    edm2_unet,
     edm_unet,
     flax_file,
     jcm,
@@ -170,6 +171,27 @@ def edm(path: Path, asked: Asked) -> Official:
     return Official(file, edm_unet.WHAT, weights, architecture, _of_unet(architecture, dialect), of)
 
 
+def edm2(path: Path, asked: Asked) -> Official:
+    """Weights that were exported from a network of EDM2, with its u(sigma).
+
+    Raises:
+        UserError: if the file cannot be read, is of another architecture, or says of itself what cannot be.
+    """
+    file = expanded(path)
+    if any(value is not None for value in asked):
+        raise UserError(
+            '--from=edm2: the file says it all: leave out --size, --heads, --head_channels, --qkv, --betas, --rescaled'
+        )
+    weights = weights_file.as_float32(weights_file.read(file))
+    settings = edm2_unet.said(str(file), weights_file.about(file))
+    architecture = edm2_unet.architecture(str(file), weights, settings)
+    made = process.of_edm2(architecture.latents, settings['sigma_data'])
+    net, height = architecture.net, architecture.shape[0]
+    return Official(
+        file, edm2_unet.WHAT, weights, architecture, lambda shapes: edm2_unet.table(net, shapes, height), made
+    )
+
+
 def ddim(path: Path, asked: Asked) -> Official:
     """A checkpoint of DDIM's release in PyTorch: a state dict, under 1000 linear betas unless another table is said.
 
@@ -281,6 +303,7 @@ SOURCES: dict[str, Callable[[Path, Asked], Official]] = {
     'iddpm': functools.partial(_openai, _table({'name': 'cosine_betas', 'T': 4000}, True), 'heads_first'),
     'adm': functools.partial(_openai, _table({'name': 'linear_betas', 'T': 1000}, False), 'heads_first'),
     'edm': edm,
+    'edm2': edm2,
     'jcm': functools.partial(_score_sde, lambda fourier: process.of_jcm()),
     'jcm_edm': functools.partial(_score_sde, lambda fourier: process.of_edm(steps=18)),
     'score_sde': functools.partial(_score_sde, process.of_score_sde),
