@@ -105,8 +105,9 @@ def architecture(where: str, weights: Mapping[str, np.ndarray], settings: Mappin
     return Architecture(net, (sides[0], sides[0], seen - 1), classes, False, latents=seen - 1 == 4)
 
 
-def table(net: Mapping[str, Any], shapes: Tree, height: int) -> list[Row]:
-    """The rows of a network of this spec and of its u(sigma), of images of this height."""
+def table(of: Architecture, shapes: Tree) -> list[Row]:
+    """The rows of a network, whose parameters have these shapes, and of its u(sigma)."""
+    net, height = of.net, of.shape[0]
     attends = tuple(height >> level in net['attention'] for level in range(len(net['multipliers'])))
     places = Places(len(net['multipliers']), net['blocks'], attends, height)
     found: dict[str, Row] = {}
