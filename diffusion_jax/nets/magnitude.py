@@ -18,7 +18,7 @@ _EPS = 1e-4
 
 
 def normalised(x: Float[Array, '*shape'], axes: Sequence[int], eps: float = _EPS) -> Float[Array, '*shape']:
-    """x / (eps + m), m the root mean square over these axes, in float32 at least. Its gradient at x = 0 is 1 / eps."""
+    """Divides x by eps + m, m its root mean square over these axes, in float32 at least; the slope at 0 is 1 / eps."""
     y = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     square = jnp.mean(jnp.square(y), axis=tuple(axes), keepdims=True)
     # The root has no gradient at 0; a maximum has none below it.

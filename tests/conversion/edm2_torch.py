@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 
 def unit(x, dims):
-    """x over its root mean square, and 1e-4 more."""
+    """Over its root mean square, and 1e-4 more."""
     return x / (1e-4 + x.square().mean(dims, keepdim=True).sqrt())
 
 
@@ -17,7 +17,7 @@ def weighed(a, b, t):
 
 
 class Layer(nn.Module):
-    """A convolution, or a dense layer for `side` 0; in training the weights that it stores become unit vectors first."""
+    """A convolution, or a dense layer for `side` 0; in training the weights that it stores are normalised first."""
 
     def __init__(self, a, b, side=0):
         super().__init__()

@@ -36,12 +36,15 @@ def _needs_pytorch():
 
 
 SMALL = {'side': 8, 'channels': 8, 'multipliers': (1, 2), 'blocks': 1, 'attends': (), 'classes': 5, 'per_head': 8}
-LATENTS = {**SMALL, 'multipliers': (1, 2, 2), 'blocks': 2, 'attends': (8, 2), 'classes': 0, 'seen': 4, 'per_head': 4}
+LATENTS = {
+    'side': 8, 'channels': 8, 'multipliers': (1, 2, 2), 'blocks': 2, 'attends': (8, 2), 'classes': 0, 'seen': 4,
+    'per_head': 4, 'clip': 0.75,
+}  # fmt: skip
+XS = {'side': 64, 'channels': 128, 'multipliers': (1, 2, 3, 4), 'blocks': 3, 'attends': (16, 8), 'classes': 1000}
 # Settings, and what the file says of itself.
 KINDS = {
     'classes': (SMALL, {'head_channels': '8'}),
-    'clipped': ({**SMALL, 'clip': 0.75, 'attends': (4,)}, {'head_channels': '8', 'clip': '0.75'}),
-    'latents': (LATENTS, {'head_channels': '4'}),
+    'latents': (LATENTS, {'head_channels': '4', 'clip': '0.75'}),
 }
 OFTEN = [pytest.param(kind, marks=[pytest.mark.slow] * (kind != 'classes')) for kind in KINDS]
 SIGMA = np.array([0.05, 7.0], np.float32)
@@ -235,3 +238,21 @@ def test_what_is_no_network_of_edm2_is_refused(tmp_path, capsys):
     line = tiny.refusal(capsys, 'convert', '--from=edm', f'--in={file}', f'--workdir={tmp_path}/run')
     assert 'looks like a network of EDM2 (--from=edm2)' in line
     assert not (tmp_path / 'run').exists()
+
+
+@pytest.mark.slow
+def test_edm2_xs_at_its_published_size(tmp_path):
+    model = theirs(XS)
+    assert sum(p.numel() for p in model.unet.parameters()) == 124_710_821  # as docs/networks.md has it
+    export(model, tmp_path / 'w.safetensors', None)
+    found = official.edm2(tmp_path / 'w.safetensors', official.Asked())
+    experiment = builders.build(incoming.config_of(found))
+    shapes = jax.eval_shape(experiment.init, jax.random.key(0))
+    params = names.take_in('it', found.what, found.weights, found.rows(shapes), shapes)
+    sigma = np.array([1.5], np.float32)
+    x = np.random.default_rng(0).standard_normal((1, 64, 64, 3)).astype(np.float32)
+    with torch.no_grad():
+        expected = last(model(first(x), torch.tensor(sigma), torch.eye(1000)[[281]])[0])
+    denoise = experiment.models.denoise
+    got = jax.jit(lambda p: denoise(p, jnp.array([281]))(jnp.asarray(x), jnp.asarray(sigma)))(params)
+    assert np.abs(got - expected).max() < 2e-5 * np.abs(expected).max()
