@@ -40,12 +40,12 @@ _DENSE_THERE = ('emb',)  # the other dense layers of a block are convolutions of
 _OTHERS = {
     ('fourier', 'frequencies'): 'unet.emb_fourier.freqs',
     ('fourier', 'phases'): 'unet.emb_fourier.phases',
-    ('noise', 'direction'): 'unet.emb_noise.weight',
-    ('classes', 'direction'): 'unet.emb_label.weight',
+    ('noise', 'mp_direction'): 'unet.emb_noise.weight',
+    ('classes', 'mp_direction'): 'unet.emb_label.weight',
     ('gain',): 'unet.out_gain',
     ('log_weight', 'fourier', 'frequencies'): 'logvar_fourier.freqs',
     ('log_weight', 'fourier', 'phases'): 'logvar_fourier.phases',
-    ('log_weight', 'out', 'direction'): 'logvar_linear.weight',
+    ('log_weight', 'out', 'mp_direction'): 'logvar_linear.weight',
 }
 
 
@@ -120,7 +120,7 @@ def table(of: Architecture, shapes: Tree) -> list[Row]:
 
 def _named(path: tuple[str, ...], leaf: Any, places: Places, head_channels: int) -> tuple[str, Form]:
     if path in _OTHERS:
-        return _OTHERS[path], kernel() if path[-1] == 'direction' else AS_IT_IS
+        return _OTHERS[path], kernel() if path[-1] == 'mp_direction' else AS_IT_IS
     block, *layer, last = path
     there = f'unet.{place(False, "standard", block, bool(layer), places)}'
     if last == 'gain':

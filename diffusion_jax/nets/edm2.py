@@ -203,4 +203,4 @@ def _height(x: Array) -> int:
 
 def _mean(vectors: Sequence[Array]) -> Array:
     """Of independent vectors of unit magnitude, again of unit magnitude."""
-    return sum(vectors[1:], start=vectors[0]) / math.sqrt(len(vectors)) if vectors else jnp.zeros(())
+    return sum(vectors[1:], start=vectors[0]) / math.sqrt(len(vectors))

@@ -13,7 +13,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 # The name of weights of which only the direction means something: see `optim.forced_norm`.
-DIRECTION = 'direction'
+DIRECTION = 'mp_direction'
 _EPS = 1e-4
 
 

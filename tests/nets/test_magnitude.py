@@ -53,7 +53,7 @@ def test_a_convolution_against_scipy(space):
     """Whose weights have unit length for each output, whatever they are."""
     layer, x = MPLayer(2, (3,) * len(space)), unit(1, *space, 3)
     w = jnp.concatenate([5 * unit(*(3,) * len(space), 3, 1), 0.1 * unit(*(3,) * len(space), 3, 1)], axis=-1)
-    got = layer.apply({'params': {'direction': w}}, x, 0.7)
+    got = layer.apply({'params': {'mp_direction': w}}, x, 0.7)
     w = np.asarray(w, np.float64)
     w = 0.7 * w / np.sqrt((w**2).sum(tuple(range(w.ndim - 1))))
     for i in range(2):
@@ -64,7 +64,7 @@ def test_a_convolution_against_scipy(space):
 def test_weights_begin_with_magnitude_one_and_keep_that_of_what_goes_through():
     layer, x = MPLayer(256), unit(64, 128)
     params = layer.init(jax.random.key(0), x)['params']
-    np.testing.assert_allclose(rms(params['direction'], 0), 1, atol=1.5e-4)
+    np.testing.assert_allclose(rms(params['mp_direction'], 0), 1, atol=1.5e-4)
     assert abs(rms(layer.apply({'params': params}, x)) - 1) < 0.02
     waves = MPFourier(512)
     drawn = waves.init(jax.random.key(1), jnp.zeros(1))['params']
@@ -80,7 +80,7 @@ def test_u_against_numpy():
     net, c = MPLogWeight(16), jnp.linspace(-1.5, 1.0, 5)
     params = net.init(jax.random.key(0), c)['params']
     f, phase = (np.asarray(params['fourier'][n], np.float64) for n in ('frequencies', 'phases'))
-    w = np.asarray(params['out']['direction'], np.float64)[:, 0]
+    w = np.asarray(params['out']['mp_direction'], np.float64)[:, 0]
     want = -np.sqrt(2) * np.cos(np.outer(c, f) + phase) @ w / np.sqrt((w**2).sum())
     np.testing.assert_allclose(net.apply({'params': params}, c), want, atol=1e-3)
     assert (np.abs(want) <= np.sqrt(32)).all()
@@ -102,7 +102,7 @@ def test_it_takes_signals_and_videos_classes_and_two_noise_levels():
     params, out = shapes(net, (2, 8, 3), 2, cond)
     assert (out.shape, out.dtype) == ((2, 8, 5), jnp.float32)
     assert {'kind', 'marks_0', 'marks_1', 'noise', 'second_noise', 'second_fourier'} <= params.keys()
-    assert params['kind']['direction'].shape == (3, 16)
+    assert params['kind']['mp_direction'].shape == (3, 16)
     _, out = shapes(EDM2(**TINY, out_channels=3, dtype='bfloat16', remat='full'), (2, 4, 8, 8, 3))
     assert (out.shape, out.dtype) == ((2, 4, 8, 8, 3), jnp.float32)
 
