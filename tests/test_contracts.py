@@ -235,8 +235,7 @@ OBJECTIVES = {
     'DMD, the fake score': DMD.second.loss,
     'shortcut': objectives.shortcut(average, FLOW, times.dyadic_pairs(16, 0.5), M=16).loss,
 }  # fmt: skip
-# name: parameters of the loss itself
-OWN_PARAMS = {name: {'log_weight': jnp.array(0.1)} for name in ('EDM2', 'sCT', 'sCD')}
+OWN_PARAMS = {of: {'log_weight': jnp.array(0.1)} for of in ('EDM2', 'sCT', 'sCD')}  # parameters of the loss itself
 
 
 def counted(f):
