@@ -118,7 +118,7 @@ def on_data_of(config: Any, other: Any) -> Any:
 
 def runlocal(config: Any) -> Any:
     """The same run in a minute on a laptop's CPU: a thin network, a few steps. Its numbers mean nothing."""
-    if config.net.name in ('UNet', 'UNetEncoder'):
+    if config.net.name in ('EDM2', 'UNet', 'UNetEncoder'):
         config.net.channels = 8
         config.net.multipliers = config.net.multipliers[:2]
         config.net.blocks = 1

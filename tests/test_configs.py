@@ -110,7 +110,7 @@ def test_every_method_trains_and_samples(name):
     """By shapes alone: nothing is computed."""
     config = config_of(name, 'runlocal')
     for part in filter(None, (config, config['teacher'])):
-        if part['net']['name'] in ('UNet', 'UNetEncoder'):
+        if part['net']['name'] in ('EDM2', 'UNet', 'UNetEncoder'):
             part['net']['multipliers'] = (1,)  # the shallowest does as well
     experiment = builders.build(config)
     key, raw = jax.random.key(0), pipeline.batch_at(experiment.source, 0, 4)(0)  # a group of IMM's

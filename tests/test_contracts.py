@@ -131,6 +131,7 @@ def of_labels(loss):
 
 OBJECTIVES = {
     'simple': objectives.denoising(model, TABLE, uniform, weights.snr(TABLE)).loss,
+    'EDM2': objectives.denoising(edm, VE, times.log_normal(), weights.edm(), WEIGHT).loss,
     'flow': objectives.denoising(
         precond.denoiser(precond.flow(FLOW), network), FLOW, times.logit_normal(), weights.flow(FLOW)
     ).loss,
@@ -234,7 +235,7 @@ OBJECTIVES = {
     'DMD, the fake score': DMD.second.loss,
     'shortcut': objectives.shortcut(average, FLOW, times.dyadic_pairs(16, 0.5), M=16).loss,
 }  # fmt: skip
-OWN_PARAMS = {name: {'log_weight': jnp.array(0.1)} for name in ('sCT', 'sCD')}  # name: parameters of the loss itself
+OWN_PARAMS = {of: {'log_weight': jnp.array(0.1)} for of in ('EDM2', 'sCT', 'sCD')}  # parameters of the loss itself
 
 
 def counted(f):

@@ -17,7 +17,12 @@ from diffusion_jax.errors import UserError, nearest, one_line
 from diffusion_jax.types import Condition, Key, Models, Network, Params
 
 _NETS = SimpleNamespace(
-    __all__=['DiT', 'MLP', 'TextUNet', 'UNet'], DiT=nets.DiT, MLP=nets.MLP, TextUNet=nets.TextUNet, UNet=nets.UNet
+    __all__=['DiT', 'EDM2', 'MLP', 'TextUNet', 'UNet'],
+    DiT=nets.DiT,
+    EDM2=nets.EDM2,
+    MLP=nets.MLP,
+    TextUNet=nets.TextUNet,
+    UNet=nets.UNet,
 )
 _OF_CLASSES = SimpleNamespace(__all__=['MLP', 'UNetEncoder'], MLP=nets.MLP, UNetEncoder=nets.UNetEncoder)
 _OF_LEVELS = SimpleNamespace(__all__=['logits'], logits=precond.logits)

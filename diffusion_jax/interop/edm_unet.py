@@ -38,7 +38,7 @@ _LAYERS = {
 _OTHERS = {('embedding', 'frequencies'): 'map_noise.freqs', ('embedding', 'classes_bias'): 'map_label.bias'}
 
 
-def _place(is_song: bool, encoder: str, block: str, has_layers: bool, places: Places) -> str:
+def place(is_song: bool, encoder: str, block: str, has_layers: bool, places: Places) -> str:
     """`block` there: attention is part of the block before it, and a level begins with its change of resolution."""
 
     def res(level: int) -> str:
@@ -146,8 +146,9 @@ def _architecture(where: str, weights: Mapping[str, np.ndarray], fir: bool) -> t
     classes = weights['map_label.weight'].shape[1] if 'map_label.weight' in weights else None
     ones = {name: 2 for name in ('shortcut', 'q', 'k', 'v', 'out')}
     encoder = 'residual' if net['layout']['name'] == 'ncsnpp' else net['layout'].get('encoder', 'standard')
-    place = functools.partial(_place, is_song, encoder)
-    dialect = Dialect(place, _LAYERS, ones, 'heads dim three', CLASSES_IN_COLUMNS, _OTHERS)
+    dialect = Dialect(
+        functools.partial(place, is_song, encoder), _LAYERS, ones, 'heads dim three', CLASSES_IN_COLUMNS, _OTHERS
+    )
     return Architecture(net, (sides[0], sides[0], seen), classes, False), dialect
 
 

@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from diffusion_jax.interop import (
     ddim_unet,
     diffusers_config,
     diffusers_unet,
+    edm2_unet,
     edm_unet,
     flax_file,
     jcm,
@@ -27,41 +28,11 @@ from diffusion_jax.interop import (
 )
 from diffusion_jax.interop import dit as dit_names
 from diffusion_jax.interop.names import Row, Tree
+from diffusion_jax.interop.network import Asked as Asked
+from diffusion_jax.interop.network import Official as Official
+from diffusion_jax.interop.network import Texts as Texts
 from diffusion_jax.interop.process import Process
 from diffusion_jax.interop.unet import Architecture, Dialect
-
-
-class Texts(NamedTuple):
-    """What a model of latents under texts needs beside its weights."""
-
-    tokenizer: Path  # folders, to be kept with the model
-    autoencoder: Path
-    guidance: float | None  # weight of classifier-free guidance, by default
-    w: float | None  # that it is told
-
-
-class Official(NamedTuple):
-    """A network of another program."""
-
-    file: Path  # of the weights
-    what: str  # they should be, for messages
-    weights: dict[str, np.ndarray]
-    architecture: Architecture
-    rows: Callable[[Tree], list[Row]]  # for parameters of these shapes
-    process: Process
-    others: tuple[Path, ...] = ()  # files of weights beside `file`
-    texts: Texts | None = None  # of a model of latents under texts
-
-
-class Asked(NamedTuple):
-    """What a command line says of a file that does not say it itself; None for what it leaves out."""
-
-    size: int | None = None
-    heads: int | None = None
-    head_channels: int | None = None
-    order: str | None = None  # of `adm_unet.ORDERS`
-    betas: dict[str, Any] | None = None
-    rescaled: bool | None = None  # iDDPM's rescale_timesteps
 
 
 def _of_unet(architecture: Architecture, dialect: Dialect) -> Callable[[Tree], list[Row]]:
@@ -155,11 +126,7 @@ def edm(path: Path, asked: Asked) -> Official:
     Raises:
         UserError: if the file cannot be read, is of another architecture, or names another preconditioning.
     """
-    file = expanded(path)
-    if any(value is not None for value in asked):
-        raise UserError(
-            '--from=edm: the weights say it all: leave out --size, --heads, --head_channels, --qkv, --betas, --rescaled'
-        )
+    file = _says_it_all('edm', path, asked)
     given = weights_file.as_float32(weights_file.read(file))
     weights = edm_unet.bare(str(file), given)
     architecture, dialect = edm_unet.architecture(str(file), weights, edm_unet.smooth(given))
@@ -168,6 +135,26 @@ def edm(path: Path, asked: Asked) -> Official:
         raise UserError(f'{file} says precond={named}, and only {", ".join(process.PRECONDITIONED)} are known here')
     of = process.PRECONDITIONED[named](18 if architecture.shape[0] <= 32 else 40)
     return Official(file, edm_unet.WHAT, weights, architecture, _of_unet(architecture, dialect), of)
+
+
+def edm2(path: Path, asked: Asked) -> Official:
+    """Weights that were exported from a network of EDM2, with its u(sigma); raises as `edm`."""
+    file = _says_it_all('edm2', path, asked)
+    weights = weights_file.as_float32(weights_file.read(file))
+    settings = edm2_unet.said(str(file), weights_file.about(file))
+    architecture = edm2_unet.architecture(str(file), weights, settings)
+    rows = functools.partial(edm2_unet.table, architecture)
+    made = process.of_edm2(architecture.latents, settings['sigma_data'])
+    return Official(file, edm2_unet.WHAT, weights, architecture, rows, made)
+
+
+def _says_it_all(kind: str, path: Path, asked: Asked) -> Path:
+    if any(value is not None for value in asked):
+        raise UserError(
+            f'--from={kind}: the file says it all: leave out --size, --heads, --head_channels, --qkv, --betas, '
+            '--rescaled'
+        )
+    return expanded(path)
 
 
 def ddim(path: Path, asked: Asked) -> Official:
@@ -281,6 +268,7 @@ SOURCES: dict[str, Callable[[Path, Asked], Official]] = {
     'iddpm': functools.partial(_openai, _table({'name': 'cosine_betas', 'T': 4000}, True), 'heads_first'),
     'adm': functools.partial(_openai, _table({'name': 'linear_betas', 'T': 1000}, False), 'heads_first'),
     'edm': edm,
+    'edm2': edm2,
     'jcm': functools.partial(_score_sde, lambda fourier: process.of_jcm()),
     'jcm_edm': functools.partial(_score_sde, lambda fourier: process.of_edm(steps=18)),
     'score_sde': functools.partial(_score_sde, process.of_score_sde),

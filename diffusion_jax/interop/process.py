@@ -84,6 +84,21 @@ def of_edm(steps: int) -> Process:
     )
 
 
+def of_edm2(latents: bool, sigma_data: float = 0.5, steps: int = 32) -> Process:
+    """That of EDM2's networks: EDM's, with the noise that they were trained on and a weight that learns."""
+    p_t = {'P_mean': -0.4, 'P_std': 1.0} if latents else {'P_mean': -0.8, 'P_std': 1.6}
+    of = of_edm(steps)
+    return of._replace(
+        precond={'name': 'edm', 'sigma_data': sigma_data},
+        objective={
+            'name': 'denoising',
+            'p_t': {'name': 'log_normal', **p_t},
+            'weight': {'name': 'edm', 'sigma_data': sigma_data},
+            'adaptive_weight': {'name': 'uncertainty'},
+        },
+    )
+
+
 def of_score_ve(steps: int, sigma_min: float = 0.02, sigma_max: float = 100.0) -> Process:
     """That of score_sde's variance exploding SDE, whose networks embed ln(sigma / 2), sampled as EDM's."""
     return Process(

@@ -74,10 +74,11 @@ def table(net: Mapping[str, Any], shapes: Tree, dialect: Dialect, height: int) -
             raise UserError(f'the network has {"/".join(path)}, which no network there has') from error
         paths = (*found[name].paths, path) if name in found else (path,)
         found[name] = Row(name, tuple(sorted(paths)), form)  # k, q, v are put in order below
-    return [row._replace(paths=_in_order(row.paths)) for row in found.values()]
+    return [row._replace(paths=in_order(row.paths)) for row in found.values()]
 
 
-def _in_order(paths: Sequence[tuple[str, ...]]) -> tuple[tuple[str, ...], ...]:
+def in_order(paths: Sequence[tuple[str, ...]]) -> tuple[tuple[str, ...], ...]:
+    """The paths of queries, keys and values that share a name there, in this order."""
     return tuple(sorted(paths, key=lambda path: 'qkv'.find(path[-2])))
 
 

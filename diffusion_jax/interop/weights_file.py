@@ -25,6 +25,7 @@ _SIGNS = {
     'input_blocks.0.0.weight time_embed.0.weight': 'the U-Net of OpenAI (--from=iddpm, adm, openai_edm or openai_cm)',
     'input_blocks.0.0.weight middle_block.0.in_layers.0.weight': "OpenAI's classifier of noisy images",
     'temb.dense.0.weight mid.block_1.norm1.weight': 'the U-Net of ermongroup (--from=ddim)',
+    'unet.emb_fourier.freqs logvar_fourier.freqs': 'a network of EDM2 (--from=edm2)',
     'model.map_layer0.weight': 'a network of EDM (--from=edm)',
     'map_layer0.weight': 'a network of EDM (--from=edm)',
     'encoder.conv_in.weight decoder.conv_in.weight': 'an autoencoder',

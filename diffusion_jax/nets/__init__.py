@@ -9,7 +9,8 @@ from jaxtyping import Array
 
 from diffusion_jax.nets.dequantiser import Dequantiser
 from diffusion_jax.nets.dit import DiT
-from diffusion_jax.nets.log_weight import LogWeight
+from diffusion_jax.nets.edm2 import EDM2
+from diffusion_jax.nets.log_weight import LogWeight, MPLogWeight
 from diffusion_jax.nets.mlp import MLP
 from diffusion_jax.nets.remat import REMAT
 from diffusion_jax.nets.text_unet import TextUNet
@@ -17,7 +18,19 @@ from diffusion_jax.nets.unet import UNet
 from diffusion_jax.nets.unet_encoder import UNetEncoder
 from diffusion_jax.types import Cond
 
-__all__ = ['MLP', 'REMAT', 'Dequantiser', 'DiT', 'LogWeight', 'TextUNet', 'UNet', 'UNetEncoder', 'functional']
+__all__ = [
+    'EDM2',
+    'MLP',
+    'REMAT',
+    'Dequantiser',
+    'DiT',
+    'LogWeight',
+    'MPLogWeight',
+    'TextUNet',
+    'UNet',
+    'UNetEncoder',
+    'functional',
+]
 
 Init = Callable[..., Any]  # (key, x [B, ...], c_noise [B] or [B, 2], cond = None) -> params
 Apply = Callable[[Any, Array, Array, Cond, jax.Array | None], Array]  # types.Network

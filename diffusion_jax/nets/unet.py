@@ -152,7 +152,7 @@ class UNet(nn.Module):
 
     def _down(self, x: Array, c_noise: Array, cond: Cond, deterministic: bool) -> Down:
         """The way down and the middle, as layers of the module that calls it."""
-        _check_size(x.shape[1:-1], self.strides, len(self.multipliers))
+        check_size(x.shape[1:-1], self.strides, len(self.multipliers))
         _check_layout(self.layout, self.resample_in_block, self.padding)
         emb, tokens, image = self._told(c_noise, cond, x.shape[1:-1])
         widths, aux = self._widths(), x
@@ -211,7 +211,8 @@ class UNet(nn.Module):
         return out.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
-def _check_size(space: tuple[int, ...], strides: Sequence[int] | None, levels: int) -> None:
+def check_size(space: tuple[int, ...], strides: Sequence[int] | None, levels: int) -> None:
+    """ValueError unless every spatial axis can be divided by its stride (None: 2) from each level to the next."""
     if not 1 <= len(space) <= 3:
         raise ValueError(f'a U-Net takes x with one to three spatial axes and channels, not {len(space)} spatial axes')
     by = (2,) * len(space) if strides is None else tuple(strides)

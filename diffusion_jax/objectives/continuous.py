@@ -5,14 +5,12 @@ import jax.numpy as jnp
 
 from diffusion_jax.axes import mean_square, per_sample
 from diffusion_jax.flow_maps import along_the_flow
-from diffusion_jax.objectives.adaptive import AdaptiveWeight
+from diffusion_jax.objectives.adaptive import AdaptiveWeight, learnt_beside
 from diffusion_jax.objectives.trains import trains
 from diffusion_jax.objectives.velocities import Velocity, of_a_teacher, of_the_path
 from diffusion_jax.schedules import TrigFlow
 from diffusion_jax.times import TimeDistribution
 from diffusion_jax.types import Array, Denoiser, Model, Objective, Schedule
-
-_PHI = 'log_weight'  # where the weight's parameters lie beside the network's
 
 
 @trains('consistency')
@@ -71,11 +69,7 @@ def _objective(consistency_model, schedule, p_t, adaptive_weight, warmup, c, vel
     if not isinstance(schedule, TrigFlow):
         raise ValueError(f'continuous-time consistency models are defined on TrigFlow, not on {schedule}')
 
-    if adaptive_weight is None:
-        init, log_w = None, lambda params, c_noise: 0.0
-    else:
-        init = lambda key: {_PHI: adaptive_weight.init(key)}  # noqa: E731
-        log_w = lambda params, c_noise: adaptive_weight.apply(params[_PHI], c_noise)  # noqa: E731
+    init, log_w = learnt_beside(adaptive_weight)
 
     def loss(params, frozen, key, batch, step):
         key_t, key_z, key_dropout = jax.random.split(key, 3)

@@ -170,7 +170,7 @@ def test_what_is_no_network_of_edm_is_refused(tmp_path, capsys):
     line = 'says precond=MyPrecond, and only EDMPrecond, VEPrecond, VPPrecond, iDDPMPrecond are known here'
     assert tiny.refusal(capsys, *command).endswith(line)
     line = tiny.refusal(capsys, *command, '--size=8')
-    assert line.startswith('--from=edm: the weights say it all: leave out --size, --heads')
+    assert line.startswith('--from=edm: the file says it all: leave out --size, --heads')
     (tmp_path / 'edm.pkl').write_bytes(b'\x80\x04')
     line = tiny.refusal(capsys, 'convert', '--from=edm', f'--in={tmp_path}/edm.pkl', f'--workdir={tmp_path}/run')
     assert line.endswith('edm.pkl is a pickle, which runs code when it is opened: export it as docs/networks.md says')

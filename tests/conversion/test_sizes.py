@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import pytest
 
 from diffusion_jax.data.conditions import label
-from diffusion_jax.nets import DiT, UNet
+from diffusion_jax.nets import EDM2, DiT, UNet
 from diffusion_jax.nets.layout import DDPM, adm, dhariwal, ncsnpp, song
 
 pytestmark = pytest.mark.slow
@@ -52,6 +52,17 @@ TRANSFORMERS = [
 ]
 
 
+# The row's beginning, size of an image, channels of it and of the network, classes.
+EDM2S = [
+    *((f'EDM2 {size}, ImageNet-64', 64, 3, channels, 1000)
+      for size, channels in {'XS': 128, 'S': 192, 'M': 256, 'L': 320, 'XL': 384}.items()),
+    *((f'EDM2 {size}, ImageNet-512', 64, 4, channels, 1000)
+      for size, channels in {'XXS': 64, 'XS': 128, 'S': 192, 'M': 256, 'L': 320, 'XL': 384, 'XXL': 448}.items()),
+    ('EDM2 XS without classes', 64, 4, 128, None),
+    ('EDM2 S without classes', 64, 4, 192, None),
+]  # fmt: skip
+
+
 def count(side, settings, classes, out):
     """Of the network, without the row of our null class."""
     net = UNet(**settings, out_channels=out, condition=label(classes) if classes else None)
@@ -79,4 +90,16 @@ def test_the_page_has_the_number_of_parameters_of_a_transformer(row):
     shapes = jax.eval_shape(lambda: net.init(jax.random.key(0), x, c))
     (line,) = (line for line in PAGE.splitlines() if line.startswith(f'| {name}'))
     num = sum(leaf.size for leaf in jax.tree.leaves(shapes))
+    assert line.rstrip(' |').endswith(f' {num:,}')
+
+
+@pytest.mark.parametrize('row', EDM2S, ids=[row[0] for row in EDM2S])
+def test_the_page_has_the_number_of_parameters_of_edm2(row):
+    """Of the network alone: without the waves that are drawn, which are a buffer there, and without u(sigma)."""
+    name, side, seen, channels, classes = row
+    net = EDM2(channels, out_channels=seen, condition=label(classes) if classes else None)
+    x, c = jnp.zeros((1, side, side, seen)), jnp.zeros(1)
+    shapes = jax.eval_shape(lambda: net.init(jax.random.key(0), x, c))['params']
+    num = sum(leaf.size for leaf in jax.tree.leaves({**shapes, 'fourier': {}}))
+    (line,) = (line for line in PAGE.splitlines() if line.startswith(f'| {name} |'))
     assert line.rstrip(' |').endswith(f' {num:,}')

@@ -7,7 +7,7 @@ import pytest
 
 from diffusion_jax import objectives, precond, schedules, times
 from diffusion_jax.axes import mean_square
-from diffusion_jax.objectives import weights
+from diffusion_jax.objectives import adaptive, weights
 from diffusion_jax.types import Batch, Frozen
 from tests.oracles import GAUSSIAN as DATA
 
@@ -71,3 +71,26 @@ def test_time_noise_and_dropout_have_their_own_keys():
 def test_mean_square_is_per_sample():
     x = jnp.arange(12.0).reshape(2, 3, 2)
     np.testing.assert_allclose(mean_square(x), [np.mean(np.arange(6.0) ** 2), np.mean(np.arange(6.0, 12.0) ** 2)])
+
+
+@pytest.mark.parametrize('schedule', [schedules.VE(), schedules.CosineVP()], ids=['VE', 'VP'])
+def test_a_weight_that_learns_is_told_the_log_of_the_noise_level(schedule):
+    """Of the loss e^phi error - phi: its least is at phi = -log error, where it is 1 + log error."""
+    model = lambda params, cond, key: lambda x, t: jnp.zeros_like(x)  # noqa: E731
+    x, seen = jnp.full((64, 3), 0.5), []
+    p_t = times.continuous_uniform(0.2, 0.8)
+
+    def apply(params, c_noise):
+        seen.append(c_noise)
+        return params + 0 * c_noise
+
+    learns = adaptive.AdaptiveWeight(lambda key: jnp.zeros(()), apply)
+    objective = objectives.denoising(model, schedule, p_t, weights.uniform(), learns)
+    args = Frozen(), jax.random.key(0), Batch(x), jnp.array(0)
+    assert objective.init(jax.random.key(0)).keys() == {'log_weight'}
+    value, metrics = objective.loss({'log_weight': -jnp.log(0.25)}, *args)
+    np.testing.assert_allclose(value, 1 + np.log(0.25), rtol=1e-5)
+    np.testing.assert_allclose(metrics['error'], 0.25, rtol=1e-6)
+    assert abs(jax.grad(lambda phi: objective.loss({'log_weight': phi}, *args)[0])(-jnp.log(0.25))) < 1e-6
+    t = p_t(jax.random.split(jax.random.key(0), 3)[0], (64,))
+    np.testing.assert_allclose(seen[0], np.log(schedule.sigma(t) / schedule.alpha(t)), rtol=1e-5, atol=1e-5)
