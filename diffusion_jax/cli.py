@@ -42,8 +42,16 @@ def run(main: Callable[[], None], joins: Callable[[], bool] = lambda: True) -> N
     """
     _quieten()
     shipped.reachable()
-    jax.config.update('jax_compilation_cache_dir', str(compile_cache()))
+    _keep_compiled()
     app.run(lambda argv: guarded(main, argv, joins()), flags_parser=_parse)
+
+
+def _keep_compiled():
+    jax.config.update('jax_compilation_cache_dir', str(compile_cache()))
+    if 'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS' not in os.environ:  # the hundred small programs of a start as well
+        jax.config.update('jax_persistent_cache_min_compile_time_secs', 0)
+    # JAX writes its files in place: who finds half of one, or no place to write to, compiles.
+    warnings.filterwarnings('ignore', 'Error (reading|writing) persistent compilation cache entry', UserWarning)
 
 
 def _quieten():

@@ -8,8 +8,6 @@ to at most pi / 2 (no signal), and nothing becomes infinite at either end, neith
 from collections.abc import Callable
 from typing import Any
 
-import diffrax
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
@@ -83,6 +81,9 @@ def solve(
     Raises:
         ValueError: for a tolerance outside of its range.
     """
+    import diffrax  # half a second to import
+    import equinox as eqx
+
     within('(0, inf)', rtol=rtol, atol=atol)
     controller = diffrax.PIDController(rtol=rtol, atol=atol, pcoeff=0.4, icoeff=0.3, norm=_norm)
     size = jax.tree.leaves(y)[0].shape[0]

@@ -8,9 +8,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Shaped, UInt8
-from matplotlib.figure import Figure
 from PIL import Image
-from scipy.io import wavfile
 
 from diffusion_jax.data.quantise import to_uint8
 
@@ -28,7 +26,7 @@ def images(path: Any, x: Shaped[np.ndarray, 'n h w c']) -> None:
 def points(path: Any, x: Float[np.ndarray, 'n ...']) -> None:
     """One PNG: points by their first two coordinates, a histogram where there is one only."""
     flat = x.reshape(len(x), -1)
-    figure = Figure(figsize=(4, 4))
+    figure = _figure(figsize=(4, 4))
     axes = figure.add_subplot()
     if flat.shape[1] == 1:
         axes.hist(flat[:, 0], bins=50)
@@ -42,7 +40,7 @@ def points(path: Any, x: Float[np.ndarray, 'n ...']) -> None:
 def curves(path: Any, x: Float[np.ndarray, 'n l c']) -> None:
     """One PNG: the first samples below each other, a line for each channel."""
     x = x[:_SHOWN]
-    figure = Figure(figsize=(8, 0.8 * len(x) + 0.4))
+    figure = _figure(figsize=(8, 0.8 * len(x) + 0.4))
     for i, sample in enumerate(x):
         axes = figure.add_subplot(len(x), 1, i + 1)
         axes.plot(sample, linewidth=0.6)
@@ -56,6 +54,8 @@ def sounds(rate: int) -> Callable[[Any, np.ndarray], None]:
     """One WAV file of the first samples, a tenth of a second between them, and their curves; `rate` in Hz."""
 
     def show(path: Any, x: Float[np.ndarray, 'n l c']) -> None:
+        from scipy.io import wavfile
+
         curves(path, x)
         parts = np.pad(x[:_SHOWN], ((0, 0), (0, rate // 10), (0, 0))).reshape(-1, x.shape[-1])
         with _with(path, 'wav').open('wb') as file:
@@ -77,7 +77,7 @@ def fields(path: Any, x: Float[np.ndarray, 'n h w c']) -> None:
     """One PNG: a row for each of the first samples, a colour map with its scale for each channel."""
     x = x[:8]
     rows, channels = len(x), x.shape[-1]
-    figure = Figure(figsize=(2.4 * channels, 2 * rows), layout='constrained')
+    figure = _figure(figsize=(2.4 * channels, 2 * rows), layout='constrained')
     for i in range(rows):
         for c in range(channels):
             axes = figure.add_subplot(rows, channels, i * channels + c + 1)
@@ -118,7 +118,7 @@ def named_rows(path: Any, rows: Mapping[str, Shaped[np.ndarray, 'n h w c']], col
     height, width = next(iter(grids.values())).shape[:2]
     left = max(1.2, 0.08 * max(map(len, rows)))  # inches for the names
     tall, above = 8 * len(rows) * height / width, 0.3 * bool(columns)
-    figure = Figure(figsize=(8 + left, tall + above))
+    figure = _figure(figsize=(8 + left, tall + above))
     row = tall / (tall + above) / len(rows)
     for i, (name, grid) in enumerate(grids.items()):
         axes = figure.add_axes((left / (8 + left), (len(rows) - i - 1) * row, 8 / (8 + left), row))
@@ -137,7 +137,7 @@ def ways(path: Any, panels: Mapping[str, Float[np.ndarray, 's n d']]) -> None:
 
     A ring marks where a way begins and a dot where it ends. Points of one coordinate are drawn over their steps.
     """
-    figure = Figure(figsize=(5.5 * len(panels), 5.5), layout='constrained')
+    figure = _figure(figsize=(5.5 * len(panels), 5.5), layout='constrained')
     for i, (name, x) in enumerate(panels.items()):
         axes = figure.add_subplot(1, len(panels), i + 1)
         steps = np.broadcast_to(np.arange(len(x))[:, None], x.shape[:2])
@@ -171,6 +171,12 @@ def save_png(path: Any, image: UInt8[np.ndarray, 'h w c']) -> None:
         raise ValueError(f'a PNG has 1, 3 or 4 channels, not {image.shape[-1]}')
     with path.open('wb') as file:
         Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(file, format='PNG')
+
+
+def _figure(**settings):
+    from matplotlib.figure import Figure  # half a second to import
+
+    return Figure(**settings)
 
 
 def _save(figure, path):

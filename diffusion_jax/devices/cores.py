@@ -3,7 +3,6 @@
 import os
 
 import jax
-import joblib
 
 _FLAG = '--xla_force_host_platform_device_count'
 
@@ -22,8 +21,10 @@ def take(batch_size: int = 0, parts: int = 1) -> None:
     said = _FLAG in os.environ.get('XLA_FLAGS', '') or 'JAX_NUM_CPU_DEVICES' in os.environ
     if said or jax.distributed.is_initialized():
         return
+    from joblib import cpu_count  # a quarter of a second to import
+
     try:
-        jax.config.update('jax_num_cpu_devices', count(joblib.cpu_count(), batch_size // parts))
+        jax.config.update('jax_num_cpu_devices', count(cpu_count(), batch_size // parts))
     except RuntimeError:  # JAX has its devices already
         return
 

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float64, Shaped
-from scipy.special import log_softmax
 
 
 class ClassSums(NamedTuple):
@@ -31,6 +30,8 @@ class InceptionScore(NamedTuple):
 
 def class_sums(logits: Shaped[np.ndarray, 'n c']) -> ClassSums:
     """The sums over one batch."""
+    from scipy.special import log_softmax  # a fifth of a second to import
+
     log_p = log_softmax(np.asarray(logits, np.float64), axis=1)
     p = np.exp(log_p)
     return ClassSums(len(p), p.sum(axis=0), float((p * log_p).sum()))

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import cast
 
-import diffrax
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -55,6 +54,8 @@ def path_noise(
     That clock never ends, so W(c) = (1 + c) bridge(u) is read off a Brownian bridge in u = c / (1 + c), from 0 for
     noise to 1 for clean data.
     """
+    import diffrax  # half a second to import
+
     keys = brownian if brownian.ndim else jax.random.split(brownian, len(x))
     shape = jax.ShapeDtypeStruct(x.shape[1:], x.dtype)
     a_2, s_2 = (jnp.square(f(jnp.stack([t, s]))) for f in (schedule.alpha, schedule.sigma))
