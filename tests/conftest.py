@@ -12,9 +12,10 @@ from importlib import metadata
 # is speed alone, and nothing here runs long; programs that tests start have them. An unknown flag ends a process, so
 # other releases of jaxlib go without.
 os.environ['XLA_FLAGS'] = os.environ.get('XLA_FLAGS', '') + ' --xla_force_host_platform_device_count=8'
+if metadata.version('jaxlib').startswith(('0.10.', '0.12.')):
+    os.environ['XLA_FLAGS'] += ' --xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1'
 if metadata.version('jaxlib').startswith('0.10.'):
-    os.environ['XLA_FLAGS'] += ' --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false'
-    os.environ['XLA_FLAGS'] += ' --xla_cpu_parallel_codegen_split_count=1'
+    os.environ['XLA_FLAGS'] += ' --xla_cpu_use_fusion_emitters=false'
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', os.path.join(tempfile.gettempdir(), 'diffusion_jax_test_cache'))
 
