@@ -6,8 +6,10 @@ Every line begins with `ok`, `slow` (works, and could be faster), `missing` (opt
 `broken`. Exit code: 0, or 1 where something is broken.
 """
 
+import hashlib
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -130,9 +132,21 @@ def weights() -> Iterator[Line]:
     folder = Path(os.environ.get('TORCH_HOME') or Path.home() / '.cache' / 'torch') / 'hub' / 'checkpoints'
     found = sorted(path for pattern in _DOWNLOADS for path in folder.glob(pattern))
     for path in found:
-        yield Line('ok', 'weights', str(path))
+        yield _checked(path)
     if not found:
         yield Line('missing', 'weights', f'none in {folder}: FID needs --features=inception:path=FILE')
+
+
+def _checked(path):
+    """torch.hub's files end in -HASH.pth, of eight or more digits of their SHA-256."""
+    said = re.search(r'-([0-9a-f]{8,})\.pth$', path.name)
+    if said is None:
+        return Line('ok', 'weights', f'{path}, whose name says no hash')
+    with path.open('rb') as file:
+        found = hashlib.file_digest(file, 'sha256').hexdigest()[: len(said[1])]
+    if found != said[1]:
+        return Line('missing', 'weights', f'{path}: its SHA-256 begins with {found}, so download it again')
+    return Line('ok', 'weights', f'{path}, of the SHA-256 that its name says')
 
 
 def cores() -> Iterator[Line]:

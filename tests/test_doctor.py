@@ -94,9 +94,14 @@ def test_weights_are_found_where_torch_hub_puts_them(monkeypatch, tmp_path):
     assert lines(doctor.weights)['weights'].status == 'missing'
     folder = tmp_path / 'hub' / 'checkpoints'
     folder.mkdir(parents=True)
-    (folder / 'pt_inception-2015-12-05-6726825d.pth').touch()
-    (folder / 'other.pth').touch()
-    assert [line.what for line in doctor.weights()] == [str(folder / 'pt_inception-2015-12-05-6726825d.pth')]
+    # The SHA-256 of the empty file is e3b0c442...
+    for name in ('pt_inception-2015-12-05-e3b0c442', 'vgg16-397923af', 'dinov2_vits14_pretrain', 'other'):
+        (folder / f'{name}.pth').touch()
+    assert sorted(line[::2] for line in doctor.weights()) == [
+        ('missing', f'{folder}/vgg16-397923af.pth: its SHA-256 begins with e3b0c442, so download it again'),
+        ('ok', f'{folder}/dinov2_vits14_pretrain.pth, whose name says no hash'),
+        ('ok', f'{folder}/pt_inception-2015-12-05-e3b0c442.pth, of the SHA-256 that its name says'),
+    ]
 
 
 def test_the_compile_cache_is_the_one_that_commands_use(monkeypatch, tmp_path):
