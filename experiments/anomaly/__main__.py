@@ -1,6 +1,6 @@
 r"""Anomaly detection: scores of diffusion and consistency models beside PCA, isolation forest and nearest neighbours.
 
-    python -m experiments.anomaly --workdir=runs/anomaly --config.net.channels=16 --config.train.steps=400
+    python -m experiments.anomaly --workdir=runs/anomaly --config=digits_edm --config.train.steps=300
 
 For each class and each seed a diffusion model (--config) and a consistency model (--distil_config, which starts from
 it) learn all other classes; the class left out is the anomaly. Then one model of all classes against --against, another
@@ -20,6 +20,7 @@ from ml_collections import config_flags
 
 from diffusion_jax import builders, cli, shipped
 from diffusion_jax.builders import specs
+from diffusion_jax.data.conditions import is_class
 from diffusion_jax.devices import cores
 from diffusion_jax.errors import UserError
 from diffusion_jax.evaluation import anomaly
@@ -27,7 +28,7 @@ from diffusion_jax.inference import runs
 from diffusion_jax.workdir import files, paths
 from diffusion_jax.workdir.paths import AnyPath
 from experiments.anomaly import baselines, splits, table
-from experiments.anomaly.methods import Depths, Weights, methods, scored
+from experiments.anomaly.methods import Depths, Method, Weights, methods, scored
 from experiments.running import measuring, training
 
 _CONFIG = config_flags.DEFINE_config_file('config', shipped.file('configs/digits_edm.py'), 'Config of the diffusion.')
@@ -35,10 +36,8 @@ _DISTIL = config_flags.DEFINE_config_file(
     'distil_config', shipped.file('configs/digits_ect.py'), 'Config of the consistency model.'
 )
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the runs and of the table.', required=True)
-_CLASSES = flags.DEFINE_list('classes', None, 'Classes to leave out, one after the other. Default: all; none: "".')
-_AGAINST = flags.DEFINE_list(
-    'against', ['tiles'], 'Sets against all classes, such as tiles or cifar10:dir=DIR; none: "".'
-)
+_CLASSES = flags.DEFINE_list('classes', None, 'Classes to leave out, one after the other. Default: all.')
+_AGAINST = flags.DEFINE_list('against', ['tiles'], 'Sets against all classes, such as tiles or cifar10:dir=DIR.')
 _SEEDS = flags.DEFINE_multi_integer('seed', [0, 1, 2], 'Of training, rows and noise, once for each.')
 _NUM = flags.DEFINE_integer('num', 150, 'Rows of each set.', lower_bound=4)
 _DEPTHS = flags.DEFINE_multi_float('depth', [0.2, 0.5, 1.0, 2.0], 'Times to which rows are noised.')
@@ -80,7 +79,9 @@ def settings() -> dict[str, Any]:
     }
 
 
-def compared(folder: AnyPath, label: int | None, seed: int, other: str | None, shared: dict) -> measuring.Measured:
+def compared(
+    folder: AnyPath, label: int | None, seed: int, other: str | None, shared: dict[str, Method]
+) -> measuring.Measured:
     """One comparison, measured or read: of the class left out, or of another set, against the rest.
 
     `shared` holds the compiled methods, which do not depend on the class.
@@ -116,14 +117,20 @@ def _split(config, label, seed, other):
 
 
 def _classes():
+    if _CLASSES.value == []:
+        return []
     data = {**builders.resolve(_CONFIG.value)['data'], 'condition': 'label', 'drop_cond': None}
-    num = builders.build_source(builders.undecoded(data)).condition.parts.num
+    condition = builders.build_source(builders.undecoded(data)).condition
+    parts = [] if condition is None else jax.tree.leaves(condition.parts)
+    if len(parts) != 1 or not is_class(parts[0]):
+        raise UserError(f"{data['name']}: its 'label' is no class that could be left out: set --classes=")
+    num = parts[0].num
     if _CLASSES.value is None:
         return list(range(num))
-    wrong = [text for text in _CLASSES.value if text and not (text.isdigit() and int(text) < num)]
+    wrong = [text for text in _CLASSES.value if not (text.isdigit() and int(text) < num)]
     if wrong:
         raise UserError(f'--classes={wrong[0]}: the classes are 0 to {num - 1}')
-    return [int(text) for text in _CLASSES.value if text]
+    return [int(text) for text in _CLASSES.value]
 
 
 def report(workdir: AnyPath, results: dict[str, dict[str, dict[int, measuring.Measured]]]) -> str:
@@ -138,11 +145,14 @@ def report(workdir: AnyPath, results: dict[str, dict[str, dict[int, measuring.Me
         if len(named) > 1:
             parts.append(table.by_comparison(named))
         rows = next(iter(next(iter(results[group].values())).values())).protocol['rows']
-        n, m = rows[splits.NORMAL], next(v for k, v in rows.items() if k not in (splits.NORMAL, splits.SCRAMBLED))
+        n = rows[splits.NORMAL]
+        m = next(v for k, v in rows.items() if k not in (splits.NORMAL, splits.SCRAMBLED, splits.TRAINING))
         parts.append(
-            f'{n} normal rows, {m} anomalies, scores as above; an AUROC by chance is 0.5 ± '
-            f'{anomaly.chance_error(n, m):.3f} in one comparison. Settings: {json.dumps(settings())}.\n'
+            f'{n} normal rows and {m} anomalies; by chance the AUROC of one comparison is 0.5 ± '
+            f'{anomaly.chance_error(n, m):.3f}.\n'
         )
+    seconds = sum(m.seconds for named in results.values() for seeds in named.values() for m in seeds.values())
+    parts.append(f'Settings: {json.dumps(settings())}. {seconds:.0f} CPU s in all.\n')
     text = '\n'.join(parts)
     files.write_text(workdir / 'table.md', text)
     table.draw(workdir / 'anomaly.png', of)
@@ -154,11 +164,11 @@ def main() -> None:
     workdir = paths.parse(_WORKDIR.value)
     batches = [builders.resolve(flag.value)['train']['batch_size'] for flag in (_CONFIG, _DISTIL)]
     cores.take(math.gcd(*batches))
-    classes, others = _classes(), [text for text in _AGAINST.value if text]
+    classes, others = _classes(), _AGAINST.value
     if not classes and not others:
         raise UserError('--classes and --against are both empty: there is nothing to compare')
     results: dict[str, dict[str, dict[int, measuring.Measured]]] = {}
-    shared: dict = {}
+    shared: dict[str, Method] = {}
     begun = time.process_time()
     for seed in _SEEDS.value:
         jobs = [('a class left out', str(label), label, None) for label in classes]

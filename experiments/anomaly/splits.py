@@ -11,6 +11,7 @@ from jaxtyping import Float
 from diffusion_jax import builders
 from diffusion_jax.data.quantise import rounded
 from diffusion_jax.data.sources import Source
+from diffusion_jax.data.without import without
 from diffusion_jax.errors import UserError
 from diffusion_jax.evaluation.rows import Values
 from diffusion_jax.types import Kind
@@ -40,12 +41,10 @@ def without_class(data: Mapping[str, Any], label: int, held_out: str, num: int, 
         num: of rows of each set at most, drawn at random.
         seed: of that draw.
     """
-    rng, split = np.random.default_rng(seed), data['split']
-    rest = {**data, 'without': label}
-    everything = {**data, 'condition': 'label', 'without': None}
-    both = [_of_class(builders.build_source(everything, part), label) for part in (split, held_out)]
-    anomalous = _some(rng, np.concatenate(both), num)
-    train, normal = (Values(builders.build_source(rest, part)) for part in (split, held_out))
+    rng, told = np.random.default_rng(seed), {**data, 'condition': 'label', 'without': None}
+    both = [builders.build_source(told, part) for part in (data['split'], held_out)]
+    anomalous = _some(rng, np.concatenate([_of_class(source, label) for source in both]), num)
+    train, normal = (Values(without(source, label)) for source in both)
     return _split(rng, train, normal, {LEFT_OUT: anomalous}, num)
 
 

@@ -59,9 +59,9 @@ def summary(results: Mapping[str, Mapping[int, Mapping[str, float]]], method: st
 
 
 def methods_of(results: Mapping[str, Mapping[int, Mapping[str, float]]]) -> list[str]:
-    """The names of the methods, in their order."""
+    """The names of the methods, by family."""
     first = next(iter(next(iter(results.values())).values()))
-    return list(dict.fromkeys(key.rpartition(': ')[0] for key in first))
+    return sorted(dict.fromkeys(key.rpartition(': ')[0] for key in first), key=_family)
 
 
 def main_table(results: Mapping[str, Mapping[int, Mapping[str, float]]]) -> str:
