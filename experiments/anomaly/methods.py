@@ -99,8 +99,6 @@ def _model(run: runs.Run, name: str):
 
 
 def _part_below(grid, t):
-    if t == 0:
-        return np.zeros(1)
     try:
         return editing.part_below(grid, t)
     except ValueError as error:

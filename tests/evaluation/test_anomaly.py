@@ -118,7 +118,7 @@ def test_on_a_plane_one_denoising_is_pca():
 def test_the_likelihood_is_the_density_and_orders_by_it():
     x = rows(8)
     log_p = likelihood.ode(denoise, VE, 80.0, likelihood.exact, 1e-2)
-    found = np.asarray(anomaly.surprise(lambda key, y: log_p(key, y).log_p)(KEY, x))
+    found = np.asarray(jax.jit(anomaly.surprise(lambda key, y: log_p(key, y).log_p))(KEY, x))
     exact = stats.norm.logpdf(x, MEAN, np.sqrt(VARIANCE + 1e-4)).sum(1)
     np.testing.assert_allclose(found, -exact / np.log(2) / 4, atol=0.01)
     np.testing.assert_array_equal(np.argsort(found), np.argsort(-exact))
