@@ -51,12 +51,14 @@ def without_class(data: Mapping[str, Any], label: int, held_out: str, num: int, 
 def against(data: Mapping[str, Any], other: Mapping[str, Any], held_out: str, num: int, seed: int) -> Split:
     """Another data set against this one, brought to its size, channels and levels; as for `without_class`.
 
+    Of the other set it takes its `split`, or where it names none `held_out`.
+
     Raises:
         UserError: if either is not of images.
     """
     rng = np.random.default_rng(seed)
     train, normal = (Values(builders.build_source(data, part)) for part in (data['split'], held_out))
-    source = builders.build_source(other, held_out)
+    source = builders.build_source(other, None if 'split' in other else held_out)
     x = Values(source)
     kind = builders.build_source(builders.undecoded(data), held_out).kind
     anomalous = like(kind, _some(rng, x, num), source.name)
