@@ -65,7 +65,7 @@ def test_images_take_the_form_of_others():
 def test_every_row_is_scored_once_whatever_the_batch():
     names = splits.NORMAL, 'a', splits.SCRAMBLED, splits.TRAINING
     sets = {name: np.full((n, 2), i, np.float32) for i, (name, n) in enumerate(zip(names, (3, 4, 1, 5), strict=True))}
-    sets[splits.NORMAL] = np.float32([[0, 0], [4, 4], [8, 8]])
+    sets[splits.NORMAL] = np.array([[0, 0], [4, 4], [8, 8]], np.float32)
     found = {methods.LIKELIHOOD: lambda weights, key, x: weights.diffusion * x.sum(1)}
     depths = [(family, t) for family in methods.NOISED for t in (1, 2)]
     found |= {f'{family}, t = {t}': lambda weights, key, x, t=t: t * x.sum(1) for family, t in depths}
