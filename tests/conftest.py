@@ -26,8 +26,12 @@ from xdist.scheduler import LoadFileScheduling
 
 jax.config.update('jax_numpy_rank_promotion', 'raise')
 jax.config.update('jax_persistent_cache_min_compile_time_secs', 0)
-# JAX makes a context of MLIR, with all dialects, for every program: a quarter of what a small one costs.
-mlir.make_ir_context = functools.cache(mlir.make_ir_context)
+
+_new_context = mlir.make_ir_context
+_context = functools.cache(_new_context)
+# JAX makes a context of MLIR, with all dialects, for every program: a quarter of what a small one costs. Here they
+# share one, but for those that are made while another one is.
+mlir.make_ir_context = lambda: _context() if mlir.ir.Context.current is None else _new_context()
 
 
 _STATM = pathlib.Path('/proc/self/statm')  # on Linux; elsewhere what was compiled is forgotten after every module
@@ -59,7 +63,7 @@ def _forgets_what_it_compiled():
     if _STATM.exists() and int(_STATM.read_text().split()[1]) < _MOST_PAGES:
         return
     jax.clear_caches()
-    mlir.make_ir_context.cache_clear()  # it keeps the constants of all programs
+    _context.cache_clear()  # it keeps the constants of all programs
     gc.collect()
     # The C library keeps what is freed, a hundred megabytes a module, unless it is told to give it back.
     getattr(ctypes.CDLL(None), 'malloc_trim', lambda _: None)(0)
