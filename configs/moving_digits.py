@@ -8,8 +8,8 @@ The network is a space-time U-Net: convolutions over time, height and width, att
 pixel across frames, all frames kept at every level. `--config.data.images.condition=None --config.data.drop_cond=None`
 tells it no class.
 
-Cost: not run at its length.
-Expected: not measured; docs/results/video.md has what will be.
+Cost: not run at its length; a step took about one CPU second on a shared core, which would make it 20 CPU minutes.
+Expected: not measured; docs/results/video.md has the protocol.
 """
 
 from configs import common
@@ -31,12 +31,12 @@ def get_config(arg=''):
         'augment': None,
         'drop_cond': 0.1,
     }
-    config.net.update(channels=16, multipliers=(1, 2, 4), blocks=1, attention=(8,), head_channels=16, dropout=0.0)
+    config.net.update(channels=16, multipliers=(1, 2), blocks=1, attention=(8,), head_channels=16, dropout=0.0)
     config.net.update(strides=(1, 2, 2), attention_axes=((1, 2), (0,)))
     config.optim.update(lr=2e-3, warmup=100)
     config.optim.anneal = {'name': 'linear'}
     config.ema = {'name': 'warm_up', 'decay': 0.995}
-    config.train.update(batch_size=16, steps=1000, log_every=50, save_every=250, sample_every=500)
+    config.train.update(batch_size=8, steps=1200, log_every=50, save_every=200, sample_every=600)
     config.sample.update(num=16, batch_size=50)
     config.eval.update(num=200, batch_size=50)
     config.eval.features = {'name': 'pca', 'dim': 64}

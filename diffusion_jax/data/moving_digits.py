@@ -67,6 +67,7 @@ class Clips:
     frames: int
     size: int
     walls: Walls
+    speeds: tuple[float, float]  # least and greatest, in pixels a frame
 
     def __len__(self) -> int:
         return len(self.chosen)
@@ -138,7 +139,7 @@ def moving_digits(
     velocity = speed * np.concatenate([np.sin(angle), np.cos(angle)], axis=1)
     cond = None if images.condition is None else np.asarray(images.cond[np.arange(len(patches))])[chosen]
     name = f'moving_digits of {images.name}, {frames}x{size}x{size}, {slowest:g} to {fastest:g} px, n={n},seed={seed}'
-    clips = Clips(patches, chosen, start, velocity, frames, size, walls)
+    clips = Clips(patches, chosen, start, velocity, frames, size, walls, (slowest, fastest))
     return Source(clips, cond, kinds.video((frames, size, size, 1)), images.condition, name)
 
 
@@ -147,7 +148,7 @@ def _patches(images: Source, shrink: int) -> Float[np.ndarray, 'k h w']:
     levels, shape = images.kind.levels, images.kind.shape
     if levels is None or len(shape) != 3 or shape[-1] != 1 or shape[0] % shrink or shape[1] % shrink:
         raise DataError(f'{images.name}: moving digits are grey pictures whose sides shrink={shrink} divides')
-    x = images.x[np.arange(len(images.x))][..., 0] / (levels - 1)
+    x = images.x[np.arange(len(images.x))][..., 0] / np.float32(levels - 1)
     h, w = (side // shrink for side in shape[:2])
     return x.reshape(-1, h, shrink, w, shrink).mean((2, 4))
 
