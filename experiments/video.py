@@ -271,10 +271,11 @@ def main() -> None:
     real = {name: measured(spoil(x), label, by) for name, spoil in clips.corruptions(_SEED.value).items()}
     going = baselines(x, given, by)
     evaluations = {s.name: s.evaluations for s in drawn}
+    again = {name: _REPEATS.value * count for name, count in evaluations.items()}
     print(table(real, COLUMNS, {}), flush=True)
     for setting in drawn:
         real[setting.name], going[setting.name] = _rows(run, setting, out, test, by)
-        text = f'{table(real, COLUMNS, evaluations)}\n{table(going, OF_CONTINUATIONS, evaluations)}'
+        text = f'{table(real, COLUMNS, evaluations)}\n{table(going, OF_CONTINUATIONS, again)}'
         files.write_text(out / 'table.md', text)
         print(setting.name, real[setting.name].values, going[setting.name].values, flush=True)
     shown = {'held-out clips': x[:SHOWN]} | {s.name: real[s.name].shown for s in drawn}

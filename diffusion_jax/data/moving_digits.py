@@ -3,7 +3,7 @@
 A place (y, x) is in pixels from the middle of the first one. The centre of mass of frame t = 0, 1, .. is
 `reflected(start + velocity t, walls)`, along each axis by itself: at a wall the digit turns back, between two frames as
 well. Frames are drawn by linear interpolation, which keeps mass and centre of mass; what is left is the rounding to 256
-levels, less than 0.02 pixels for digits of 8x8.
+levels, less than 0.01 pixels for digits of 8x8.
 """
 
 from dataclasses import dataclass
