@@ -55,7 +55,8 @@ def one_of_each(kind):
     return {kind(name): name for name in last_wins}.values()
 
 
-METHODS = sorted(one_of_each(lambda name: name.partition('_')[2]))  # on other data they have another network alone
+# On other data they have another network alone.
+METHODS = sorted(one_of_each(lambda name: name.removeprefix('moving_').partition('_')[2]))
 BUILT = sorted({(n, 'runlocal') for n in NAMES} | {(n, '') for n in {*METHODS, *one_of_each(network_of)}})
 
 

@@ -123,10 +123,11 @@ def moving_digits(
     within('[0, inf)', margin=margin, slowest=slowest)
     within('(0, inf)', fastest=fastest)
     walls = Walls(margin, size - 1 - margin)
-    if not slowest <= fastest <= walls.high - walls.low:
+    apart = walls.high - walls.low
+    if not slowest <= fastest <= apart:
         raise ValueError(
-            f'slowest={slowest} must be at most fastest={fastest}, and that at most {walls.high - walls.low:g} pixels a '
-            f'frame, which is from wall to wall for size={size}, margin={margin}'
+            f'slowest={slowest} must be at most fastest={fastest}, and that at most {apart:g} pixels a frame, which is '
+            f'from wall to wall for size={size}, margin={margin}'
         )
     patches = _patches(images, shrink)
     reach = _reach(patches)
@@ -134,7 +135,7 @@ def moving_digits(
         raise DataError(f'{images.name}: an image reaches {reach:.2f} pixels from its centre of mass, margin={margin}')
     u = np.random.default_rng([seed, crc32(images.name.encode())]).random((n, 5))  # row i whatever n is
     chosen = (u[:, 0] * len(patches)).astype(np.int64)
-    start = walls.low + (walls.high - walls.low) * u[:, 1:3]
+    start = walls.low + apart * u[:, 1:3]
     speed, angle = slowest + (fastest - slowest) * u[:, 3:4], 2 * np.pi * u[:, 4:5]
     velocity = speed * np.concatenate([np.sin(angle), np.cos(angle)], axis=1)
     cond = None if images.condition is None else np.asarray(images.cond[np.arange(len(patches))])[chosen]

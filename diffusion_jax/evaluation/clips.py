@@ -1,7 +1,8 @@
 """Judges of clips of one bright thing on black: does it move by the law, and is it the same thing in all frames?
 
-Places are tracked by the centre of mass, and the law is `data.moving_digits.reflected`: constant velocity between walls.
-No network is asked but by `said`, the digit classifier of `evaluation.classifier`. x is `[n, T, H, W, 1]` in [-1, 1].
+Places are tracked by the centre of mass, and the law is `data.moving_digits.reflected`, constant velocity between
+walls. No network is asked but by `said`, the digit classifier of `evaluation.classifier`. Clips x are `[n, T, H, W, 1]`
+in [-1, 1].
 """
 
 from collections.abc import Callable, Mapping
@@ -11,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
-from diffusion_jax.data import conditions, kinds
+from diffusion_jax.data import kinds
 from diffusion_jax.data.moving_digits import Walls, centre, reflected, shifted
 from diffusion_jax.data.quantise import from_levels, to_levels
 from diffusion_jax.data.sources import Source

@@ -110,7 +110,7 @@ def test_a_model_that_knows_the_clips_moves_and_goes_on_by_the_law(told, tmp_pat
     assert going['the clips themselves'][2:5] == [0, 0, 0]
     assert going['the law that fits the given frames'][3] < 0.1
     assert going['ddim-10'][:3] == [60, 24, 0]  # evaluations; given frames are kept to the last bit
-    assert going['ddim-10'][3] < 0.5 < going['the last given frame held'][3]
+    assert going['ddim-10'][3] < 0.8 < 1.5 < going['the last given frame held'][3]  # projection is not the posterior
     with Image.open(out / 'video.gif') as film:
         assert film.n_frames == FRAMES
     assert (out / 'video.png').stat().st_size > 5000
