@@ -114,9 +114,9 @@ def continued(
 ) -> tuple[Float[np.ndarray, ' n'], Float[np.ndarray, ' n']]:
     """The `deviations` of what follows the first `given` frames, in [1, T), and of the steps into it."""
     whole('[1, inf)', given=given)
-    return deviations(places[:, given:], truth[:, given:])[0], deviations(
-        places[:, given - 1 :], truth[:, given - 1 :]
-    )[1]
+    position, _ = deviations(places[:, given:], truth[:, given:])
+    _, speed = deviations(places[:, given - 1 :], truth[:, given - 1 :])
+    return position, speed
 
 
 def extrapolated(
