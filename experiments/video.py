@@ -278,7 +278,7 @@ def main() -> None:
         text = f'{table(real, COLUMNS, evaluations)}\n{table(going, OF_CONTINUATIONS, again)}'
         files.write_text(out / 'table.md', text)
         print(setting.name, real[setting.name].values, going[setting.name].values, flush=True)
-    shown = {'held-out clips': x[:SHOWN]} | {s.name: real[s.name].shown for s in drawn}
+    shown = {name: row.shown for name, row in real.items()}
     shown |= {f'{s.name}, {given} given': going[s.name].shown for s in drawn}
     shown = {name: a for name, a in shown.items() if len(a)}
     clip_sheet.animate(out / 'video.gif', shown)
