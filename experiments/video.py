@@ -22,6 +22,7 @@ from absl import flags
 
 from diffusion_jax import builders, cli, editing
 from diffusion_jax.data.moving_digits import Clips
+from diffusion_jax.data.quantise import rounded
 from diffusion_jax.data.sources import Source
 from diffusion_jax.devices import cores
 from diffusion_jax.errors import UserError
@@ -238,14 +239,15 @@ def _rows(run, setting, out, test, by) -> tuple[measuring.Measured, measuring.Me
     """A run's samples and continuations under a setting, measured or read."""
     num, seed, given = _NUM.value, _SEED.value, _GIVEN.value
     spec = runs.sample_spec(run.config['sample'], setting.choices)
-    told = run.experiment.source.condition is not None
+    told, levels = run.experiment.source.condition is not None, run.experiment.source.kind.levels
 
     def samples():
         labels = np.asarray(builders.build_asked(run.experiment, spec['cond'])(jnp.arange(num))) if told else None
-        return measured(drawing(run, spec)(num, jax.random.key(seed)), labels, by)
+        return measured(rounded(drawing(run, spec)(num, jax.random.key(seed)), levels), labels, by)
 
     def continuations():
-        return continuation(going_on(run, spec, test, num, given), Values(test)[:num], given, by)
+        y = rounded(going_on(run, spec, test, num, given), levels)
+        return continuation(y, Values(test)[:num], given, by)
 
     about = {'step': run.step, 'sample': {k: spec[k] for k in ('sampler', 'times', 'guidance', 'clip')}}
     name = f'{setting.name.replace(", ", "_").replace(" ", "")}_step={run.step}_n={num}_seed={seed}'

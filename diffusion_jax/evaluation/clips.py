@@ -147,8 +147,8 @@ def _middle(ink):
 def shape_change(x: Float[np.ndarray, 'n t h w 1']) -> Float[np.ndarray, ' n']:
     """How much of the intensity is elsewhere in the next frame, both centred; the mean over a clip's steps.
 
-    0 for what moves by whole pixels, 2 for equal masses that nowhere overlap; interpolation alone makes it about 0.13 for
-    digits of 8x8.
+    0 for what moves by whole pixels, 2 for equal masses that nowhere overlap; interpolation alone makes it about 0.13
+    for digits of 8x8.
     """
     ink = intensities(centred(x), 0.0)
     steps = np.abs(np.diff(ink, axis=1)).sum((2, 3))

@@ -136,7 +136,10 @@ def test_training_clips_have_no_distance_and_shares_are_of_all_clips(experiment,
     assert row.values['one class'] == 1
     assert row.values['frames'] == pytest.approx(0, abs=1e-6)
     assert row.values['motion'] == pytest.approx(0, abs=1e-6)
-    assert experiment.measured(x[:, ::-1], None, by).values['motion'] > 0.01
+    held = experiment.measured(np.repeat(x[:, :1], FRAMES, axis=1), None, by)
+    assert held.values['motion'] > 0.1
+    assert held.errors['motion'] == pytest.approx(0, abs=1e-6) != held.errors['frames']  # all stand still alike
+    assert 'label' not in held.values
     table = experiment.table({'real': row}, {'label': ('the digit, %', 100), 'frames': ('frames', 1)}, {'real': 7})
     assert '| real | 7 | 100 | 25.0 ± 4.4 | 0.000 ± ' in table
     assert experiment.continuation(x, x[::-1], 3, by).values['kept'] > 0.5
