@@ -20,9 +20,11 @@ from diffusion_jax.data import (
 )
 from diffusion_jax.data.absent import NO_ROWS, absent
 from diffusion_jax.data.folder import folder
+from diffusion_jax.data.without import without
 from diffusion_jax.errors import UserError, nearest
 
 _OF_BATCHES = ('augment', 'drop_cond')  # what the section says of batches, not of the set
+_OF_ROWS = ('without',)  # and of a class that is left out
 _SETS = {
     'absent': absent,
     'chain': sequences.chain,
@@ -45,18 +47,20 @@ def build_source(spec: Mapping[str, Any], split: str | None = None) -> sources.S
     """The data set of a config's `data` section, checked; `split` replaces its split.
 
     A name is that of an embedded set, 'folder' for pictures of one's own, 'absent' for none at all, a dotted name of a
-    function that returns a `Source`, or what tensorflow-datasets prepared.
+    function that returns a `Source`, or what tensorflow-datasets prepared. `without` leaves a class of it out, by the
+    labels of its `condition`, or where that is None by those of its feature 'label', which is not told then.
 
     Raises:
         UserError: if the data set is not there, not readable, or not what it declares.
     """
-    settings = {k: v for k, v in spec.items() if k not in _OF_BATCHES and v is not None}
+    settings = {k: v for k, v in spec.items() if k not in (*_OF_BATCHES, *_OF_ROWS) and v is not None}
     encodes = isinstance(settings.get('images'), Mapping)
     if split is not None and not encodes:
         settings['split'] = split
     # What is encoded, or moves, is a data set of its own, which has the splits.
     given = {'images': build_source(settings.pop('images'), split)} if encodes else {}
-    source = _read(settings, given)
+    left_out = check_type(spec.get('without'), int | None, 'config.data.without')
+    source = _read(settings, given) if left_out is None else _without(settings, given, left_out)
     source = source if source.x is NO_ROWS else sources.checked(source)
     if spec.get('augment') is None:
         return source
@@ -64,14 +68,19 @@ def build_source(spec: Mapping[str, Any], split: str | None = None) -> sources.S
     return source._replace(kind=source.kind._replace(augment=apply))
 
 
+def _without(spec, given, left_out):
+    rest = without(_read({'condition': 'label', **spec}, given), left_out)
+    return rest if 'condition' in spec else rest._replace(cond=None, condition=None)
+
+
 def _read(spec, given):
     name = str(spec.get('name', ''))
     if name in _NAMED.__all__ or '.' in name:
-        return make(_NAMED, spec, given, 'config.data', beside=('name', *_OF_BATCHES))
+        return make(_NAMED, spec, given, 'config.data', beside=('name', *_OF_BATCHES, *_OF_ROWS))
     settable = inspect.signature(sources.tfds).parameters
     for key, value in spec.items():
         if key not in settable:
-            near = nearest(key, [*settable, *_OF_BATCHES])
+            near = nearest(key, [*settable, *_OF_BATCHES, *_OF_ROWS])
             raise UserError(f'config.data.{key} is not an argument of a data set; {near}')
         check_type(value, settable[key].annotation, f'config.data.{key}')
     return sources.tfds(**{'name': '', **spec})

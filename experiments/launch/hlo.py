@@ -14,6 +14,7 @@ _SHAPE = re.compile(r'(?P<dtype>[a-z]\w*)\[(?P<dims>[\d,]*)\](?:\{(?P<layout>[^}
 _COMPUTATION = re.compile(r'^(?P<entry>ENTRY )?%?(?P<name>[\w.\-]+) .*\{$')
 _INSTRUCTION = re.compile(r'^\s+(?P<root>ROOT )?%?(?P<name>[\w.\-]+) = ')
 _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
+_APPLIED = re.compile(r'to_apply=%?([\w.\-]+)')
 _CALLED = re.compile(r'(?:calls|body|true_computation|false_computation)=%?([\w.\-]+)|branch_computations=\{([^}]*)\}')
 
 
@@ -59,7 +60,9 @@ class Instruction(NamedTuple):
 
     @property
     def calls(self) -> list[str]:
-        """The computations that it runs, but for those of single elements (`to_apply`)."""
+        """The computations that it runs, but for those of single elements (`to_apply` of any but a call)."""
+        if self.opcode == 'call':
+            return _APPLIED.findall(self.attributes)
         return [n for a, b in _CALLED.findall(self.attributes) for n in ([a] if a else re.findall(r'[\w.\-]+', b))]
 
 

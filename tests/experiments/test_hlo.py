@@ -68,6 +68,18 @@ def test_a_loop_by_hand():
     assert found.unknown_loops == 0
 
 
+def test_a_loop_that_is_called():
+    """As XLA has small ones on a CPU from jaxlib 0.12 on."""
+    state = '(s32[], bf16[8,16]{1,0:T(8,128)(2,1)}, bf16[16,4]{1,0:T(8,128)(2,1)S(1)})'
+    loop = f'{state} while(%init), condition=%condition, body=%body'
+    assert loop in LOOP
+    called = '%called (p: (s32[], bf16[8,16], bf16[16,4])) -> (s32[], bf16[8,16], bf16[16,4]) {\n'
+    called += f'  %p.1 = {state} parameter(0)\n  ROOT %w.1 = {loop.replace("%init", "%p.1")}, '
+    called += 'backend_config={"known_trip_count":{"n":"2"}}\n}\n\n'
+    text = LOOP.replace(loop, f'{state} call(%init), to_apply=%called').replace('ENTRY', f'{called}ENTRY')
+    assert program.figures(hlo.parse(text)) == program.figures(hlo.parse(LOOP))
+
+
 def test_a_loop_of_unknown_length_counts_once_and_is_told():
     found = program.figures(hlo.parse(LOOP.replace('direction=LT', 'direction=NE')))
     assert (found.flops, found.unknown_loops) == (2 * 8 * 4 * 16, 1)

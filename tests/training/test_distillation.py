@@ -170,7 +170,8 @@ def test_the_target_and_the_staged_teacher_follow_the_student(trained, tmp_path)
     one = train(in_stages_of_one(few_step.run('pd', folder, steps=1), 2), tmp_path / 'one')  # N(0) = 2
     two = train(in_stages_of_one(few_step.run('pd', folder, steps=2), 1), tmp_path / 'two')  # N(1) = 1
     assert_same(one.frozen.teacher, start)
-    assert_same(two.frozen.teacher, one.params)
+    # Of two programs, which may round differently in the last bit (jaxlib 0.12 does).
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), two.frozen.teacher, one.params)
     assert not np.array_equal(two.params['dense_out']['kernel'], np.asarray(one.params['dense_out']['kernel']))
 
 

@@ -1,0 +1,1 @@
+"""Anomalies by diffusion and consistency models, beside methods without a network."""
