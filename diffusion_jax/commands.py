@@ -54,6 +54,7 @@ GROUPS: dict[str, list[Command]] = {
         ('fields', 'fields', 'spectra and forecasts against their law'),
         ('scenes', 'scenes', 'what of a caption pictures keep'),
         ('sound', 'sound', 'what judges hear in sounds'),
+        ('video', 'video', 'do moving digits move by their law?'),
         ('anomaly', 'anomaly', 'is a class that was left out noticed?'),
         ('solvers', 'solvers', "error against evaluations, beside others' solvers"),
         ('solvers-report', 'solvers.report', 'table and plot of the same'),

@@ -30,7 +30,7 @@ NAMES = sorted(p.stem for p in CONFIGS.glob('*.py') if p.stem not in ('__init__'
 SHAPES = {'mnist': (28, 28, 1), 'cifar10': (32, 32, 3)}  # all others are 64x64
 # By the time that their networks take to trace.
 DATA = (
-    *('toy2d', 'chain', 'digits', 'fields', 'shakespeare', 'quickstart', 'mnist', 'tiles', 'scenes', 'fsdd'),
+    *('toy2d', 'chain', 'digits', 'fields', 'shakespeare', 'quickstart', 'mnist', 'tiles', 'scenes', 'moving', 'fsdd'),
     *('cifar10', 'celeba64', 'imagenet64', 'sd15'),
 )
 
@@ -55,7 +55,8 @@ def one_of_each(kind):
     return {kind(name): name for name in last_wins}.values()
 
 
-METHODS = sorted(one_of_each(lambda name: name.partition('_')[2]))  # on other data they have another network alone
+# On other data they have another network alone.
+METHODS = sorted(one_of_each(lambda name: name.removeprefix('moving_').partition('_')[2]))
 BUILT = sorted({(n, 'runlocal') for n in NAMES} | {(n, '') for n in {*METHODS, *one_of_each(network_of)}})
 
 

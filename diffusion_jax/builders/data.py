@@ -7,7 +7,17 @@ from typing import Any
 
 from diffusion_jax.builders.latents import latents
 from diffusion_jax.builders.specs import check_type, find, make
-from diffusion_jax.data import augment, fields, recordings, scenes, sequences, sources, spoken_images, tiles
+from diffusion_jax.data import (
+    augment,
+    fields,
+    moving_digits,
+    recordings,
+    scenes,
+    sequences,
+    sources,
+    spoken_images,
+    tiles,
+)
 from diffusion_jax.data.absent import NO_ROWS, absent
 from diffusion_jax.data.folder import folder
 from diffusion_jax.data.without import without
@@ -24,6 +34,7 @@ _SETS = {
     'gaussian_fields': fields.gaussian,
     'latents': latents,
     'mixture': sources.mixture,
+    'moving_digits': moving_digits.moving_digits,
     'recordings': recordings.recordings,
     'scenes': scenes.scenes,
     'spoken_images': spoken_images.spoken_images,
@@ -46,7 +57,7 @@ def build_source(spec: Mapping[str, Any], split: str | None = None) -> sources.S
     encodes = isinstance(settings.get('images'), Mapping)
     if split is not None and not encodes:
         settings['split'] = split
-    # What is encoded is a data set of its own, which has the splits.
+    # What is encoded, or moves, is a data set of its own, which has the splits.
     given = {'images': build_source(settings.pop('images'), split)} if encodes else {}
     left_out = check_type(spec.get('without'), int | None, 'config.data.without')
     source = _read(settings, given) if left_out is None else _without(settings, given, left_out)

@@ -1,5 +1,6 @@
 """The teacher of a distillation: another run, whose averaged parameters start this one where the networks are alike."""
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -114,7 +115,7 @@ def same_scales(a: Schedule, b: Schedule) -> bool:
 
 def _check_net(theirs, ours):
     keys = [k for k in {**theirs, **ours} if k not in _FREE]
-    plain = [[list(v) if isinstance(v, tuple) else v for v in (net.get(k) for k in keys)] for net in (theirs, ours)]
+    plain = [json.loads(json.dumps([net.get(k) for k in keys])) for net in (theirs, ours)]  # a file has no tuples
     changed = [f'{k}: {a} -> {b}' for k, a, b in zip(keys, *plain, strict=True) if a != b]
     if changed:
         raise UserError(f"config.init_from: the teacher has another network (its -> this run's): {', '.join(changed)}")

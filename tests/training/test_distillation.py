@@ -1,5 +1,6 @@
 """Runs that start from another run: what they start with, keep, refuse, and how near they come to the exact map."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import optax
 import pytest
 
 from diffusion_jax import builders, samplers
+from diffusion_jax.builders import teacher
 from diffusion_jax.data import kinds, sources
 from diffusion_jax.errors import UserError
 from diffusion_jax.inference import runs
@@ -209,6 +211,13 @@ def test_mean_flow_is_sampled_by_its_map_and_by_its_denoiser(tmp_path):
     assert np.abs(drawn('jump', 1) - drawn('ddim', 1)).max() > 0.05
     np.testing.assert_allclose(drawn('heun', 50), drawn('ddim', 50), atol=0.03)
     assert np.abs(drawn('heun', 50) - drawn('ddim', 1)).max() > 0.3
+
+
+def test_a_teachers_tuples_are_lists_in_its_file():
+    net = {'name': 'UNet', 'strides': (1, 2, 2), 'attention_axes': ((1, 2), (0,))}
+    teacher._check_net(json.loads(json.dumps(net)), net)
+    with pytest.raises(UserError, match=r'attention_axes: \[\[1, 2\], \[0\]\] -> None'):
+        teacher._check_net(net, {**net, 'attention_axes': None})
 
 
 def write_config(folder, config):
