@@ -1,4 +1,4 @@
-"""The CLIPTextModel of transformers: its config.json as a spec of our transformer of texts and back, and its weights' names."""
+"""The CLIPTextModel of transformers: its config.json as a spec of our transformer of texts and back, and its names."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -68,7 +68,7 @@ def spec(where: str, config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def config(text: Mapping[str, Any], ends: tuple[int, int, int]) -> dict[str, Any]:
-    """The config.json of a transformer of texts of this spec; `ends` are the first and last token, and what fills up."""
+    """The config.json of a transformer of texts of this spec; `ends`: the first token, the last, and what fills up."""
     t = {**{f.name: f.default for f in dataclasses.fields(CLIPText)}, **text}
     return {
         'architectures': ['CLIPTextModel'],

@@ -108,7 +108,7 @@ def scheduler(config: Mapping[str, Any]) -> dict[str, Any]:
     if of.get('scale', 1000.0) != T or (consistent and T != 1000) or {**_BOUNDARY, **others} != _BOUNDARY:
         raise UserError(
             f'config.precond={dict(predicts)}: of a pipeline the network is told k - 1 of T={T}, and a consistency '
-            f"function is of T=1000, with {_BOUNDARY['sigma_data']} and {_BOUNDARY['scaling']}"
+            f'function is of T=1000, with {_BOUNDARY["sigma_data"]} and {_BOUNDARY["scaling"]}'
         )
     common = {
         **{k: v for k, v in _USUAL.items() if k != 'timestep_scaling'},

@@ -9,10 +9,13 @@ import pytest
 from safetensors.numpy import load_file
 
 from diffusion_jax.builders import override
-from diffusion_jax.conversion import outgoing_texts
+from diffusion_jax.builders.data import build_source
+from diffusion_jax.conversion import outgoing, outgoing_texts
+from diffusion_jax.data import kinds, sources
 from diffusion_jax.errors import UserError
 from diffusion_jax.inference import runs
 from diffusion_jax.interop import latent_process
+from diffusion_jax.workdir.files import load_config
 from tests import tiny
 from tests.conversion import stable_diffusion_files as files
 
@@ -57,10 +60,14 @@ def test_out_again_bit_by_bit(folder, workdir, tmp_path):
     assert files.SCHEDULER.items() - {('_class_name', 'PNDMScheduler'), ('skip_prk_steps', True)} <= scheduler.items()
     text = read(out / 'text_encoder' / 'config.json')
     assert [files.WORDS[text[f'{of}_token_id']] for of in ('bos', 'eos')] == ['<|startoftext|>', '<|endoftext|>']
-    assert {*(file.name for file in (out / 'tokenizer').iterdir())} == {'vocab.json', 'merges.txt', 'tokenizer_config.json'}
+    assert {*(file.name for file in (out / 'tokenizer').iterdir())} == {
+        'vocab.json',
+        'merges.txt',
+        'tokenizer_config.json',
+    }
     assert read(out / 'model_index.json')['_class_name'] == 'StableDiffusionPipeline'
-    told = tiny.call('convert', '--to=diffusers', f'--workdir={workdir}', f'--out={out}')
-    assert told == 2  # nothing is overwritten
+    with pytest.raises(UserError, match='overwrites nothing'):
+        outgoing.to_diffusers(runs.load(workdir), out)
 
 
 def test_a_consistency_model_goes_out_with_its_scheduler_and_what_it_is_told(run, tmp_path):
@@ -105,6 +112,54 @@ def test_a_run_that_is_moved_is_sampled(folder, tmp_path):
     (tmp_path / 'run').rename(tmp_path / 'moved')
     said = read(tmp_path / 'moved' / 'config.json')['data']
     assert (said['autoencoder'], said['tokenizer']) == ('{workdir}/autoencoder', '{workdir}/tokenizer')
-    command = ['--num=1', '--steps=2', '--cond=prompts:text=a cat', f'--out={tmp_path}/x']
+    command = ['--num=1', '--steps=2', '--cond=prompts:text=a cat', f'--out={tmp_path}/x', '--tile=3']
     assert tiny.call('sample', f'--workdir={tmp_path}/moved', *command) == 0
-    assert (tmp_path / 'x.png').exists()
+    assert (tmp_path / 'x.png').read_bytes() == shown(tmp_path / 'moved', tmp_path, tile=3)
+
+
+def shown(workdir, folder, **tiles):
+    """The picture of the latents in x.npz, by a source of its own."""
+    z = np.load(folder / 'x.npz')['samples']
+    build_source({**load_config(workdir)['data'], **tiles}).kind.show(folder / 'shown', z)
+    return (folder / 'shown.png').read_bytes()
+
+
+def test_pictures_are_decoded_in_tiles_where_it_is_asked_for(workdir, tmp_path):
+    """Latents are 4 x 4: a tile of 4 is the whole."""
+    np.savez(tmp_path / 'x.npz', samples=np.random.default_rng(0).standard_normal((2, 4, 4, 4), np.float32))
+    whole = shown(workdir, tmp_path)
+    assert shown(workdir, tmp_path, tile=4) == whole
+    assert shown(workdir, tmp_path, tile=3) != whole
+
+
+def test_what_is_encoded_in_tiles_is_another_set(folder, tmp_path, monkeypatch):
+    """And an image that is edited is encoded in them as well; tiles that are the whole change neither."""
+    x = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3)).astype(np.uint8)
+    made = sources.Source(x, None, kinds.images((8, 8, 3)), None, 'pictures')
+    monkeypatch.setattr(sources, 'tfds', lambda name, split='train': made)
+    said = {'name': 'latents', 'images': {'name': 'pictures'}, 'length': 6, 'cache': str(tmp_path),
+            'autoencoder': str(folder / 'vae'), 'tokenizer': str(folder / 'tokenizer')}  # fmt: skip
+    plain, covered, cut = (build_source({**said, **tile}) for tile in ({}, {'tile': 4}, {'tile': 3, 'tile_overlap': 1}))
+    index = np.arange(3)
+    np.testing.assert_array_equal(covered.x[index], plain.x[index])
+    assert np.abs(cut.x[index] - plain.x[index]).max() > 1e-3
+    np.testing.assert_allclose(cut.kind.read(x), cut.x[index], rtol=1e-4, atol=1e-5)
+    assert len([*tmp_path.iterdir()]) == 2
+
+
+@pytest.mark.parametrize(
+    ('spec', 'message'),
+    [
+        ({'tile': 1}, 'side must be a whole number in [2, inf); got 1'),
+        ({'tile': 4, 'tile_overlap': 3}, 'overlap must be at most 2, half of a tile; got 3'),
+        ({'tile_overlap': 1}, 'tile_overlap=1 is of tiles, and there are none: set tile'),
+    ],
+)
+def test_tiles_that_cannot_be_are_refused(spec, message, run):
+    with pytest.raises(UserError, match=re.escape(message)):
+        build_source({**run.config['data'], **spec})
+
+
+def test_a_set_that_is_not_of_latents_has_no_tiles():
+    with pytest.raises(UserError, match=r'config\.data\.tile is not an argument of digits'):
+        build_source({'name': 'digits', 'tile': 8})

@@ -9,6 +9,8 @@ import pytest
 
 from diffusion_jax import builders, samplers, times
 from diffusion_jax.inference import runs
+from diffusion_jax.interop import autoencoder_kl
+from diffusion_jax.nets.tiling import Tiles, tiled
 from tests import tiny
 
 torch = pytest.importorskip('torch')
@@ -84,7 +86,10 @@ def test_its_samples_are_ours(both, monkeypatch):
     That is told w = 1.0625, because float32 has the phases 1000 (w - 1) of 8 to 1e-3 alone, there and here.
     """
     _, workdir, again = both
-    z_T, keys = np.random.default_rng(0).standard_normal((2, 8, 8, 4), np.float32), jax.random.split(jax.random.key(0), 2)
+    z_T, keys = (
+        np.random.default_rng(0).standard_normal((2, 8, 8, 4), np.float32),
+        jax.random.split(jax.random.key(0), 2),
+    )
     consistent = isinstance(again, diffusers.LatentConsistencyModelPipeline)
     steps, guidance = (4, 1.0625) if consistent else (10, 7.5)
     noises = (first(samplers.loop.noise(samplers.loop.fold_in(keys, i), jnp.asarray(z_T))) for i in range(steps))
@@ -102,3 +107,31 @@ def test_the_grid_of_a_latent_consistency_model_is_the_schedulers(n):
     scheduler = diffusers.LCMScheduler()
     scheduler.set_timesteps(n)
     np.testing.assert_array_equal(np.round(1000 * times.trailing(n, among=50)[:-1]), scheduler.timesteps.numpy() + 1)
+
+
+@pytest.mark.parametrize('sides', [(21, 17), (8, 20), (8, 8)])
+def test_tiles_are_those_of_diffusers(sides, tmp_path):
+    """Tiles of 8 latents, of which a quarter is shared, at lengths at which none lies whole within the one before."""
+    model = theirs.vae()
+    model.save_pretrained(tmp_path)
+    model.enable_tiling()
+    model.tile_latent_min_size, model.tile_sample_min_size, model.tile_overlap_factor = 8, 16, 0.25
+    if sides == (8, 20):  # along the axis of one tile theirs would follow it by a second within the first
+        model.tile_overlap_factor, of = 0.0, Tiles(8, 0)
+    else:
+        of = Tiles(8, 2)
+    frozen, scale = autoencoder_kl.read(tmp_path), model.config.scaling_factor
+    rng = np.random.default_rng(0)
+    z, x = (
+        rng.standard_normal((2, *sides, 4), np.float32),
+        rng.standard_normal((2, *(2 * s for s in sides), 3), np.float32),
+    )
+    with torch.no_grad():
+        expected = np.moveaxis(model.decode(first(z / scale)).sample.numpy(), 1, -1)
+        mean = scale * np.moveaxis(model.encode(first(x)).latent_dist.mean.numpy(), 1, -1)
+    found = tiled(frozen.decode, z, of, pixels_out=2)
+    assert np.abs(found - expected).max() < 2e-5 * np.abs(expected).max()
+    found = tiled(lambda x: frozen.encode(x).mean, x, of, pixels_in=2)
+    assert np.abs(found - mean).max() < 2e-5 * np.abs(mean).max()
+    if sides != (8, 8):
+        assert np.abs(found - np.asarray(frozen.encode(x).mean)).max() > 1e-2 * np.abs(mean).max()
