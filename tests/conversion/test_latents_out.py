@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 
+import jax
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
@@ -163,3 +164,11 @@ def test_tiles_that_cannot_be_are_refused(spec, message, run):
 def test_a_set_that_is_not_of_latents_has_no_tiles():
     with pytest.raises(UserError, match=r'config\.data\.tile is not an argument of digits'):
         build_source({'name': 'digits', 'tile': 8})
+
+
+def test_the_text_is_not_in_the_state_of_the_optimiser(run):
+    """Adam has two numbers for each parameter that is trained, and its counts."""
+    params = jax.eval_shape(run.experiment.init, jax.random.key(0))
+    trained = [leaf.shape for name, below in params.items() if name != 'text' for leaf in jax.tree.leaves(below)]
+    state = [leaf.shape for leaf in jax.tree.leaves(jax.eval_shape(run.experiment.tx.init, params)) if leaf.shape]
+    assert sorted(state) == sorted(2 * trained)
