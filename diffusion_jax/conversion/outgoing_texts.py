@@ -32,19 +32,19 @@ def write(run: Run, out: Path) -> None:
     Raises:
         UserError: for a network, a process or data that such a pipeline has not.
     """
-    config, shape = run.config, run.experiment.source.kind.shape
+    config, (height, width, channels) = run.config, run.experiment.source.kind.shape
     data, net = _checked(config), unet.complete(config['net'])
     schedule = latent_process.scheduler(config)
     consistent = schedule['_class_name'] == latent_process.CONSISTENT
     params = jax.device_get(run.params)
     told = consistent or bool(np.any(params['embedding']['w']['kernel']))
     configs = {
-        'unet/config.json': conditional_unet.config(net, shape, told),
+        'unet/config.json': conditional_unet.config(net, (height, width, channels), told),
         'text_encoder/config.json': clip_text.config(net['text'], clip_tokenizer.ends(data['tokenizer'])),
         'scheduler/scheduler_config.json': schedule,
         'model_index.json': _index(consistent),
     }
-    rows = conditional_unet.rows(net, params, shape[0], conditional_unet.is_linear(net))
+    rows = conditional_unet.rows(net, params, height, conditional_unet.is_linear(net))
     of_unet, of_text = conditional_unet.parted(names.give_out(rows, params), told)
     files.check_writable(out / 'model_index.json')
     for name, content in configs.items():

@@ -89,7 +89,7 @@ def _content(images: Source) -> str:
     """The hash of every image's bytes."""
     found, n = hashlib.sha256(), len(images.x)
     for start in range(0, n, _HASHED_AT_ONCE):
-        found.update(np.ascontiguousarray(images.x[np.arange(start, min(start + _HASHED_AT_ONCE, n))]))
+        found.update(images.x[np.arange(start, min(start + _HASHED_AT_ONCE, n))].tobytes())
     return found.hexdigest()
 
 
