@@ -88,6 +88,13 @@ _MASK = flags.DEFINE_string('mask', None, 'White where inpaint shall fill in.')
 _EXPORT = flags.DEFINE_enum(
     'export', None, [*export.EXPORTS], "Images also as a folder of PNGs (png), or as arr_0 for ADM's evaluator (adm)."
 )
+_TILE = flags.DEFINE_integer(
+    'tile',
+    None,
+    'Side of the tiles in which latents become pictures, in latents: less memory. Default: data.tile, else whole.',
+    lower_bound=2,
+    upper_bound=MOST,
+)
 _OUT = flags.DEFINE_string(
     'out', None, 'Output path without suffix. Default: WORKDIR/samples/SAMPLER_TIMES_..._SEED_NUM.'
 )
@@ -97,7 +104,8 @@ def main() -> None:
     """The entry point."""
     cores.take()
     workdir = paths.parse(_WORKDIR.value)
-    run = runs.load(workdir, _STEP.value, sigma_rel=_EMA.value)
+    tile = {} if _TILE.value is None else {'data.tile': _TILE.value}
+    run = runs.load(workdir, _STEP.value, sigma_rel=_EMA.value, changes=tile)
     choices = runs.Choices(_SAMPLER.value, _STEPS.value, _GRID.value, _GUIDANCE.value, _COND.value)
     spec = runs.sample_spec(run.config['sample'], choices)
     resolved = saved_grids.resolved(workdir, spec)

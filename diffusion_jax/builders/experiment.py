@@ -10,7 +10,7 @@ import optax
 from diffusion_jax import objectives, process, schedules
 from diffusion_jax.axes import repeat_row
 from diffusion_jax.builders.data import build_source
-from diffusion_jax.builders.models import Context, build_network
+from diffusion_jax.builders.models import Context, build_network, frozen_parts
 from diffusion_jax.builders.optimiser import build_optimiser
 from diffusion_jax.builders.specs import check_type, make
 from diffusion_jax.builders.teacher import Teacher, build_teacher, of_the_schedule
@@ -19,6 +19,7 @@ from diffusion_jax.errors import UserError
 from diffusion_jax.optim import ema as emas
 from diffusion_jax.optim import skip_bad_updates, targets
 from diffusion_jax.optim.ema import Ema
+from diffusion_jax.optim.frozen_parts import without
 from diffusion_jax.optim.targets import Targets
 from diffusion_jax.types import (
     Array,
@@ -120,7 +121,7 @@ def build(config: Mapping[str, Any]) -> Experiment:
         models=network.models,
         loss=_on_raw_batch(objective.loss, prepare),
         loss_of=loss_of,
-        tx=_build_optimiser(config['optim'], config['train']),
+        tx=_build_optimiser(config, config['optim']),
         second=_build_second(config, objective.second, prepare),
         ema=make(emas, config['ema'], {}, 'config.ema'),
         tracks=_build_tracks(config['train']),
@@ -195,8 +196,9 @@ def _prepare(data, source, objective, models):
     return pipeline.drop_cond(prepare, p, source.condition.null), True
 
 
-def _build_optimiser(spec, train, updates=1, where='config.optim'):
-    tx = build_optimiser(spec, updates * train['steps'], where)
+def _build_optimiser(config, spec, updates=1, where='config.optim'):
+    train, frozen = config['train'], frozen_parts(config['net'], config['objective'])
+    tx = without(build_optimiser(spec, updates * train['steps'], where), frozen)
     return tx if train['max_skips'] is None else skip_bad_updates.skipping(tx, train['spike'] or np.inf)
 
 
@@ -219,7 +221,7 @@ def _build_second(config, second, prepare):
             f'config.second_optim: this objective has a second learner, {second.name}, with an optimiser of its own: '
             'set one, --config.second_optim=adam:lr=1e-4'
         )
-    tx = _build_optimiser(spec, config['train'], second.updates, 'config.second_optim')
+    tx = _build_optimiser(config, spec, second.updates, 'config.second_optim')
     return second._replace(loss=_on_raw_batch(second.loss, prepare), tx=tx)
 
 

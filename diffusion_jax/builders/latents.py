@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -16,6 +16,8 @@ from diffusion_jax.errors import UserError
 from diffusion_jax.home import expanded
 from diffusion_jax.interop import autoencoder_kl, clip_tokenizer
 from diffusion_jax.interop.autoencoder_kl import Description, Frozen
+from diffusion_jax.nets import tiling
+from diffusion_jax.nets.tiling import Tiles
 from diffusion_jax.ranges import whole, within
 from diffusion_jax.types import Condition, Kind, Masked, Part
 
@@ -31,6 +33,8 @@ def latents(
     length: int = 77,
     w: float | None = None,
     cache: str | None = None,
+    tile: int | None = None,
+    tile_overlap: int | None = None,
 ) -> Source:
     """Latents `[N, H, W, C]` in float32, the means that an encoder of diffusers has for images; shown as images.
 
@@ -46,6 +50,9 @@ def latents(
         length: of a text, in tokens, with the first and the last one; in [2, inf).
         w: the weight that is told, in [0, inf); None where a model was not told any, or draws it itself.
         cache: the folder that keeps encoded images; by default ~/.cache/diffusion_jax_latents.
+        tile: side of the tiles, in latents, in which images are encoded and latents decoded (`nets.tiling`), in
+            [2, inf): that which the autoencoder was trained for, where they are larger; None for them whole.
+        tile_overlap: of neighbouring tiles, in [0, tile / 2]; a quarter of them by default.
 
     Raises:
         ValueError: for an argument outside of its range.
@@ -59,13 +66,16 @@ def latents(
         if not folder:
             raise DataError(f"'latents' needs config.data.{name}, a folder of a pipeline of diffusers")
     of = autoencoder_kl.described(str(autoencoder))
-    frozen = functools.cache(lambda: autoencoder_kl.read(str(autoencoder)))
+    cut = None if tile is None else tiling.tiles(tile, tile_overlap)
+    if cut is None and tile_overlap is not None:
+        raise ValueError(f'tile_overlap={tile_overlap} is of tiles, and there are none: set tile')
+    halves = _in_tiles(functools.cache(lambda: autoencoder_kl.read(str(autoencoder))), cut, of.factor)
     condition, row = _condition(str(tokenizer), length, w)
     if images is None:
         if height is None or width is None:
             raise DataError("'latents' needs config.data.images, a data set, or height and width of none")
         whole('[1, inf)', height=height, width=width)
-        return Source(NO_ROWS, NO_ROWS, _kind(of, frozen, (height, width)), condition, 'absent latents')
+        return Source(NO_ROWS, NO_ROWS, _kind(of, halves, (height, width)), condition, 'absent latents')
     if images.kind.levels != 256 or images.kind.shape[2:] != (of.image_channels,):
         raise DataError(
             f'config.data.images: images of 256 levels and {of.image_channels} channels are encoded; {images.name} has '
@@ -74,9 +84,12 @@ def latents(
     if any(side % of.factor for side in images.kind.shape[:2]):
         raise DataError(f'config.data.images: sides of {images.kind.shape[:2]} must be multiples of {of.factor}')
     kept = latent_cache.cache_folder() if cache is None else expanded(cache)
-    x = latent_cache.encoded(images, _encode(frozen), autoencoder_kl.digest(str(autoencoder)), kept)
+    encoder = autoencoder_kl.digest(str(autoencoder))
+    if cut is not None and max(images.kind.shape[:2]) > of.factor * cut.side:
+        encoder += f' {[*cut]}'
+    x = latent_cache.encoded(images, _encode(halves), encoder, kept)
     told = _Told(images, row)
-    return Source(x, told, _kind(of, frozen, x.shape[1:3]), condition, f'latents of {images.name}')
+    return Source(x, told, _kind(of, halves, x.shape[1:3]), condition, f'latents of {images.name}')
 
 
 def _condition(tokenizer: str, length: int, w: float | None) -> tuple[Condition, Callable[[str], Any]]:
@@ -92,11 +105,35 @@ def _condition(tokenizer: str, length: int, w: float | None) -> tuple[Condition,
     return Condition(parts, row(''), row), row
 
 
-def _kind(of: Description, frozen: Callable[[], Frozen], sides: tuple[int, ...]) -> Kind:
+class _Halves(NamedTuple):
+    """An autoencoder's; it is read when the first of them is called."""
+
+    encode: Callable[[np.ndarray], np.ndarray]  # images in [-1, 1] [n, ...] -> means of latents
+    decode: Callable[[np.ndarray], np.ndarray]
+
+
+def _in_tiles(frozen: Callable[[], Frozen], cut: Tiles | None, factor: int) -> _Halves:
+    """Both halves for few images at once, each of them in tiles or whole."""
+
+    def encode(x: np.ndarray) -> np.ndarray:
+        return np.asarray(frozen().encode(x).mean)
+
+    def decode(z: np.ndarray) -> np.ndarray:
+        return np.asarray(frozen().decode(z))
+
+    if cut is None:
+        return _Halves(encode, decode)
+    return _Halves(
+        lambda x: tiling.tiled(encode, x, cut, pixels_in=factor),
+        lambda z: tiling.tiled(decode, z, cut, pixels_out=factor),
+    )
+
+
+def _kind(of: Description, halves: _Halves, sides: tuple[int, ...]) -> Kind:
     """Latents that are shown as images, and read from images of 256 levels too."""
     kind = kinds.latents((*sides, of.channels))
     pixels = (*(of.factor * side for side in sides), of.image_channels)
-    encode, decode = _encode(frozen), _decode(frozen)
+    encode, decode = _encode(halves), _decode(halves)
 
     def read(x: np.ndarray) -> np.ndarray:
         if not np.issubdtype(x.dtype, np.integer):
@@ -109,22 +146,18 @@ def _kind(of: Description, frozen: Callable[[], Frozen], sides: tuple[int, ...])
     return kind._replace(read=read, show=lambda path, z: show.images(path, decode(z)))
 
 
-def _encode(frozen: Callable[[], Frozen]) -> Callable[[np.ndarray], np.ndarray]:
+def _encode(halves: _Halves) -> Callable[[np.ndarray], np.ndarray]:
     """Images of 256 levels `[n, H, W, C]` -> the means of their latents."""
-
-    def encode(x: np.ndarray) -> np.ndarray:
-        return _by_few(lambda part: frozen().encode(from_levels(part, 256)).mean, x)
-
-    return encode
+    return lambda x: _by_few(lambda part: halves.encode(np.asarray(from_levels(part, 256))), x)
 
 
-def _decode(frozen: Callable[[], Frozen]) -> Callable[[np.ndarray], np.ndarray]:
+def _decode(halves: _Halves) -> Callable[[np.ndarray], np.ndarray]:
     """Latents `[n, ...]` -> images in [-1, 1]."""
-    return lambda z: np.clip(_by_few(lambda part: frozen().decode(part), z), -1, 1)
+    return lambda z: np.clip(_by_few(halves.decode, np.asarray(z)), -1, 1)
 
 
-def _by_few(apply: Callable[[np.ndarray], Any], x: np.ndarray) -> np.ndarray:
-    parts = [np.asarray(apply(x[i : i + _AT_ONCE])) for i in range(0, len(x), _AT_ONCE)]
+def _by_few(apply: Callable[[np.ndarray], np.ndarray], x: np.ndarray) -> np.ndarray:
+    parts = [apply(x[i : i + _AT_ONCE]) for i in range(0, len(x), _AT_ONCE)]
     return np.concatenate(parts)
 
 

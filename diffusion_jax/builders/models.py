@@ -1,7 +1,7 @@
 """The network of a run, and what it means: the models that an objective trains."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -182,6 +182,12 @@ def network_functions(
     except (TypeError, ValueError) as error:
         raise UserError(f'config.net: {one_line(error)}') from error
     return init_params, apply
+
+
+def frozen_parts(net: Mapping[str, Any], objective: Mapping[str, Any]) -> Sequence[str]:
+    """The parts of a network of this spec that it does not train, by their names at the top of its parameters."""
+    factory = find(_LEARNT[trained_by(objective)].nets, str(net.get('name')), 'config.net')
+    return getattr(factory, 'FROZEN', ())
 
 
 def _module(spec, networks, channels, condition, remat):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import jax
 
+from diffusion_jax.conversion import outgoing_texts
 from diffusion_jax.data.conditions import is_class
 from diffusion_jax.errors import UserError
 from diffusion_jax.inference.runs import Run
@@ -16,10 +17,16 @@ from diffusion_jax.workdir import files
 def to_diffusers(run: Run, out: Path) -> None:
     """Writes the folder of a pipeline: UNet2DModel and scheduler, with their weights in safetensors.
 
+    Of a TextUNet it is one of Stable Diffusion (`outgoing_texts.write`).
+
     Raises:
         UserError: for a network or a process that diffusers has not, or a folder that is not empty.
     """
     config = run.config
+    if config['net']['name'] == 'TextUNet':
+        _check_new(out)
+        outgoing_texts.write(run, out)
+        return
     found = _architecture(run)
     about = diffusers_config.config(found)
     schedule = process.scheduler(config, found.learns_variance)
@@ -28,7 +35,8 @@ def to_diffusers(run: Run, out: Path) -> None:
     if found.classes:
         about['num_class_embeds'] = len(weights['class_embedding.weight'])
     consistency = schedule['_class_name'] == 'CMStochasticIterativeScheduler'
-    _make(out)
+    _check_new(out)
+    files.check_writable(out / 'model_index.json')
     (out / 'unet').mkdir()
     (out / 'scheduler').mkdir()
     files.write_json(out / 'unet' / 'config.json', about)
@@ -56,10 +64,9 @@ def to_safetensors(run: Run, out: Path) -> None:
     weights_file.write(out, weights, {'config': json.dumps(run.config), 'step': str(run.step)})
 
 
-def _make(out: Path) -> None:
+def _check_new(out: Path) -> None:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f'{out} is there already, and a conversion overwrites nothing: choose another --out')
-    files.check_writable(out / 'model_index.json')
 
 
 def _architecture(run: Run) -> Architecture:

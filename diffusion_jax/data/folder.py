@@ -74,7 +74,7 @@ def folder(
     at = splits[split]
     if not len(at):
         raise DataError(f"split '{split}' of {found.path} has no pictures: it has {len(names)}, see test_share")
-    x = made.images[at] if len(at) * made.images[0].size <= memory_limit else _Mapped(made.images, at)
+    x = made.images[at] if len(at) * made.images[0].size <= memory_limit else _Mapped(made.images, at, made.path.name)
     kind, name = kinds.images(made.images.shape[1:]), _name(found, split, rule, made, test_share)
     if condition is None:
         return Source(x, None, kind, None, name)
@@ -134,10 +134,15 @@ def _tell(text: str) -> None:
 
 
 class _Mapped:
-    """Some rows of an array on disk."""
+    """Some rows of an array on disk, whose file is named after what it was made of."""
 
-    def __init__(self, images: np.ndarray, rows: np.ndarray):
-        self._images, self._rows = images, rows
+    def __init__(self, images: np.ndarray, rows: np.ndarray, file: str):
+        self._images, self._rows, self._file = images, rows, file
+
+    @property
+    def stamp(self) -> str:
+        """Changes when the file or the choice of rows does."""
+        return hashlib.sha256(self._file.encode() + np.asarray(self._rows, np.int64).tobytes()).hexdigest()
 
     def __len__(self) -> int:
         return len(self._rows)

@@ -14,9 +14,9 @@ from diffusion_jax.data.sources import Source
 from diffusion_jax.errors import one_line
 from diffusion_jax.progress import progress_bar
 
-_FORMAT = 1
+_FORMAT = 2  # of the names of files
 _AT_ONCE = 64  # images between two writings
-_LOOKED_AT = 16  # images whose content is part of the name of a file
+_HASHED_AT_ONCE = 1024  # images
 
 
 def cache_folder() -> Path:
@@ -45,9 +45,13 @@ class Kept:
 def encoded(images: Source, encode: Callable[[np.ndarray], np.ndarray], encoder: str, folder: Path) -> Kept:
     """What an encoder makes of a set of images, `[N, ...]` in float32, in a file in `folder`.
 
-    The file is known by the encoder, the name of the set, its size and shape, and some of its images: where any of
-    these differs, all are encoded anew. It may be removed at any time; processes that encode at the same time each do
-    it, and the last one's stays.
+    The file is known by the encoder, the name of the set, its size and shape, and all of its images: where any of these
+    differs, all are encoded anew. It may be removed at any time; processes that encode at the same time each do it, and
+    the last one's stays.
+
+    Images in memory are known by every byte. Those that are read from disk are known by their `stamp`, where they have
+    one, which is by the names, sizes and times of their files: to read and decode a million of them at every start
+    would decode them all, which is what this file saves. A set without a stamp is read through.
 
     Args:
         images: the set.
@@ -75,11 +79,18 @@ def encoded(images: Source, encode: Callable[[np.ndarray], np.ndarray], encoder:
 
 
 def _key(images: Source, encoder: str) -> str:
-    n = len(images.x)
-    some = images.x[np.unique(np.linspace(0, n - 1, _LOOKED_AT).astype(int))]
-    content = hashlib.sha256(np.ascontiguousarray(some).tobytes()).hexdigest()
-    told = [_FORMAT, encoder, images.name, n, images.kind.shape, content]
+    stamp = getattr(images.x, 'stamp', None)
+    content = _content(images) if stamp is None else stamp
+    told = [_FORMAT, encoder, images.name, len(images.x), images.kind.shape, content]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:32]
+
+
+def _content(images: Source) -> str:
+    """The hash of every image's bytes."""
+    found, n = hashlib.sha256(), len(images.x)
+    for start in range(0, n, _HASHED_AT_ONCE):
+        found.update(images.x[np.arange(start, min(start + _HASHED_AT_ONCE, n))].tobytes())
+    return found.hexdigest()
 
 
 def _encode(images: Source, encode: Callable[[np.ndarray], np.ndarray], file: Path) -> Path:

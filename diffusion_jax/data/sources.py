@@ -187,7 +187,8 @@ def tfds(
     if len(records) * int(np.prod(kind.shape)) * np.dtype(dtype).itemsize <= memory_limit:
         columns: dict[str, Any] = _decode_all(records, casts)
     else:
-        columns = {key: Column(_open(builder, folder, split, keep=(key,)), key, cast) for key, cast in casts.items()}
+        opened = {key: _open(builder, folder, split, keep=(key,)) for key in casts}
+        columns = {key: Column(opened[key], key, cast, folder, full_name) for key, cast in casts.items()}
         for key, feature in told.items():
             columns[key] = Checked(columns[key], feature.condition, full_name)
     x = columns.pop(x_name)

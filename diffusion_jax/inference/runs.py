@@ -35,18 +35,23 @@ class Run(NamedTuple):
     sigma_rel: float | None = None  # the length of an average put together from snapshots
 
 
-def load(workdir: AnyPath, which: str = 'newest', mesh: Mesh | None = None, sigma_rel: float | None = None) -> Run:
+def load(
+    workdir: AnyPath,
+    which: str = 'newest',
+    mesh: Mesh | None = None,
+    sigma_rel: float | None = None,
+    changes: Mapping[str, Any] | None = None,
+) -> Run:
     """Opens a checkpoint of a run: the newest, the best by its `train.best_by`, or that of a step.
 
     With a `sigma_rel` it is the average of that length at the newest snapshot, or that of a step (`averages.plan`).
-
-    Its parameters are split over `mesh`. By default that is all devices there are, however many the run was trained on,
-    with as much of its `mesh.fsdp` as divides them.
+    Fields of its config may be others this time: `changes`, by dotted names. Its parameters are split over `mesh`. By
+    default that is all devices, however many it was trained on, with as much of its `mesh.fsdp` as divides them.
 
     Raises:
         UserError: if the workdir holds no run, or no such checkpoint or average, or the data set is gone.
     """
-    config = builders.check(files.load_config(workdir))
+    config = builders.override(builders.check(files.load_config(workdir)), changes or {})
     mesh = mesh or sharding.make_mesh(fsdp=math.gcd(config['mesh']['fsdp'], jax.device_count()))
     experiment = builders.build(config)
     shapes = jax.eval_shape(experiment.init, jax.random.key(0))

@@ -1,5 +1,6 @@
-"""The CLIPTextModel of transformers: its config.json as a spec of our transformer of texts, and its weights' names."""
+"""The CLIPTextModel of transformers: its config.json as a spec of our transformer of texts and back, and its names."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,7 +8,7 @@ import numpy as np
 
 from diffusion_jax.errors import UserError
 from diffusion_jax.interop.names import AS_IT_IS, Row, Tree, flat, kernel
-from diffusion_jax.nets.clip_text import ACTIVATIONS
+from diffusion_jax.nets.clip_text import ACTIVATIONS, CLIPText
 
 # What a config.json leaves out, as in transformers.
 _USUAL: dict[str, Any] = {
@@ -66,6 +67,24 @@ def spec(where: str, config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def config(text: Mapping[str, Any], ends: tuple[int, int, int]) -> dict[str, Any]:
+    """The config.json of a transformer of texts of this spec; `ends`: the first token, the last, and what fills up."""
+    t = {**{f.name: f.default for f in dataclasses.fields(CLIPText)}, **text}
+    return {
+        'architectures': ['CLIPTextModel'],
+        'model_type': 'clip_text_model',
+        'vocab_size': t['vocabulary'],
+        'hidden_size': t['width'],
+        'intermediate_size': t['mlp'],
+        'num_hidden_layers': t['layers'],
+        'num_attention_heads': t['heads'],
+        'max_position_embeddings': t['length'],
+        'hidden_act': t['activation'],
+        'layer_norm_eps': 1e-5,
+        **dict(zip(('bos_token_id', 'eos_token_id', 'pad_token_id'), ends, strict=True)),
+    }
+
+
 def rows(shapes: Tree) -> list[Row]:
     """The rows of a transformer of texts whose parameters have these shapes."""
     return [_row(path) for path in flat(shapes)]
@@ -78,6 +97,11 @@ def _row(path: tuple[str, ...]) -> Row:
     of, _, i = layer.rpartition('_')
     name = f'encoder.layers.{i}.{_LAYERS[of]}.{"bias" if last == "bias" else "weight"}'
     return Row(name, (path,), kernel() if last == 'kernel' else AS_IT_IS)
+
+
+def named(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The other way round, as files of transformers 4 and 5 have it."""
+    return {_MODEL + name: w for name, w in weights.items()}
 
 
 def bare(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

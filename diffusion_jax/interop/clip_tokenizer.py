@@ -26,16 +26,27 @@ def read(folder: str | Path, length: int) -> tuple[Encode, int]:
     Raises:
         UserError: if a file is missing or damaged; if the library `tokenizers` is not installed.
     """
+    tokenizer, tokens = _opened(folder)
+    return functools.partial(_encode, tokenizer, length, *tokens), tokenizer.get_vocab_size()
+
+
+def ends(folder: str | Path) -> tuple[int, int, int]:
+    """The numbers of the first and the last token, and of what fills a text up; raises as `read`."""
+    return _opened(folder)[1]
+
+
+def _opened(folder: str | Path) -> tuple[Any, tuple[int, int, int]]:
     inside = expanded(folder)
     tokenizer = _tokenizer(inside)
     config = inside / 'tokenizer_config.json'
     said = weights_file.read_json(config) if config.exists() else {}
     pad = said.get('pad_token') or _LAST
     pad = pad['content'] if isinstance(pad, dict) else pad
-    ends = [tokenizer.token_to_id(token) for token in (_FIRST, _LAST, pad)]
-    if None in ends:
-        raise UserError(f'{inside}: its vocabulary has no {(_FIRST, _LAST, pad)[ends.index(None)]}')
-    return functools.partial(_encode, tokenizer, length, *ends), tokenizer.get_vocab_size()
+    first, last, fill = (tokenizer.token_to_id(token) for token in (_FIRST, _LAST, pad))
+    if None in (first, last, fill):
+        missing = (_FIRST, _LAST, pad)[(first, last, fill).index(None)]
+        raise UserError(f'{inside}: its vocabulary has no {missing}')
+    return tokenizer, (first, last, fill)
 
 
 def _encode(tokenizer: Any, length: int, first: int, last: int, pad: int, text: str) -> np.ndarray:

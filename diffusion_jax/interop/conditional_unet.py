@@ -1,4 +1,4 @@
-"""The UNet2DConditionModel of diffusers: its config.json as a spec of our U-Net, and the names of its weights."""
+"""The UNet2DConditionModel of diffusers: its config.json as a spec of our U-Net and back, and its weights' names."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,9 +6,11 @@ from typing import Any
 import numpy as np
 
 from diffusion_jax.errors import UserError
-from diffusion_jax.interop import clip_text, diffusers_unet, unet
+from diffusion_jax.interop import clip_text, diffusers_config, diffusers_unet, unet
 from diffusion_jax.interop.names import Row, Tree, prefixed
 from diffusion_jax.interop.unet import Dialect, Places
+from diffusion_jax.nets import UNet
+from diffusion_jax.nets.layout import adm
 from diffusion_jax.nets.text_unet import GUIDANCE_WAVES
 
 WHAT = 'the weights of a UNet2DConditionModel and a CLIPTextModel'
@@ -70,6 +72,14 @@ _USUAL: dict[str, Any] = {
 }
 _DOWN = {'DownBlock2D': False, 'CrossAttnDownBlock2D': True}
 _UP = {'UpBlock2D': False, 'CrossAttnUpBlock2D': True}
+# What ours can have beside.
+_OURS: dict[str, Any] = {
+    'strides': None,
+    'attention_axes': None,
+    'padding': 'zero',
+    'scale_shift': False,
+    'resample_in_block': False,
+}
 
 
 def spec(where: str, config: Mapping[str, Any], size: int | None = None) -> dict[str, Any]:
@@ -105,6 +115,49 @@ def spec(where: str, config: Mapping[str, Any], size: int | None = None) -> dict
     if float(c['norm_eps']) != 1e-5:
         raise UserError(f'{where}: our blocks can do norm_eps=1e-05; got {c["norm_eps"]}')
     return {**net, **_heads(where, c), **({} if depth == 1 else {'depth': depth})}
+
+
+def config(net: Mapping[str, Any], shape: tuple[int, int, int], told: bool) -> dict[str, Any]:
+    """The config.json of a TextUNet of this spec; `told` the weight of a guidance, or not.
+
+    Raises:
+        UserError: for a network that is no UNet2DConditionModel, saying which of its settings.
+    """
+    diffusers_config.check_usual(net, 'UNet2DConditionModel', _OURS)
+    layout = diffusers_config.layout_of(net)
+    if layout.groups is None or layout != adm(layout.groups):
+        raise UserError("config.net.layout: a UNet2DConditionModel has adm's, with a number of groups; this is another")
+    height, width, channels = shape
+    attends = [height >> level in net['attention'] for level in range(len(net['multipliers']))]
+    down, up = ({yes: kind for kind, yes in kinds.items()} for kinds in (_DOWN, _UP))
+    widths, per_head = [net['channels'] * m for m in net['multipliers']], net.get('head_channels')
+    return {
+        '_class_name': 'UNet2DConditionModel',
+        **{field: known[0] for field, known in _ONLY.items()},
+        **{field: value for field, value in _USUAL.items() if not field.startswith('addition')},
+        'sample_size': height if height == width else [height, width],
+        'in_channels': channels,
+        'out_channels': channels,
+        'down_block_types': [down[a] for a in attends],
+        'up_block_types': [up[a] for a in attends[::-1]],
+        'block_out_channels': widths,
+        'layers_per_block': net['blocks'],
+        'dropout': net.get('dropout', UNet.dropout),
+        'norm_num_groups': layout.groups,
+        'cross_attention_dim': net['text']['width'],
+        'transformer_layers_per_block': net.get('depth', 1),
+        'attention_head_dim': [width // per_head for width in widths] if per_head else net.get('heads', 1),
+        'use_linear_projection': is_linear(net),
+        'time_cond_proj_dim': GUIDANCE_WAVES if told else None,
+    }
+
+
+def is_linear(net: Mapping[str, Any]) -> bool:
+    """Whether a network's own kind has dense layers around its transformers: 2's heads are of one size, 1's are not.
+
+    They are the same as convolutions 1 wide, so that either form of the file is right.
+    """
+    return bool(net.get('head_channels'))
 
 
 def latents(where: str, config: Mapping[str, Any], size: int | None = None) -> tuple[int, int, int]:
@@ -197,6 +250,16 @@ def rows(net: Mapping[str, Any], shapes: Tree, height: int, linear: bool) -> lis
     dialect = Dialect(_place, {**_LAYERS, **blocks}, ones)
     of_unet = unet.table(net, {name: tree for name, tree in shapes.items() if name != 'text'}, dialect, height)
     return prefixed(of_unet, UNET) + prefixed(clip_text.rows(shapes['text']), TEXT, 'text')
+
+
+def parted(weights: Mapping[str, np.ndarray], told: bool) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """The weights of the U-Net, and of the text, under the names of their files; all but w's unless it is `told`."""
+    of_unet, of_text = (
+        {name.removeprefix(part): w for name, w in weights.items() if name.startswith(part)} for part in (UNET, TEXT)
+    )
+    if not told:
+        of_unet.pop(_GUIDANCE)
+    return of_unet, of_text
 
 
 def completed(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -53,6 +53,8 @@ _DEFAULTS: dict[str, Any] = {
     'num_class_embeds': None,
     'num_train_timesteps': None,
 }
+# What ours can have beside.
+_USUAL: dict[str, Any] = {'strides': None, 'attention_axes': None, 'padding': 'zero'}
 # Which blocks attend, and whether the resolution changes in a residual block; None: as the field of the type says.
 _DOWN = {'DownBlock2D': (False, False), 'AttnDownBlock2D': (True, None), 'ResnetDownsampleBlock2D': (False, True)}
 _UP = {'UpBlock2D': (False, False), 'AttnUpBlock2D': (True, None), 'ResnetUpsampleBlock2D': (False, True)}
@@ -166,8 +168,10 @@ def config(found: Architecture) -> dict[str, Any]:
         UserError: for a network that is no UNet2DModel, saying which of its settings.
     """
     net, (height, width, channels) = found.net, found.shape
-    _check_ours(net)
-    layout = _layout_here(net)
+    if net['name'] != 'UNet':
+        raise UserError(f'config.net.name={net["name"]!r}: only a UNet can be a UNet2DModel')
+    check_usual(net, 'UNet2DModel', _USUAL)
+    layout = layout_of(net)
     for field in ('skip_scale', 'projects', 'attends_last', 'fir', 'fourier', 'early', 'encoder', 'decoder'):
         if getattr(layout, field) != getattr(DDPM, field):
             raise UserError(f'config.net.layout: a UNet2DModel cannot have {field}={getattr(layout, field)}')
@@ -208,15 +212,19 @@ def config(found: Architecture) -> dict[str, Any]:
     }
 
 
-def _check_ours(net: Mapping[str, Any]) -> None:
-    if net['name'] != 'UNet':
-        raise UserError(f'config.net.name={net["name"]!r}: only a UNet can be a UNet2DModel')
-    for field, usual in (('strides', None), ('attention_axes', None), ('padding', 'zero')):
-        if net.get(field, usual) != usual:
-            raise UserError(f'config.net.{field}={net[field]!r}: a UNet2DModel has none: only {usual} fits')
+def check_usual(net: Mapping[str, Any], model: str, usual: Mapping[str, Any]) -> None:
+    """Checks that a spec sets none of these fields otherwise, which a model of diffusers has not.
+
+    Raises:
+        UserError: for the first that it does.
+    """
+    for field, value in usual.items():
+        if net.get(field, value) != value:
+            raise UserError(f'config.net.{field}={net[field]!r}: a {model} has none: only {value} fits')
 
 
-def _layout_here(net: Mapping[str, Any]) -> Layout:
+def layout_of(net: Mapping[str, Any]) -> Layout:
+    """The layout of a U-Net's spec."""
     spec = {**(net.get('layout') or {'name': 'Layout'})}
     named = {'Layout': Layout, 'adm': adm, 'dhariwal': dhariwal, 'ncsnpp': ncsnpp, 'song': song}
     return named[spec.pop('name')](**spec)

@@ -1,4 +1,4 @@
-"""What a Stable Diffusion was trained for, from its scheduler_config.json: the noise, and what it predicts."""
+"""What a Stable Diffusion was trained for, as its scheduler_config.json: the noise, and what it predicts."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -79,3 +79,60 @@ def _of_lcm(of: Process) -> Process:
         sampler={'name': 'renoise'},
         times={'name': 'trailing', 'n': 4, 'among': 50},
     )
+
+
+_OURS = {ours: theirs for theirs, ours in _PREDICTS.items()}
+_BETAS_OURS = {ours: theirs for theirs, ours in _BETAS.items()}
+# What ours leave out.
+_ENDS = {'linear_betas': (1e-4, 0.02), 'scaled_linear_betas': (0.00085, 0.012)}
+
+
+def scheduler(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The scheduler_config.json of a config's process: a DDIMScheduler, or an LCMScheduler of a consistency function.
+
+    A grid that is neither `leading` nor `trailing` is left to diffusers, as the release of Stable Diffusion has it.
+
+    Raises:
+        UserError: for a process that diffusers has no such scheduler for.
+    """
+    schedule, predicts, sample = config['schedule'], config['precond'], config['sample']
+    betas, consistent = schedule.get('betas', {}), predicts['name'] == 'boundary'
+    of = predicts['of'] if consistent else predicts
+    if betas.get('name') not in _BETAS_OURS or of['name'] not in _OURS:
+        raise UserError(
+            f'a pipeline of Stable Diffusion has {" or ".join(_BETAS_OURS)} and predicts {" or ".join(_OURS)}; this '
+            f'run has {betas.get("name", schedule["name"])} and {of["name"]}'
+        )
+    T, (beta_1, beta_T) = betas.get('T', 1000), _ENDS[betas['name']]
+    others = {k: v for k, v in predicts.items() if k not in ('name', 'of')} if consistent else {}
+    if of.get('scale', 1000.0) != T or (consistent and T != 1000) or {**_BOUNDARY, **others} != _BOUNDARY:
+        raise UserError(
+            f'config.precond={dict(predicts)}: of a pipeline the network is told k - 1 of T={T}, and a consistency '
+            f'function is of T=1000, with {_BOUNDARY["sigma_data"]} and {_BOUNDARY["scaling"]}'
+        )
+    common = {
+        **{k: v for k, v in _USUAL.items() if k != 'timestep_scaling'},
+        'num_train_timesteps': T,
+        'beta_start': betas.get('beta_1', beta_1),
+        'beta_end': betas.get('beta_T', beta_T),
+        'beta_schedule': _BETAS_OURS[betas['name']],
+        'prediction_type': _OURS[of['name']],
+        'clip_sample': sample['clip'],
+    }
+    if not consistent:
+        return {'_class_name': 'DDIMScheduler', **common, **_spacing(sample['times'])}
+    points = {'original_inference_steps': sample['times'].get('among') or 50, 'timestep_scaling': 10.0}
+    return {'_class_name': CONSISTENT, **common, **points, **_spacing({'name': 'its own'})}
+
+
+_BOUNDARY = {'T': 1000, 'sigma_data': 0.5, 'scaling': 10.0}
+
+
+def _spacing(times: Mapping[str, Any]) -> dict[str, Any]:
+    """The grid of a DDIMScheduler; pipelines set an offset of `trailing`, which has none, to 1."""
+    if times['name'] == 'trailing':
+        return {'timestep_spacing': 'trailing', 'steps_offset': 1, 'set_alpha_to_one': True}
+    offset, last = (times.get('offset', 0), times.get('last', 0)) if times['name'] == 'leading' else (1, 1)
+    if last not in (0, 1):
+        raise UserError(f'config.sample.times.last={last}: a DDIMScheduler ends at 0 or 1')
+    return {'timestep_spacing': 'leading', 'steps_offset': offset, 'set_alpha_to_one': last == 0}

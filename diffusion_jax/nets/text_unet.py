@@ -54,6 +54,8 @@ class TextUNet(UNet):
         depth: blocks of a spatial transformer.
     """
 
+    FROZEN = ('text',)  # no attribute of a module: what an optimiser keeps nothing of
+
     text: Any = CLIPText()
     depth: int = 1
 

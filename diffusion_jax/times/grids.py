@@ -25,8 +25,8 @@ def uniform(n: int, t_max: float = 1.0) -> Grid:
 def trailing(n: int, T: int = 1000, among: int | None = None) -> Grid:
     """Equal steps of T / n rounded to the table, from k = T down (diffusers' `trailing`; arXiv 2305.08891, table 2).
 
-    Rounded to `among` equal parts of the table instead, where that is given: a latent consistency model knows 50 of its
-    points. It is in [1, inf) and divides T.
+    Rounded up to `among` equal parts of the table instead, where that is given: a latent consistency model knows 50 of
+    its points (diffusers' LCMScheduler). It is in [1, inf) and divides T.
 
     Raises:
         ValueError: an argument outside of its range.
@@ -35,7 +35,8 @@ def trailing(n: int, T: int = 1000, among: int | None = None) -> Grid:
     whole('[1, inf)', among=parts)
     if T % parts or n > parts:
         raise ValueError(f'among must divide T={T} and be at least n={n}; got {among}')
-    return np.round(np.arange(n, -1, -1) * (parts / n)) / parts
+    left = np.arange(n, -1, -1)
+    return (np.round(left * (parts / n)) if among is None else -(-left * parts // n)) / parts
 
 
 def leading(n: int, T: int = 1000, offset: int = 0, last: int = 0) -> Grid:

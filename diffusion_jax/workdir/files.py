@@ -25,6 +25,7 @@ from diffusion_jax.workdir.paths import AnyPath
 FORMAT = 2  # of config.json: what an older or newer one says is not guessed
 # What a file system without locks says: Lustre, NFS without its lock daemon.
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
+_INSIDE = '{workdir}/'  # how config.json begins a path inside its own folder, so that the folder can be moved
 _VERSIONS = ('diffusion_jax', 'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy')
 
 
@@ -131,11 +132,11 @@ def _unwritable(workdir, error):
 def record(workdir: AnyPath, config: Mapping[str, Any]) -> None:
     """Saves the config, and what this start of the run runs with; `earlier` keeps the starts before it.
 
-    Of several processes the first does it.
+    Absolute paths inside the workdir are saved relative to it. Of several processes the first does it.
     """
     if not processes.is_first():
         return
-    write_json(workdir / 'config.json', {'format': FORMAT, **config})
+    write_json(workdir / 'config.json', {'format': FORMAT, **_replaced(config, f'{paths.absolute(workdir)}/', _INSIDE)})
     path = workdir / 'provenance.json'
     last = read_json(path, {})
     earlier = last.pop('earlier', [])
@@ -144,7 +145,7 @@ def record(workdir: AnyPath, config: Mapping[str, Any]) -> None:
 
 
 def load_config(workdir: AnyPath) -> dict[str, Any]:
-    """The resolved config of a run.
+    """The resolved config of a run; paths inside its workdir are absolute, wherever that lies now.
 
     Raises:
         UserError: if the folder holds no run, or its config.json is damaged, or another version's.
@@ -159,7 +160,14 @@ def load_config(workdir: AnyPath) -> dict[str, Any]:
             f'{workdir} was written by another version of diffusion_jax (format {found}, this one reads {FORMAT}): use '
             'the version that its provenance.json names, or train it anew'
         )
-    return config
+    return _replaced(config, _INSIDE, f'{paths.absolute(workdir)}/')
+
+
+def _replaced(node: Any, prefix: str, by: str) -> Any:
+    """Nested names with the prefix of every text that has it replaced."""
+    if isinstance(node, Mapping):
+        return {name: _replaced(below, prefix, by) for name, below in node.items()}
+    return by + node.removeprefix(prefix) if isinstance(node, str) and node.startswith(prefix) else node
 
 
 def read_json(path: AnyPath, default: Mapping[str, Any]) -> dict[str, Any]:

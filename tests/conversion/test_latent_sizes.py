@@ -4,11 +4,13 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import optax
 import pytest
 
 from diffusion_jax.nets import TextUNet, autoencoder
 from diffusion_jax.nets.clip_text import CLIPText
 from diffusion_jax.nets.layout import adm
+from diffusion_jax.optim.frozen_parts import without
 from diffusion_jax.types import Part
 
 pytestmark = pytest.mark.slow
@@ -25,11 +27,15 @@ def size(shapes):
     return sum(leaf.size for leaf in jax.tree.leaves(shapes))
 
 
-def unet(version):
-    """Without the text, and without the matrix for the weight of a guidance, which official weights have not."""
+def whole(version):
     parts = {'text': Part((77,), 49_408, True), 'w': Part((1,))}
     net = TextUNet(**UNET, **HEADS[version], condition=parts, text=TEXTS[version])
-    shapes = jax.eval_shape(lambda: net.init(jax.random.key(0), jnp.zeros((1, 64, 64, 4)), jnp.zeros(1)))['params']
+    return jax.eval_shape(lambda: net.init(jax.random.key(0), jnp.zeros((1, 64, 64, 4)), jnp.zeros(1)))['params']
+
+
+def unet(version):
+    """Without the text, and without the matrix for the weight of a guidance, which official weights have not."""
+    shapes = whole(version)
     return size(shapes) - size(shapes['text']) - size(shapes['embedding']['w'])
 
 
@@ -56,3 +62,12 @@ ROWS = {
 def test_the_page_has_the_number_of_parameters(name):
     (line,) = (line for line in PAGE.splitlines() if line.startswith(f'| {name}'))
     assert line.rstrip(' |').endswith(f' {ROWS[name]():,}')
+
+
+def test_the_page_has_what_an_optimiser_does_not_keep_of_the_text():
+    """Of 1.5, in bytes of float32."""
+    shapes, adam = whole('1.5'), optax.adam(1e-5)
+    plain, less = (size(jax.eval_shape(tx.init, shapes)) for tx in (adam, without(adam, TextUNet.FROZEN)))
+    page = (Path(__file__).parents[2] / 'docs' / 'latent_diffusion.md').read_text()
+    assert f'{4 * (plain - less):,} bytes' in page
+    assert f'of {4 * plain:,}' in page

@@ -17,6 +17,12 @@ PIXELS = UNET + 'test_a_spatial_transformer_knows_no_places_and_no_tokens_that_a
 ANEW = ONCE + 'test_what_differs_is_encoded_anew'
 SAID = LATENTS + 'test_the_run_is_what_the_folder_says'
 TOKENS = LATENTS + 'test_texts_are_read_between_the_first_and_the_last_token'
+OUT, PROCESS, TILING = 'tests/conversion/test_latents_out.py::', 'interop/latent_process.py', 'nets/tiling.py'
+BACK = OUT + 'test_out_again_bit_by_bit'
+DISTILLED = OUT + 'test_a_consistency_model_goes_out_with_its_scheduler_and_what_it_is_told'
+MOVED = OUT + 'test_a_run_that_is_moved_is_sampled'
+LINE = 'tests/nets/test_tiling.py::test_along_a_line_one_tile_goes_over_linearly_into_the_next'
+FROZEN = 'tests/optim/test_frozen_parts.py::test_the_rest_is_trained_as_if_it_were_all'
 
 MUTANTS = tuple(Mutant(*row) for row in [
     ('lcm: the teacher is told the weight', LCM, '(_untold(cond) for cond in (batch.cond, repeat_row(null, n)))',
@@ -55,4 +61,37 @@ MUTANTS = tuple(Mutant(*row) for row in [
      '{}', SAID),
     ('sd: the grid of another offset', 'times/grids.py', 'np.append(offset + k[::-1], last)',
      'np.append(k[::-1], last)', 'tests/times/test_grids.py::test_paper_values'),
+    ('sd out: what was not told goes out', 'interop/conditional_unet.py', '    if not told:', '    if told:', BACK),
+    ('sd out: dense layers for convolutions', 'interop/conditional_unet.py',
+     "return bool(net.get('head_channels'))", 'return True', BACK),
+    ('sd out: the grid ends at clean data', PROCESS, "'set_alpha_to_one': last == 0", "'set_alpha_to_one': True",
+     BACK),
+    ('sd out: all predict eps', PROCESS, "'prediction_type': _OURS[of['name']]", "'prediction_type': 'epsilon'",
+     DISTILLED),
+    ('sd out: the points of an LCM are always 50', PROCESS, "sample['times'].get('among') or 50", '50', DISTILLED),
+    ('sd out: the first and last token change places', 'interop/clip_text.py',
+     "('bos_token_id', 'eos_token_id', 'pad_token_id')", "('eos_token_id', 'bos_token_id', 'pad_token_id')", BACK),
+    ('sd: a path stays where it was', 'workdir/files.py', "_replaced(config, f'{paths.absolute(workdir)}/', _INSIDE)",
+     'config', MOVED),
+    ('sd: tiles that nobody asked for', 'sample.py', 'changes=tile', 'changes={}', MOVED),
+    ('tiles: the first place counts already', TILING, 'np.arange(extent, dtype=tile.dtype) /',
+     'np.arange(1, extent + 1, dtype=tile.dtype) /', LINE),
+    ('tiles: rows are blended along columns', TILING, '_blend(above[n], tile, blended, axis=1)',
+     '_blend(above[n], tile, blended, axis=2)', LINE),
+    ('tiles: one within the one before', TILING, 'max(length - of.overlap, 1)', 'length',
+     'tests/nets/test_tiling.py::test_one_tile_is_the_whole_to_the_last_bit'),
+    ('latents: tiles are not in the name', 'builders/latents.py', "encoder += f' {[*cut]}'", "encoder += ''",
+     OUT + 'test_what_is_encoded_in_tiles_is_another_set'),
+    ('latents: every tenth image is looked at', CACHE, 'min(start + _HASHED_AT_ONCE, n))',
+     'min(start + _HASHED_AT_ONCE, n), 10)', ANEW),
+    ('latents: the time of a file does not count', 'data/columns.py', 'return stat.st_size, stat.st_mtime_ns',
+     'return stat.st_size, 0', ONCE + 'test_a_prepared_set_on_disk_is_known_by_its_files'),
+    ('latents: the choice of rows does not count', 'data/folder.py',
+     'self._file.encode() + np.asarray(self._rows, np.int64).tobytes()', 'self._file.encode()',
+     ONCE + 'test_a_folder_on_disk_is_known_by_its_files'),
+    ('texts: the optimiser keeps them', 'optim/frozen_parts.py', 'yes=name not in parts', 'yes=True', FROZEN),
+    ('texts: the optimiser is told of none', 'builders/experiment.py', 'where), frozen)', 'where), ())',
+     OUT + 'test_the_text_is_not_in_the_state_of_the_optimiser'),
+    ('lcm: the grid is rounded down', 'times/grids.py', '-(-left * parts // n)', 'left * parts // n',
+     'tests/times/test_grids.py::test_paper_values'),
 ])  # fmt: skip

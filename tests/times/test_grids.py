@@ -41,7 +41,7 @@ def test_paper_values():
     assert k(times.uniform(10)) == [*range(1000, -1, -100)]
     assert k(times.trailing(10)) == [*range(1000, -1, -100)]
     assert k(times.trailing(7)) == [1000, 857, 714, 571, 429, 286, 143, 0]
-    assert k(times.trailing(4, among=50)) == [1000, 760, 500, 240, 0]  # of 20, 40 .. 1000
+    assert k(times.trailing(4, among=50)) == [1000, 760, 500, 260, 0]  # of 20, 40 .. 1000, rounded up
     assert k(times.leading(10)) == [*range(901, 0, -100), 0]
     assert k(times.leading(10, offset=1, last=1)) == [*range(902, 1, -100), 1]
     assert k(times.leading(50, offset=19, last=1)) == [*range(1000, 19, -20), 1]

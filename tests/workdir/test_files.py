@@ -198,3 +198,14 @@ def test_the_home_of_nobody_is_a_folder_that_is_not_there(tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match='~nobody_has_this_name/run holds no run'):
         files.load_config(paths.parse('~nobody_has_this_name/run'))
+
+
+def test_paths_inside_follow_their_folder(tmp_path):
+    """Others stay, also one that only begins like the folder's name."""
+    config = {'data': {'of': str(tmp_path / 'a' / 'x' / 'y'), 'other': f'{tmp_path}/ab/x', 'near': 'a/x'}, 'seed': 0}
+    files.check(tmp_path / 'a', config, allow_change=False)
+    files.record(tmp_path / 'a', config)
+    assert files.load_config(tmp_path / 'a') == config
+    (tmp_path / 'a').rename(tmp_path / 'b')
+    moved = {**config['data'], 'of': str(tmp_path / 'b' / 'x' / 'y')}
+    assert files.load_config(tmp_path / 'b') == {**config, 'data': moved}
