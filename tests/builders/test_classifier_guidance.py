@@ -87,7 +87,7 @@ def test_an_unconditional_model_draws_what_its_classifier_is_asked_for(folders, 
     """The exact denoiser of the whole mixture, and the classifier that was trained: from the commands to the file."""
     load = runs.load
 
-    def with_the_exact_denoiser(folder, which='newest', mesh=None, sigma_rel=None):
+    def with_the_exact_denoiser(folder, which='newest', mesh=None, sigma_rel=None, changes=None):
         run = load(folder, which, mesh)
         if not run.experiment.draws:
             return run

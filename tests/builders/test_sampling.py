@@ -261,7 +261,7 @@ def test_the_commands_choices_reach_the_model(guided_run, tmp_path, monkeypatch)
     """A network that returns its class in x_0: guided by w away from the null class, 8, it says w c + (1 - w) 8."""
     load, opened = runs.load, []
 
-    def with_a_model_of_classes(folder, which='newest', mesh=None, sigma_rel=None):
+    def with_a_model_of_classes(folder, which='newest', mesh=None, sigma_rel=None, changes=None):
         opened.append(which)
         run = load(folder, which, mesh)
 
@@ -333,7 +333,7 @@ def test_where_nan_came_up(guided_run, capsys, monkeypatch):
     """A model that fails for one class from t = 0.6 down: the sixth of eight samples, the third step of five."""
     load = runs.load
 
-    def with_a_broken_model(folder, which='newest', mesh=None, sigma_rel=None):
+    def with_a_broken_model(folder, which='newest', mesh=None, sigma_rel=None, changes=None):
         run = load(folder, which, mesh)
 
         def broken(params, cond, key):

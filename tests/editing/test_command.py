@@ -95,7 +95,7 @@ def test_where_nan_came_up_in_an_edit(digits_run, files, monkeypatch, capsys):
     """DDIM asks at 1, 0.75, 0.5 and 0.25 of the table; a model that fails from 0.6 down does so at 0.5."""
     load = runs.load
 
-    def with_a_broken_model(folder, which='newest', mesh=None, sigma_rel=None):
+    def with_a_broken_model(folder, which='newest', mesh=None, sigma_rel=None, changes=None):
         run = load(folder, which, mesh)
 
         def broken(params, cond, key):

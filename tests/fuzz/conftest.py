@@ -50,8 +50,10 @@ def _only_the_drawing_is_another(trained, tmp_path_factory):
     """Models are traced, which finds what does not fit, and give zeros; opened runs are kept open."""
     fill, load, kept = sample_file.fill, runs.load, functools.cache(runs.load)
 
-    def opened(workdir, which='newest', mesh=None, sigma_rel=None):
-        return (kept if Path(workdir).parent == trained else load)(workdir, which, mesh, sigma_rel)
+    def opened(workdir, which='newest', mesh=None, sigma_rel=None, changes=None):
+        if changes or Path(workdir).parent != trained:
+            return load(workdir, which, mesh, sigma_rel, changes)
+        return kept(workdir, which, mesh, sigma_rel)
 
     def zeros(drawing, key, num, first=0):
         size = -(-min(drawing.batch_size, num) // drawing.mesh.size) * drawing.mesh.size
