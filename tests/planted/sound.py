@@ -19,7 +19,7 @@ SPOILT = OF_JUDGE + 'test_corruptions_are_what_they_say'
 SHARES = 'tests/experiments/test_sound.py::test_shares_and_distances_are_those_of_the_sounds'
 
 MUTANTS = tuple(Mutant(*row) for row in [
-    ('spectra: a window half a sample off', SPECTRA, '(np.arange(window) + 0.5)', '(np.arange(window) + 0.25)', TIGHT),
+    ('spectra: a window half a sample off', SPECTRA, '(np.arange(window) + 0.5)', '(np.arange(window) + 0.25)', SCIPY),
     ('spectra: one-sided energy counted once', SPECTRA, 'packed = np.sqrt(2) * c[..., :-1]',
      'packed = 1 * c[..., :-1]', TIGHT),
     ('spectra: the highest frequency is lost', SPECTRA, '1j * c[..., -1].real', '0j * c[..., -1].real', TIGHT),
