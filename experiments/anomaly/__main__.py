@@ -88,8 +88,11 @@ def compared(
     """
     kind = 'class' if other is None else other.partition(':')[0].replace('/', '_')
     path = folder / f'against_{kind}.json'
+    # Fields of both configs too, but for where the teacher lies, so that a workdir may be moved.
+    of = [{k: v for k, v in config.items() if k != 'init_from'} for config in configs(label, seed, folder)]
+    made_of = json.loads(json.dumps({**settings(), 'against': other, 'configs': of}))
     kept = files.read_json(path, {})
-    if kept and kept.get('settings') != settings():
+    if kept and kept.get('settings') != made_of:
         raise UserError(f'{path} was measured with other settings: use another --workdir, or delete it')
 
     def measure():
@@ -106,7 +109,7 @@ def compared(
         protocol = {'rows': rows, 'training rows': len(split.train), 'training, CPU s': seconds}
         return measuring.Measured(table.verdicts(scores, split.anomalies), protocol)
 
-    return measuring.kept(path, measure, {'settings': settings()})
+    return measuring.kept(path, measure, {'settings': made_of})
 
 
 def _split(config, label, seed, other):

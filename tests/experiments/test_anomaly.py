@@ -159,6 +159,6 @@ def test_a_half_finished_folder_goes_on(tmp_path, capsys):
     assert (folder / 'diffusion' / 'config.json').stat().st_mtime_ns == written
     assert (tmp_path / 'anomaly.png').exists()
     assert 'isolation forest' in (tmp_path / 'table.md').read_text()
-    assert 'measured with other settings' in tiny.refusal(
-        capsys, 'experiments.anomaly.__main__', *arguments, '--draws=2'
-    )
+    for other in ('--draws=2', '--config.train.steps=3', '--distil_config.train.steps=3'):
+        said = tiny.refusal(capsys, 'experiments.anomaly.__main__', *arguments, other)
+        assert 'measured with other settings' in said
