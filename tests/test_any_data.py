@@ -25,7 +25,7 @@ ROWS = {
     'latents': (None, np.float32, {'.png'}),
     'flow': ('row:index=1', np.float32, {'.png'}),
 }
-FAST = ('video', 'text')
+FAST = ('text',)
 ALL = [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in ROWS]
 
 

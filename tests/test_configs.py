@@ -106,7 +106,7 @@ def test_every_config_builds(name, arg):
 
 
 @pytest.mark.usefixtures('_fake_sets')
-@pytest.mark.parametrize('name', METHODS)
+@pytest.mark.parametrize('name', [pytest.param(n, marks=[pytest.mark.slow] * ('text' in n)) for n in METHODS])
 def test_every_method_trains_and_samples(name):
     """By shapes alone: nothing is computed."""
     config = config_of(name, 'runlocal')

@@ -56,7 +56,11 @@ def commands(body):
     return [line for code in re.findall(r'```sh\n(.*?)```', body, re.S) for line in code.splitlines()]
 
 
-@pytest.mark.parametrize('title', [t for t in RECIPES if '```sh' in RECIPES[t]])
+LONG = 'Data and their conditions', 'A table of a paper'
+RUN = [pytest.param(t, marks=[pytest.mark.slow] * (t in LONG)) for t in RECIPES if '```sh' in RECIPES[t]]
+
+
+@pytest.mark.parametrize('title', RUN)
 def test_a_recipe_runs(title, written, tiny_run, monkeypatch):
     folder = written(title)
     monkeypatch.chdir(folder)

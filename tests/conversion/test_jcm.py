@@ -38,7 +38,7 @@ def write(path, params):
     path.write_bytes(serialization.to_bytes({**state, 'rng_state': np.array([0, 1], np.uint32)}))
 
 
-@pytest.mark.parametrize('kind', KINDS)
+@pytest.mark.parametrize('kind', [pytest.param(k, marks=[pytest.mark.slow] * (k != 'DDPM++')) for k in KINDS])
 def test_outputs_gradients_and_the_way_back(kind, tmp_path):
     net, size, params = theirs(kind)
     write(tmp_path / 'checkpoint_1', params)
@@ -81,6 +81,7 @@ def converted(tmp_path, source, kind):
     return jax.jit(lambda x, c: net.apply({'params': params}, x, c)), runs.load(tmp_path / 'run'), x
 
 
+@pytest.mark.slow
 def test_a_consistency_model_is_told_a_quarter_of_ln_sigma(tmp_path):
     net, run, x = converted(tmp_path, 'jcm', 'three_levels')
     t = jnp.array([0.7, 80.0])

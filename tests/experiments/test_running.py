@@ -136,6 +136,7 @@ print(make_all(runs, is_trained, 1, lambda i: ['-c', text, str(folder / f'{i}' /
 """
 
 
+@pytest.mark.slow
 def test_two_commands_share_the_runs(tmp_path):
     command = [sys.executable, '-c', SHARES, str(tmp_path)]
     settings = {'cwd': processes.ROOT, 'env': processes.environment(1), 'stdout': subprocess.PIPE, 'text': True}

@@ -44,6 +44,7 @@ def experiment():
     return module
 
 
+@pytest.mark.slow
 def test_prompts_are_drawn(folder, tmp_path):
     prompt = '--cond=prompts:text=a small red circle left of a blue square'
     guided = '--guidance=classifier_free:w=2.0'
@@ -52,6 +53,7 @@ def test_prompts_are_drawn(folder, tmp_path):
     assert np.load(tmp_path / 'a.npz')['samples'].shape == (2, 32, 32, 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('text', 'message'),
     [
@@ -66,6 +68,7 @@ def test_a_prompt_that_cannot_be_is_refused_in_one_line(folder, capsys, text, me
     assert line.startswith(message)
 
 
+@pytest.mark.slow
 def test_a_consistency_model_is_measured_and_nothing_twice(folder, tmp_path, capsys):
     config = builders.with_teacher({**config_of(scenes_text_cd), 'init_from': str(folder)}, tmp_path / 'cd')
     train(config, tmp_path / 'cd')

@@ -40,6 +40,7 @@ def gaussian():
     return runs.Run(config, experiment, {}, 0, sharding.make_mesh(1))
 
 
+@pytest.mark.slow
 def test_the_trained_bound_is_below_the_uniform_one_and_near_the_exact_bits(gaussian):
     source = gaussian.experiment.source
     exact = -np.log2(MASS)[source.x[:256]].mean()

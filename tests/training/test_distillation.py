@@ -378,6 +378,7 @@ def test_nothing_that_is_not_finite_is_saved(trained, tmp_path):
     assert not [*(tmp_path / 'inf' / 'checkpoints').iterdir()]
 
 
+@pytest.mark.slow
 def test_tuning_a_diffusion_model_comes_near_the_exact_map(tmp_path):
     """An EDM run on a Gaussian, and ECT from it to one step, by the entry points' own functions."""
 

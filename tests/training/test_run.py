@@ -162,6 +162,7 @@ def command(folder):
     return [config, f'--workdir={folder}', '--config.data.n=64', '--config.sample.times.n=2']
 
 
+@pytest.mark.slow
 def test_ctrl_c_from_outside(tmp_path):
     call = [sys.executable, '-m', 'diffusion_jax.train', *command(tmp_path), '--config.train.steps=1000000']
     process = subprocess.Popen(call, cwd=ROOT, env=environment(), stderr=subprocess.PIPE, text=True)
@@ -184,6 +185,7 @@ def test_ctrl_c_from_outside(tmp_path):
     assert metrics(tmp_path)[-1]['step'] == step + 5
 
 
+@pytest.mark.slow
 def test_a_full_disk_while_saving(tmp_path):
     assert tiny.call('train', *command(tmp_path), '--config.train.steps=10') == 0
     # No file may grow beyond the limit any more: those of a checkpoint of this net do, all others do not.

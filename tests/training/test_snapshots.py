@@ -213,6 +213,7 @@ def test_a_run_that_kept_none(tmp_path, recorded, capsys):
         assert said == f'{folder} keeps no averages for other lengths: train with --config.train.ema_every=STEPS'
 
 
+@pytest.mark.slow
 def test_samples_are_of_the_length_asked_for_in_a_file_of_its_own(recorded):
     folder, final, _ = recorded
     few = [f'--workdir={folder}', '--num=8', '--sampler=ddim', '--steps=2']
@@ -242,6 +243,7 @@ def test_results_are_kept_under_their_length(recorded):
     assert values[0] != values[1]
 
 
+@pytest.mark.slow
 def test_the_search_measures_what_evaluate_measures(recorded, capsys):
     """Every length under evaluate's own samples; the best is the least, and the table has the name of its settings."""
     folder, _, _ = recorded

@@ -110,6 +110,7 @@ def test_flops_of_a_convolution_in_a_loop():
     assert left_out(jaxpr) == 3 * 2 * 9 * 3 * 2 * 8 * 8 * 5
 
 
+@pytest.mark.slow
 def test_a_deeper_transformer_has_as_many_more_flops():
     """The blocks are one scan: without its other passes depth would cost nothing."""
 
