@@ -11,9 +11,11 @@ from diffusion_jax.builders.specs import check_type, make
 from diffusion_jax.errors import UserError, nearest
 from diffusion_jax.optim import learning_rate
 from diffusion_jax.optim.forced_norm import forced_norm
+from diffusion_jax.optim.muon import muon
 
 _OPTIMISERS = SimpleNamespace(
-    __all__=['adam', 'adamw', 'lion', 'radam', 'sgd'],
+    __all__=['adam', 'adamw', 'lion', 'muon', 'radam', 'sgd'],
+    muon=muon,
     **{name: getattr(optax, name) for name in ('adam', 'adamw', 'lion', 'radam', 'sgd')},
 )
 _OURS = ('lr', 'warmup', 'clip', 'anneal', 'forced_norm')  # of any of them

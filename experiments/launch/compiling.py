@@ -114,10 +114,16 @@ def mesh_on(config: Mapping[str, Any], devices: list[Any]) -> Mesh:
         n = len(devices)
         if fsdp < 1 or n % fsdp or data not in (-1, n // fsdp):
             raise
-        near = ', '.join(str(size) for size in range(1, n + 1) if n % size == 0 and _lies(size, devices))
+        near = ', '.join(map(str, sizes(devices)))
         raise UserError(f'{error}; on all of them lie mesh.fsdp={near}') from error
     sharding.check_batch(mesh, train['batch_size'], 'train.batch_size', train['accumulate'])
     return mesh
+
+
+def sizes(devices: list[Any]) -> list[int]:
+    """The values of `mesh.fsdp` that lie on all of these devices, ascending."""
+    n = len(devices)
+    return [size for size in range(1, n + 1) if n % size == 0 and _lies(size, devices)]
 
 
 def _lies(fsdp, devices):

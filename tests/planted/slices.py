@@ -4,7 +4,7 @@ from tests.planted.mutant import Mutant
 
 # fmt: off
 HLO, CHECK = 'tests/experiments/test_hlo.py::', 'tests/experiments/test_check.py::'
-LAUNCH = 'tests/experiments/test_launch.py::'
+LAUNCH, SEARCH = 'tests/experiments/test_launch.py::', 'tests/experiments/test_suggest.py::'
 AT = '../experiments/launch/'
 
 MUTANTS = tuple(Mutant(*row) for row in [
@@ -57,5 +57,17 @@ MUTANTS = tuple(Mutant(*row) for row in [
      LAUNCH + 'test_what_replaces_a_whole_spec_is_launched_too'),
     ('launch: in spite of the check', AT + '__main__.py', 'check=False).returncode:', 'check=False).returncode < 0:',
      LAUNCH + 'test_a_run_is_checked_before_its_launch'),
+    ('suggest: hopeless parts compiled', AT + 'suggest.py', 'if accumulate < least:', 'if False:',
+     SEARCH + 'test_parts_that_cannot_do_are_not_compiled'),
+    ('suggest: the state takes no room', AT + 'suggest.py', 'report.hbm(on) - state', 'report.hbm(on)',
+     SEARCH + 'test_a_state_that_is_too_large_is_split'),
+    ('suggest: computed again though it fits', AT + 'suggest.py', '== parts[0] and of_this[-1].found.fits', '== -1',
+     SEARCH + 'test_what_fits_whole_stays_whole_and_is_not_computed_again'),
+    ('suggest: split without end', AT + 'suggest.py', 'if slower == 2:', 'if slower == 99:',
+     SEARCH + 'test_links_bound_how_far_it_is_split'),
+    ('suggest: the slowest first', AT + 'suggest.py', 'key=lambda t: t.seconds', 'key=lambda t: -t.seconds',
+     SEARCH + 'test_a_step_is_cut_no_finer_than_it_must_be'),
+    ('suggest: what does not fit has a time', AT + 'suggest.py', 'if found.fits and found.figures is not None',
+     'if found.figures is not None', SEARCH + 'test_where_nothing_fits_it_says_so'),
 ])
 # fmt: on
