@@ -1,5 +1,6 @@
 """One entry point, `diffusion-jax COMMAND`: the modules that `python -m` runs, under short names, from any folder."""
 
+import contextlib
 import runpy
 import sys
 from collections.abc import Sequence
@@ -8,7 +9,7 @@ from pathlib import Path
 
 from diffusion_jax import shipped
 from diffusion_jax.commands import ALL, GROUPS
-from diffusion_jax.errors import nearest
+from diffusion_jax.errors import hang_up, nearest
 
 
 def usage() -> str:
@@ -24,7 +25,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Runs the command that the arguments name, as `python -m` would."""
     first, *rest = (sys.argv[1:] if argv is None else argv) or ['--help']
     if first in ('--help', '-h', '-help', 'help'):
-        print(usage())
+        with contextlib.suppress(BrokenPipeError):  # `--help | head` hangs up earlier
+            print(usage())
+        hang_up()
     elif first == '--version':
         print(metadata.version('diffusion_jax'))
     elif (command := ALL.get(first.replace('_', '-'))) is None:

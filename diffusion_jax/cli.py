@@ -17,7 +17,7 @@ from absl import app, flags, logging
 from diffusion_jax import builders, shipped
 from diffusion_jax.builders import specs
 from diffusion_jax.devices import processes
-from diffusion_jax.errors import Interrupted, UserError, one_line
+from diffusion_jax.errors import Interrupted, UserError, hang_up, one_line
 from diffusion_jax.home import compile_cache
 
 _COORDINATOR = flags.DEFINE_string(
@@ -118,7 +118,7 @@ def _parse(argv):
             _set(flags.FLAGS['config'].value, path, value)
         return rest
     except (SystemExit, BrokenPipeError):  # absl ends --help with 1; `--help | head` hangs up earlier
-        _hang_up()
+        hang_up()
         sys.exit(0)
     except (flags.Error, UserError) as error:
         message = one_line(error)
@@ -129,15 +129,6 @@ def _parse(argv):
         sys.argv = before
     print(f'error: {message}{"" if message.endswith((".", "?")) else "."} See --help.', file=sys.stderr)
     sys.exit(2)
-
-
-def _hang_up():
-    """Writes what is still to be written; where nobody reads it any more, the interpreter shall not try at its end."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        with open(os.devnull, 'w') as nowhere:
-            os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 def _config_given(argv):

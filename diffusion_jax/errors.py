@@ -1,6 +1,8 @@
 """Errors that a user can mend. Entry points print the message, one line or a short list, without a traceback."""
 
 import difflib
+import os
+import sys
 from collections.abc import Iterable
 
 
@@ -30,3 +32,12 @@ def nearest(name: str, known: Iterable[str]) -> str:
 def one_line(error: BaseException) -> str:
     """The message of an exception of a library, which may run over many lines, or else its type."""
     return ' '.join(str(error).split())[:400] or type(error).__name__
+
+
+def hang_up() -> None:
+    """Writes what is still to be written; where nobody reads it any more, the interpreter shall not try at its end."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        with open(os.devnull, 'w') as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())

@@ -51,6 +51,15 @@ def test_the_help_names_every_command_on_one_screen(capsys):
     assert capsys.readouterr().out.splitlines() == shown
 
 
+def test_a_reader_that_hangs_up_early_is_no_error():
+    read, write = os.pipe()
+    os.close(read)  # at once, as `head -0` may
+    with os.fdopen(write, 'w') as nobody:
+        command = [sys.executable, '-m', 'diffusion_jax', '--help']
+        ended = subprocess.run(command, stdout=nobody, stderr=subprocess.PIPE, check=False)
+    assert (ended.returncode, ended.stderr) == (0, b'')
+
+
 @pytest.mark.parametrize(
     'arguments', [['--help'], ['--version'], ['completion', '--line=diffusion-jax sample --'], ['x']]
 )
