@@ -8,6 +8,8 @@ import pytest
 
 from diffusion_jax.builders.optimiser import build_optimiser
 from diffusion_jax.optim.muon import muon
+from diffusion_jax.training.run import train
+from tests import tiny
 
 LR = 0.01
 # Five steps of the quintic iteration bring singular values between 0.01 and 1 here: it does not converge to 1.
@@ -87,3 +89,12 @@ def test_a_config_asks_for_it_and_a_least_square_problem_is_solved():
         params, state = step(params, state)
     np.testing.assert_allclose(params['kernel'], w, atol=0.02)
     np.testing.assert_allclose(params['bias'], 0, atol=0.02)
+
+
+def test_a_run_resumes_bit_for_bit(tmp_path):
+    config = tiny.points(steps=4, save_every=2)
+    config = {**config, 'optim': {**config['optim'], 'name': 'muon'}}
+    whole = train(config, tmp_path / 'whole')
+    train({**config, 'train': {**config['train'], 'steps': 2}}, tmp_path / 'run')
+    state = train(config, tmp_path / 'run', allow_config_change=True)
+    jax.tree.map(np.testing.assert_array_equal, jax.device_get(state), jax.device_get(whole))
