@@ -1,9 +1,12 @@
-"""For the site: files that pages link to, such as tests, become pages; a package on a page of the API, its modules."""
+"""For the site: files that pages link to, such as tests, become pages; a package on a page of the API, its modules;
+links to sounds and films, players."""
 
 import re
 from pathlib import Path, PurePosixPath
 
 from mkdocs.structure.files import File, InclusionLevel
+
+from diffusion_jax.pages import html as pages
 
 ROOT = Path(__file__).parents[1]
 LINK = re.compile(r'(\]\()((?:\.\./)+[^)#\s]+)((?:#[^)]*)?\))')
@@ -70,3 +73,8 @@ def on_page_markdown(markdown, page, config, files):
         return f'{link[1]}{up}{shown_at(path)}{link[3]}' if path else link[0]
 
     return LINK.sub(mended, PACKAGE.sub(modules, markdown))
+
+
+def on_page_content(html, page, config, files):
+    """Players in the place of links to sounds and films."""
+    return pages.players(html, lambda address: address)

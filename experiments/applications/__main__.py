@@ -4,7 +4,7 @@ r"""A mini version of every application, and all that comes out on one page: WOR
     python -m experiments.applications --workdir=runs/applications --only=video,fields --run=video=runs/moving_digits
 
 Each trains, samples and is measured by a judge that is not the model. The page, WORKDIR/applications.html, has one
-table over all of them, pictures, films, sounds, every program's own table. Running it again goes on where it stopped and
+table over all of them, pictures, films, sounds and each program's table. Running it again goes on where it stopped, and
 does nothing twice. One that fails is named on the page and in the exit code, and the others go on. --run=NAME=WORKDIR
 measures and shows a finished run instead of training one.
 """

@@ -104,7 +104,7 @@ def overview(outcomes: Outcomes) -> str:
 
 def _minutes(outcome: Outcome) -> str:
     seconds = sum(state.seconds for state in states(outcome.asked.folder).values())
-    return f'{seconds / 60:.1f}' if seconds else ''
+    return f'{seconds / 60:.3g}' if seconds else ''
 
 
 def _anchor(title: str) -> str:
