@@ -2,7 +2,6 @@
 
 import os
 import resource
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import IO, NamedTuple
 from diffusion_jax import shipped
 from diffusion_jax.errors import Interrupted, UserError
 from diffusion_jax.workdir import files
-from experiments.running import locks, pool
+from experiments.running import child, locks, pool
 
 FILE, LOG = 'jobs.json', 'log.txt'
 
@@ -82,10 +81,13 @@ def _run(job: Job, folder: Path, say: Callable[[str], None]) -> tuple[int, float
     """Exit code, seconds of CPU, the signal that came to this process meanwhile (0: none), the last line printed."""
     log, before = folder / LOG, _seconds_of_children()
     path = os.pathsep.join(filter(None, [str(shipped.root()), os.environ.get('PYTHONPATH')]))
-    command = [sys.executable, '-m', 'experiments.running.child', job.module, *job.arguments]
     with _claimed(folder) as lock, log.open('a'), pool.received() as signals, log.open(errors='replace') as printed:
         printed.seek(0, os.SEEK_END)
-        process, told, last = pool.start(command, log, {'PYTHONPATH': path}, lock), 0, ''
+        process, told, last = (
+            pool.start(child.command(job.module, job.arguments), log, {'PYTHONPATH': path}, lock),
+            0,
+            '',
+        )
         while True:
             ended = process.poll() is not None  # before the last look at what it printed
             for line in map(str.rstrip, printed):

@@ -6,7 +6,6 @@ import math
 import re
 import shutil
 import subprocess
-import sys
 import time
 from html import unescape
 from pathlib import Path
@@ -19,7 +18,7 @@ from diffusion_jax.builders import resolve
 from diffusion_jax.commands import ALL
 from experiments.applications import jobs, page, readings, records
 from experiments.applications.application import Application, Asked, Run, in_workdir, measured, of_models, rows_of
-from experiments.running import tables
+from experiments.running import child, tables
 from tests import tiny
 from tests.experiments import stub_program
 
@@ -175,7 +174,7 @@ def test_what_is_in_use_is_left_alone(tmp_path, monkeypatch, made):
 
 
 def test_a_program_ends_with_the_process_that_started_it(tmp_path):
-    command = [sys.executable, '-m', 'experiments.running.child', STUB, '--kind=x', f'--out={tmp_path}', '--cpu=60']
+    command = child.command(STUB, ['--kind=x', f'--out={tmp_path}', '--cpu=60'])
     started = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=shipped.root())
     assert started.stdout is not None
     assert started.stdin is not None
