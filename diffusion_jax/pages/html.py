@@ -97,7 +97,9 @@ def of_markdown(path: AnyPath, more: Iterable[str] = (), folded: Mapping[str, st
         return embedded(file) if file.exists() else None
 
     body = _SOURCE.sub(lambda found: found[1] + (held(found[2]) or found[2]) + found[3], body)
-    body = _TABLE.sub(r'<div class="wide">\g<0></div>', players(body, held))
+    body = _TABLE.sub(r'<div class="wide">\g<0></div>', players(body, held)).replace(
+        ' ± ', '\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}'
+    )
     title = next((line.lstrip('# ') for line in text.splitlines() if line.startswith('#')), path.stem)
     return render('markdown.html', title=title, body=body, folded=folded)
 

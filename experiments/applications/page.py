@@ -22,7 +22,7 @@ HEAD = (
     'model',
     'network evaluations',
     'quality',
-    'CPU minutes of the application',
+    'CPU min',
 )
 _LINES = 12  # of a text that is shown
 _ADDRESS = re.compile(r'(\]\()(?!\w+:|#)([^)\s]+)(\))')
@@ -57,7 +57,8 @@ def text(workdir: Path, outcomes: Outcomes, share: float, typed: str) -> str:
         *_told('Left out', {a.name: o.left_out for a, o in outcomes if o.left_out}),
         overview(outcomes),
         'Real held-out data, under the same judge, are what a perfect model would look like. Rows with the same judge '
-        'can be compared, others cannot. ± is a standard error over the samples, of one training.\n',
+        'can be compared, others cannot. ± is a standard error, over the samples of one training unless a table says '
+        'otherwise. CPU minutes are those of the whole application.\n',
         *(section(workdir, application, outcome) for application, outcome in outcomes if not outcome.left_out),
         f'Command: `{typed}`. {_ran_on(outcomes)}\n',
     ]
@@ -78,8 +79,8 @@ def _lengths(share: float) -> str:
     if share == 1:
         return 'Every training has the length of its config, every measurement its own number of samples.\n'
     return (
-        f"**A try**: {share:.3g} of every training's length and of every number of samples. Its figures say whether "
-        'all of it runs, and nothing of the methods.\n'
+        f"**A try**: {share:.3g} of every training's length and of every number of samples. What was made here says "
+        'whether all of it runs, and nothing of the methods.\n'
     )
 
 
@@ -93,7 +94,7 @@ def overview(outcomes: Outcomes) -> str:
     for application, outcome in outcomes:
         if outcome.left_out:
             continue
-        first = [f'[{application.title}](#{_anchor(application.title)})', application.data]
+        first = [f'[{application.name}](#{_anchor(application.title)})', application.data]
         minutes = _minutes(outcome)
         rows += [[*first, r.judge, r.real, r.model, r.evaluations, r.quality, minutes] for r in outcome.rows]
         if not outcome.rows:

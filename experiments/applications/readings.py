@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -69,8 +69,8 @@ def _evaluations(row: Mapping[str, str]) -> str:
     return str(2 * steps - 1 if row['sampler'].startswith('heun') else steps)
 
 
-def of_quickstart(path: Path) -> list[Judged]:
-    """Those of `experiments.quickstart`: the Frechet distance, and that of held-out data from the line below."""
+def of_quickstart(path: Path, evaluations: Iterable[str]) -> list[Judged]:
+    """Those of `experiments.quickstart` of so many evaluations: Frechet distances; real data have a line below."""
     if not path.exists():
         return []
     text = path.read_text()
@@ -79,17 +79,18 @@ def of_quickstart(path: Path) -> list[Judged]:
     floor = re.search(rf'^Floor, of .*?{re.escape(judge)} ([-+.\deE]+)', text, re.M)
     if floor is None:
         raise ValueError(f'no {judge} of held-out data')
-    return [Judged(judge, floor[1].rstrip('.'), row[''], row['network evaluations'], row[judge]) for row in rows]
+    shown = [row for row in rows if row['network evaluations'] in evaluations]
+    return [Judged(judge, floor[1].rstrip('.'), row[''], row['network evaluations'], row[judge]) for row in shown]
 
 
-def of_anomaly(path: Path, shown: Callable[[str], bool]) -> list[Judged]:
-    """Those of `experiments.anomaly` of the methods that are shown; real data are one half against the other."""
+def of_anomaly(path: Path, methods: Iterable[str]) -> list[Judged]:
+    """Those of `experiments.anomaly` of these methods; real data are one half against the other."""
     if not path.exists():
         return []
     found = []
     for title, rows in zip(_titles(path.read_text()), _main_tables(path.read_text()), strict=True):
         judge = f'AUROC, {title}'
-        found += [Judged(judge, r['halves'], r['method'], '', r['AUROC']) for r in rows if shown(r['method'])]
+        found += [Judged(judge, r['halves'], r['method'], '', r['AUROC']) for r in rows if r['method'] in methods]
     return found
 
 
@@ -108,7 +109,11 @@ def of_bits(path: Path, model: str, least: str) -> list[Judged]:
     results = json.loads(path.read_text())
     return [
         Judged(
-            f'{name.partition(",")[0]}, a bound', least, model, '', f'{v["bits/dim"]:.4g} ± {v["standard error"]:.2g}'
+            f'{name.rpartition(", step")[0]}, a bound',
+            least,
+            model,
+            '',
+            f'{v["bits/dim"]:.4g} ± {v["standard error"]:.2g}',
         )
         for name, v in results.items()
         if name.startswith('bits/dim on ')

@@ -53,7 +53,7 @@ MUTANTS = tuple(Mutant(*row) for row in [
     ('applications: real data of any pairs', READINGS, "of_real[row.get(group, '')][judge]",
      '[*of_real.values()][0][judge]', HERE + 'test_rows_are_beside_real_data_of_their_own_group'),
     ('applications: Heun evaluates once', READINGS, '2 * steps - 1 if', 'steps if', OTHERS),
-    ('applications: every score of anomalies', READINGS, "if shown(r['method'])]", 'if r]', OTHERS),
+    ('applications: every score of anomalies', READINGS, "if r['method'] in methods]", 'if r]', OTHERS),
     ('applications: given runs are trained', PARTS, '*([] if asked.given else [train(asked, name)])',
      'train(asked, name)', HERE + 'test_of_runs_that_are_given_these_alone_are_measured'),
     ('applications: other runs of given ones', PARTS, 'for name in asked.given or runs:', 'for name in runs:',
