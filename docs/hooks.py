@@ -1,15 +1,14 @@
 """For the site: files that pages link to, such as tests, become pages; a package on a page of the API, its modules;
-links to sounds and films, players."""
+links to sounds, players."""
 
 import re
 from pathlib import Path, PurePosixPath
 
 from mkdocs.structure.files import File, InclusionLevel
 
-from diffusion_jax.pages import html as pages
-
 ROOT = Path(__file__).parents[1]
 LINK = re.compile(r'(\]\()((?:\.\./)+[^)#\s]+)((?:#[^)]*)?\))')
+SOUND = re.compile(r'<a href="([^"]+\.wav)">(.*?)</a>', re.S)
 PACKAGE = re.compile(r'^::: diffusion_jax\.(\w+)$', re.M)
 LANGUAGES = {'.py': 'python', '.sh': 'sh', '.toml': 'toml', '.txt': 'text'}
 
@@ -76,5 +75,6 @@ def on_page_markdown(markdown, page, config, files):
 
 
 def on_page_content(html, page, config, files):
-    """Players in the place of links to sounds and films."""
-    return pages.players(html, lambda address: address)
+    """Players in the place of links to sounds, under the words of the link."""
+    player = '<audio controls preload="none" src="\\1" style="height: 2rem; vertical-align: middle"></audio>'
+    return SOUND.sub(rf'<span style="white-space: nowrap">\2 {player}</span>', html)

@@ -61,18 +61,13 @@ def embedded(path: AnyPath) -> str:
     return f'data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}'
 
 
-def players(body: str, address: Callable[[str], str | None]) -> str:
-    """HTML in which links to sounds and films are players, under the words of the link.
-
-    Args:
-        body: HTML; every other link stays as it is.
-        address: where a player finds the file that a link leads to; None leaves the link alone.
-    """
+def _players(body: str, held: Callable[[str], str | None]) -> str:
+    """HTML in which links to sounds and films that are held are players, under the words of the link."""
 
     def player(found: re.Match) -> str:
         name = unquote(found[1])
         tag = 'audio' if name.endswith(SOUNDS) else 'video' if name.endswith(FILMS) else None
-        source = address(found[1]) if tag else None
+        source = held(found[1]) if tag else None
         if source is None:
             return found[0]
         return f'<span class="player">{found[2]} <{tag} controls src="{source}"></{tag}></span>'
@@ -97,7 +92,7 @@ def of_markdown(path: AnyPath, more: Iterable[str] = (), folded: Mapping[str, st
         return embedded(file) if file.exists() else None
 
     body = _SOURCE.sub(lambda found: found[1] + (held(found[2]) or found[2]) + found[3], body)
-    body = _TABLE.sub(r'<div class="wide">\g<0></div>', players(body, held)).replace(
+    body = _TABLE.sub(r'<div class="wide">\g<0></div>', _players(body, held)).replace(
         ' ± ', '\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}'
     )
     title = next((line.lstrip('# ') for line in text.splitlines() if line.startswith('#')), path.stem)

@@ -109,7 +109,7 @@ def of_bits(path: Path, model: str, least: str) -> list[Judged]:
     results = json.loads(path.read_text())
     return [
         Judged(
-            f'{name.rpartition(", step")[0]}, a bound',
+            'bits/dim of held-out data, a bound',
             least,
             model,
             '',

@@ -360,7 +360,7 @@ def test_bits_are_beside_the_entropy_of_the_chain(tmp_path):
         '"bits/dim on chain/n=9,k=2/test, step 3": {"bits/dim": 1.26531, "standard error": 0.0081}}'
     )
     assert readings.of_bits(file, 'm', '1.2364') == [
-        ('bits/dim on chain/n=9,k=2/test, a bound', '1.2364', 'm', '', '1.265 ± 0.0081')
+        ('bits/dim of held-out data, a bound', '1.2364', 'm', '', '1.265 ± 0.0081')
     ]
 
 
