@@ -1,24 +1,28 @@
 """All applications by one command: what the page says is what lies on the disk, and nothing is done twice."""
 
 import base64
+import importlib
 import json
 import math
 import re
 import shutil
 import subprocess
+import sys
 import time
 from html import unescape
 from pathlib import Path
 
 import pytest
+from absl import flags
 
 from configs import moving_digits
-from diffusion_jax import completion, shipped
+from diffusion_jax import cli, shipped
 from diffusion_jax.builders import resolve
 from diffusion_jax.commands import ALL
+from diffusion_jax.workdir import files
 from experiments.applications import jobs, page, readings, records
 from experiments.applications.application import Application, Asked, Run, in_workdir, measured, of_models, rows_of
-from experiments.running import child, tables
+from experiments.running import child, tables, user_files
 from tests import tiny
 from tests.experiments import stub_program
 
@@ -230,20 +234,47 @@ def test_the_folder_of_a_finished_program_is_shown(made, tmp_path):
 # Commands of the real applications
 
 
-@pytest.mark.parametrize('share', [1.0, 0.01])
+def taken(j):
+    """The configs of a program that takes these arguments, by flag: as `tiny.call`, but that nothing is run."""
+    found = importlib.util.find_spec(j.module)
+    path = f'{j.module}.__main__' if found is not None and found.submodule_search_locations else j.module
+    defined, before = {*flags.FLAGS}, sys.argv
+    sys.argv = [path, *j.arguments]
+    sys.modules.pop(path, None)
+    try:
+        importlib.import_module(path)
+        cli._parse(sys.argv)
+        return {
+            name: resolve(flags.FLAGS[name].value)
+            for name in ('config', 'distil_config')
+            if any(argument.startswith(f'--{name}=') for argument in j.arguments)
+        }
+    finally:
+        sys.argv = before
+        for flag in {*flags.FLAGS} - defined:
+            delattr(flags.FLAGS, flag)
+        flags.FLAGS.unparse_flags()
+
+
 @pytest.mark.parametrize('application', records.APPLICATIONS, ids=lambda a: a.name)
-def test_the_commands_of_an_application_exist_with_their_flags(application, share, tmp_path):
-    known = {command.module: command for command in ALL.values()}
-    found = application.jobs(Asked(tmp_path, share, data_dir='DIR'))
-    assert len({j.name for j in found}) == len(found)
-    for j in found:
-        flags = {flag.strip('-=') for flag in completion.flags(known[j.module].module)}
-        for argument in j.arguments:
-            flag, equals, value = argument.removeprefix('--').partition('=')
-            assert equals, argument
-            assert flag.partition('.')[0] in flags or flag.partition('.')[0].endswith('config'), argument
-            if flag in ('config', 'distil_config'):
-                assert shipped.config(value) != value
+def test_programs_take_the_commands_of_an_application(application, tmp_path):
+    whole, part = (application.jobs(Asked(tmp_path, share, data_dir='DIR')) for share in (1.0, 0.01))
+    assert len({j.name for j in whole}) == len(whole)
+    assert [j.name for j in whole] == [j.name for j in part]
+    assert {j.module for j in whole} <= {command.module for command in ALL.values()}
+    for long, short in zip(*([j for j in jobs_ if 'rain' in j.name] for jobs_ in (whole, part)), strict=True):
+        configs = {'config': taken(long), 'of a try': taken(short)}
+        for name, config in configs['config'].items():
+            steps, little = config['train']['steps'], configs['of a try'][name]['train']
+            assert little['steps'] == max(1, round(steps / 100))
+            assert max(little[f'{k}_every'] for k in ('log', 'save', 'sample')) <= little['steps']
+            (file,) = (a.partition('=')[2] for a in long.arguments if a.startswith(f'--{name}='))
+            own = resolve(user_files.load_config(file))
+            changed = {line.partition(':')[0] for line in files.differences(own, config)}
+            if application.name != 'anomaly':  # whose trainings are shorter than those of its configs
+                assert changed <= {'init_from', 'data.dir', 'data.condition'}
+    for j in (j for j in part if 'rain' not in j.name):
+        assert taken(j) == {}
     assert application.rows(Asked(tmp_path)) == application.tables(Asked(tmp_path)) == []
 
 
