@@ -2,6 +2,7 @@
 
 import base64
 import importlib
+import importlib.util
 import json
 import math
 import re
