@@ -46,6 +46,7 @@ GROUPS: dict[str, list[Command]] = {
     'Studies': _of(
         'experiments',
         ('papers', 'papers', "a paper's table, its claims judged"),
+        ('applications', 'applications', 'images, video, sound, text, .. on one page'),
         ('few-step', 'few_step', 'every few-step method on one data set'),
         ('few-step-toy', 'few_step.toy', 'the same where the exact map is known'),
         ('guidance', 'guidance', 'do guided samples belong to their class?'),

@@ -1,4 +1,5 @@
-"""For the site: files that pages link to, such as tests, become pages; a package on a page of the API, its modules."""
+"""For the site: files that pages link to, such as tests, become pages; a package on a page of the API, its modules;
+links to sounds, players."""
 
 import re
 from pathlib import Path, PurePosixPath
@@ -7,6 +8,7 @@ from mkdocs.structure.files import File, InclusionLevel
 
 ROOT = Path(__file__).parents[1]
 LINK = re.compile(r'(\]\()((?:\.\./)+[^)#\s]+)((?:#[^)]*)?\))')
+SOUND = re.compile(r'<a href="([^"]+\.wav)">(.*?)</a>', re.S)
 PACKAGE = re.compile(r'^::: diffusion_jax\.(\w+)$', re.M)
 LANGUAGES = {'.py': 'python', '.sh': 'sh', '.toml': 'toml', '.txt': 'text'}
 
@@ -70,3 +72,9 @@ def on_page_markdown(markdown, page, config, files):
         return f'{link[1]}{up}{shown_at(path)}{link[3]}' if path else link[0]
 
     return LINK.sub(mended, PACKAGE.sub(modules, markdown))
+
+
+def on_page_content(html, page, config, files):
+    """Players in the place of links to sounds, under the words of the link."""
+    player = '<audio controls preload="none" src="\\1" style="height: 2rem; vertical-align: middle"></audio>'
+    return SOUND.sub(rf'<span style="white-space: nowrap">\2 {player}</span>', html)

@@ -29,6 +29,7 @@ from diffusion_jax.workdir import files, paths
 from experiments.running.tables import markdown
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a run on gaussian_fields.', required=True)
+_OUT = flags.DEFINE_string('out', None, 'Folder of the table, fields.md. Default: the workdir.')
 _SAMPLING = flags.DEFINE_multi_string(
     'sampling', ['ddim:eta=1.0@50', 'ddim@10', 'ddim@50', 'heun@18'], 'SAMPLER@STEPS, once for each row.'
 )
@@ -55,14 +56,15 @@ def main() -> None:
         raise UserError(f'{workdir} was not trained on gaussian_fields, whose law is known')
     law = specs.make(specs.LAWS, run.config['data']['law'], {}, 'config.data.law')
     plans = [(text, *_plan(run, text)) for text in _SAMPLING.value]
-    files.check_writable(workdir / 'fields.md')
+    out = (paths.parse(_OUT.value) if _OUT.value else workdir) / 'fields.md'
+    files.check_writable(out)
     rows = [['data', '', *_floor(law)]]
     for text, spec, n in plans:
         start = time.process_time()
         rows.append([text.rpartition('@')[0], str(n), *_row(run, spec, law)])
         print(*rows[-1], f'{time.process_time() - start:.0f} CPU s', flush=True)
     table = markdown(_HEAD, rows)
-    files.write_text(workdir / 'fields.md', table)
+    files.write_text(out, table)
     print(f'\n{table}\nstep {run.step}, {_NUM.value} samples, {_STATES.value} states, {_MEMBERS.value} members each')
 
 

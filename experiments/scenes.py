@@ -43,10 +43,11 @@ FIELDS = (*judge.Kept._fields[:-1], 'attributes', 'all')  # attributes: the mean
 
 
 class Setting(NamedTuple):
-    """How a row is drawn."""
+    """How a row is drawn, and how often the network is evaluated for it."""
 
     name: str
     choices: runs.Choices
+    evaluations: int  # of the network, for each picture
 
 
 def of_diffusion(weights: Sequence[int] = (2, 1, 4)) -> list[Setting]:
@@ -54,7 +55,7 @@ def of_diffusion(weights: Sequence[int] = (2, 1, 4)) -> list[Setting]:
     samplers = (('DDIM-50', 'ddim', 50), ('DDIM-10', 'ddim', 10), ('DDPM-50', 'ancestral:variance=small', 50))
     guidance = {w: 'none' if w == 1 else f'classifier_free:w={w:.1f}' for w in weights}
     return [
-        Setting(f'{name}, w = {w}', runs.Choices(sampler, steps, guidance=guidance[w]))
+        Setting(f'{name}, w = {w}', runs.Choices(sampler, steps, guidance=guidance[w]), steps if w == 1 else 2 * steps)
         for w in weights
         for name, sampler, steps in samplers
     ]
@@ -62,7 +63,7 @@ def of_diffusion(weights: Sequence[int] = (2, 1, 4)) -> list[Setting]:
 
 def of_consistency() -> list[Setting]:
     """One step, and two."""
-    return [Setting(f'consistency, {n} step{"s"[: n - 1]}', runs.Choices(steps=n)) for n in (2, 1)]
+    return [Setting(f'consistency, {n} step{"s"[: n - 1]}', runs.Choices(steps=n), n) for n in (2, 1)]
 
 
 def figures(x: np.ndarray, said: Sequence[Said]) -> dict[str, np.ndarray]:
@@ -133,19 +134,23 @@ def samples(
     return measuring.kept(out / f'{name}_step={run.step}_n={len(said["test"])}_seed={seed}.json', measure, about)
 
 
-def table(rows: Mapping[str, measuring.Measured]) -> str:
-    """A row for each sampler and split, `value +- standard error` in percent."""
+def table(rows: Mapping[str, measuring.Measured], evaluations: Mapping[str, int] = {}) -> str:
+    """A row for each sampler and split, `value +- standard error` in percent, and its evaluations of the network."""
 
     def cell(row, key):
         return f'{100 * row.values[key]:.1f} ± {100 * row.errors[key]:.1f}' if key in row.values else ''
 
     cells = [
-        [name, shown, str(row.protocol[split]), *(cell(row, f'{split}: {field}') for field in FIELDS)]
+        [
+            *(name, shown, str(row.protocol[split])),
+            *(cell(row, f'{split}: {field}') for field in FIELDS),
+            str(evaluations.get(name, '')),
+        ]
         for name, row in rows.items()
         for split, shown in SPLITS.items()
         if row.values
     ]
-    return markdown(['pictures', 'pairs', 'n', *FIELDS], cells)
+    return markdown(['pictures', 'pairs', 'n', *FIELDS, 'network evaluations'], cells)
 
 
 def _opened(workdir: AnyPath) -> runs.Run:
@@ -168,11 +173,12 @@ def main() -> None:
     for setting in settings:
         rows[setting.name] = samples(run, out, said, setting, _SEED.value)
         print(setting.name, rows[setting.name].values, flush=True)
-        files.write_text(out / 'table.md', table(rows))
+        text = table(rows, {s.name: s.evaluations for s in settings})
+        files.write_text(out / 'table.md', text)
     shown, texts = rows[settings[0].name].shown, [s for of_split in said.values() for s in of_split[:SHOWN]]
     right = list(figures(shown, texts)['all'] == 1)
     sheet(out / 'scenes.png', shown, [caption(s) for s in texts], right)
-    print('\n' + table(rows))
+    print('\n' + text)
     print(f'step {run.step}, seed {_SEED.value}; {settings[0].name} in {out / "scenes.png"}')
 
 

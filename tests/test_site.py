@@ -132,4 +132,7 @@ def test_the_site_is_built_strictly(tmp_path):
     build.build(load_config(str(ROOT / 'mkdocs.yml'), strict=True, site_dir=str(tmp_path)))
     source = (tmp_path / 'source' / 'tests' / 'test_schedules.py.source' / 'index.html').read_text()
     assert 'test_posterior_is_bayes_rule' in source
+    heard = re.findall(r'<audio [^>]*src="([^"]*)"', (tmp_path / 'gallery' / 'index.html').read_text())
+    assert len(heard) == 10
+    assert all((tmp_path / 'gallery' / address).is_file() for address in heard)
     assert 'source/tests/test_schedules.py.source' in (tmp_path / 'concepts' / 'schedules' / 'index.html').read_text()

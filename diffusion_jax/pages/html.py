@@ -3,7 +3,7 @@
 import base64
 import mimetypes
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from importlib import resources
 from typing import Any
 from urllib.parse import unquote
@@ -12,10 +12,13 @@ import jinja2
 import markdown
 
 from diffusion_jax.errors import UserError
+from diffusion_jax.pages.folder import FILMS, SOUNDS
 from diffusion_jax.workdir import files
 from diffusion_jax.workdir.paths import AnyPath
 
 _SOURCE = re.compile(r'(<img\b[^>]*?\bsrc=")([^"]+)(")')
+_LINK = re.compile(r'<a href="([^"]+)">(.*?)</a>', re.S)
+_TABLE = re.compile(r'<table>.*?</table>', re.S)
 
 
 def _environment() -> jinja2.Environment:
@@ -58,22 +61,46 @@ def embedded(path: AnyPath) -> str:
     return f'data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}'
 
 
-def of_markdown(path: AnyPath, more: Iterable[str] = ()) -> str:
-    """A report in markdown as one page, with its pictures; `more` are names of others in its folder, if they exist."""
+def _players(body: str, held: Callable[[str], str | None]) -> str:
+    """HTML in which links to sounds and films that are held are players, under the words of the link."""
+
+    def player(found: re.Match) -> str:
+        name = unquote(found[1])
+        tag = 'audio' if name.endswith(SOUNDS) else 'video' if name.endswith(FILMS) else None
+        source = held(found[1]) if tag else None
+        if source is None:
+            return found[0]
+        return f'<span class="player">{found[2]} <{tag} controls src="{source}"></{tag}></span>'
+
+    return _LINK.sub(player, body)
+
+
+def of_markdown(path: AnyPath, more: Iterable[str] = (), folded: Mapping[str, str] = {}) -> str:
+    """A report in markdown as one page, with its pictures, and its sounds and films as players where it links to them.
+
+    Args:
+        path: of the report.
+        more: names of other pictures in its folder, shown at the end if they exist.
+        folded: texts by their titles, which stand at the end and are opened by a click.
+    """
     text = path.read_text()
     text += ''.join(f'\n\n![{name}]({name})' for name in more if (path.parent / name).exists())
-    body = markdown.markdown(text, extensions=['tables', 'fenced_code', 'sane_lists'])
+    body = markdown.markdown(text, extensions=['tables', 'fenced_code', 'sane_lists', 'toc'])
 
-    def in_it(found: re.Match) -> str:
-        picture = path.parent / unquote(found[2])
-        return found[1] + (embedded(picture) if picture.exists() else found[2]) + found[3]
+    def held(name: str) -> str | None:
+        file = path.parent / unquote(name)
+        return embedded(file) if file.exists() else None
 
+    body = _SOURCE.sub(lambda found: found[1] + (held(found[2]) or found[2]) + found[3], body)
+    body = _TABLE.sub(r'<div class="wide">\g<0></div>', _players(body, held)).replace(
+        ' ± ', '\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}'
+    )
     title = next((line.lstrip('# ') for line in text.splitlines() if line.startswith('#')), path.stem)
-    return render('markdown.html', title=title, body=_SOURCE.sub(in_it, body))
+    return render('markdown.html', title=title, body=body, folded=folded)
 
 
-def beside(path: AnyPath, more: Iterable[str] = ()) -> AnyPath:
+def beside(path: AnyPath, more: Iterable[str] = (), folded: Mapping[str, str] = {}) -> AnyPath:
     """Writes a report in markdown as a page as well (`of_markdown`), under the same name; returns its path."""
     page = path.with_suffix('.html')
-    files.write_text(page, of_markdown(path, more))
+    files.write_text(page, of_markdown(path, more, folded))
     return page

@@ -6,7 +6,8 @@ import threading
 
 import pytest
 
-from diffusion_jax.pages import comparison, folder, live
+from diffusion_jax.pages import comparison, folder, html, live
+from tests.experiments import stub_program
 from tests.pages.test_folder import lines, run
 from tests.pages.test_pages import measured, picture
 
@@ -69,6 +70,23 @@ def test_a_comparison(browser, runs, width, tmp_path):
     assert browser.execute_script("return document.getElementById('zoomed').open")
     browser.execute_script("document.querySelector('#zoomed img').click()")
     assert not browser.execute_script("return document.getElementById('zoomed').open")
+    assert browser.get_log('browser') == []
+
+
+@pytest.mark.parametrize('width', WIDTHS.values(), ids=WIDTHS)
+def test_a_report_with_sounds_and_films(browser, width, tmp_path):
+    stub_program.write(tmp_path)
+    wide = ''.join(f'a long head number {i} | ' for i in range(20))
+    text = f'# T\n\n[seven](seven.wav)\n\n![film](clip.gif)\n\n| {wide}\n{"|---" * 20}|\n| {"1.5 ± 0.5 | " * 20}\n'
+    (tmp_path / 'report.md').write_text(text)
+    html.beside(tmp_path / 'report.md')
+    browser.set_window_size(width, 900)
+    browser.get((tmp_path / 'report.html').as_uri())
+    wait(browser, "document.querySelector('audio').readyState > 0")
+    assert browser.execute_script("return document.querySelector('audio').duration") == pytest.approx(4096 / 2 / 8000)
+    assert browser.execute_script("return document.querySelector('img').naturalWidth") == 6
+    assert browser.execute_script('return document.documentElement.scrollWidth <= innerWidth')
+    assert browser.execute_script("return document.querySelector('.wide').scrollWidth > innerWidth")
     assert browser.get_log('browser') == []
 
 

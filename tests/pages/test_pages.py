@@ -128,6 +128,32 @@ def test_a_report_becomes_a_page_with_its_pictures_and_tables(tmp_path):
     assert '&lt;x&gt;' in out.read_text()
 
 
+def test_sounds_and_films_that_a_report_links_to_are_players(tmp_path):
+    contents = {name: name.encode() * 9 for name in ('a b.wav', 'c.mp4', 'd.gif')}
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    report = tmp_path / 'report.md'
+    report.write_text(
+        '[one](a%20b.wav), [two](c.mp4) ![moving](d.gif)\n\n[lost](none.wav) [site](https://x.org) [h](#x)\n'
+    )
+    text = html.of_markdown(report)
+    held = [
+        base64.b64decode(a.partition(',')[2]) for a in Page(text).addresses if a.startswith('data:') and a != 'data:,'
+    ]
+    assert held == [*contents.values()]
+    assert '<span class="player">one <audio controls src="data:audio/' in text
+    assert '<span class="player">two <video controls src="data:video/mp4' in text
+    for link in ('<a href="none.wav">lost</a>', '<a href="https://x.org">site</a>', '<a href="#x">h</a>'):
+        assert link in text
+
+
+def test_texts_are_folded_and_stay_texts(tmp_path):
+    (tmp_path / 'report.md').write_text('# T\n')
+    page = Page(html.of_markdown(tmp_path / 'report.md', folded={'config <1>': '{"a": "<b>"}'}))
+    assert page.tags.count('details') == page.tags.count('pre') == 1
+    assert 'b' not in page.tags
+
+
 def test_pictures_that_a_report_does_not_name(tmp_path):
     content = picture(tmp_path / 'more.png', 9)
     (tmp_path / 'report.md').write_text('no title')

@@ -25,7 +25,7 @@ MUTANTS = tuple(Mutant(*row) for row in [
      READ + 'test_differences_are_the_fields_that_are_not_the_same'),
     ('pages: texts are not escaped', HTML, 'autoescape=True', 'autoescape=False',
      PAGES + 'test_no_text_becomes_part_of_the_page'),
-    ('pages: pictures stay outside', HTML, 'if picture.exists() else found[2])', 'if False else found[2])',
+    ('pages: pictures stay outside', HTML, 'embedded(file) if file.exists() else None', 'None',
      PAGES + 'test_a_report_becomes_a_page_with_its_pictures_and_tables'),
     ('pages: protocols are mixed', COMPARISON, 'json.dumps([protocol, [] if', 'json.dumps([{}, [] if',
      PAGES + 'test_results_of_different_protocols_are_in_different_tables'),
