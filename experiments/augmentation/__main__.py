@@ -1,6 +1,6 @@
 r"""Does generated data help a classifier? Accuracy on held-out images with n real labelled ones, and what is added.
 
-    python -m experiments.augmentation --workdir=runs/augmentation --config.net.channels=16 --config.train.steps=600
+    python -m experiments.augmentation --workdir=runs/augmentation --config=digits_edm --config.train.steps=600
 
 For each n and each seed a class-conditional diffusion model (--config) and a consistency model (--distil_config, which
 starts from it) learn from n rows alone, as many of each class. Classifiers of equal first weights and equal steps are
@@ -42,7 +42,8 @@ _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the runs and of the t
 _N = flags.DEFINE_multi_integer('n', [50, 100, 200, 500, 1000], 'Real rows, once for each.')
 _SEEDS = flags.DEFINE_multi_integer('seed', [0, 1, 2], 'Of the rows, the training and the noise, once for each.')
 _GENERATED = flags.DEFINE_integer('generated', 2000, 'Rows of each generator, classes in turn.', lower_bound=1)
-_STEPS = flags.DEFINE_integer('classifier_steps', 500, 'Of each classifier, 128 rows each.', lower_bound=1)
+_STEPS = flags.DEFINE_integer('classifier_steps', 250, 'Of each classifier.', lower_bound=1)
+_BATCH = flags.DEFINE_integer('classifier_batch', 64, 'Rows of each of these steps.', lower_bound=1)
 _DDIM = flags.DEFINE_multi_integer('ddim_steps', [5, 2], 'Steps of DDIM.', lower_bound=1)
 _SHIFT = flags.DEFINE_integer('shift', 1, 'Pixels, of the shifts.', lower_bound=1)
 _SHARED = ('seed', 'data', 'net')  # what the consistency model has from its teacher
@@ -114,6 +115,7 @@ def settings() -> dict[str, Any]:
     return {
         'generated': _GENERATED.value,
         'classifier_steps': _STEPS.value,
+        'classifier_batch': _BATCH.value,
         'ddim_steps': _DDIM.value,
         'shift': _SHIFT.value,
     }
@@ -136,7 +138,7 @@ def measured(n: int, seed: int, folder: AnyPath, bench_of: Any) -> measuring.Mea
         values = {}
         for mix in mixing.mixes([*generated]):
             rows = mixing.rows(mix, real, generated[mix.generator or next(iter(generated))], _SHIFT.value, seed)
-            params = classifier.fit(rows, jax.random.key(seed), _STEPS.value)
+            params = classifier.fit(rows, jax.random.key(seed), _STEPS.value, _BATCH.value)
             values[mix.name] = classifier.accuracy(classifier.of_params(params), bench.held_out)
         for name, x in generated.items():
             found = mixing.about(x, real, bench.held_out, bench.judge)
@@ -170,7 +172,7 @@ def checked() -> Source:
 def bench(held_out: Source) -> Bench:
     """With a classifier of all real rows, of four times the steps."""
     every = builders.build_source({**configs(1, 0, paths.parse('unused'))[0]['data'], 'few': None})
-    judge = classifier.of_params(classifier.fit(every, jax.random.key(0), 4 * _STEPS.value))
+    judge = classifier.of_params(classifier.fit(every, jax.random.key(0), 4 * _STEPS.value, _BATCH.value))
     return Bench(held_out, judge, classifier.accuracy(judge, held_out), {})
 
 
@@ -178,16 +180,18 @@ def report(workdir: AnyPath, results: dict[int, dict[int, measuring.Measured]], 
     """Writes table.md and the pictures of what is measured so far, and returns the table."""
     of = {n: {seed: m.values for seed, m in seeds.items()} for n, seeds in results.items()}
     every = [m for seeds in results.values() for m in seeds.values()]
-    text = '\n'.join([
-        table.accuracies(of),
-        table.gains(of, mixing.REAL),
-        table.gains(of, mixing.SHIFTED),
-        table.about(of),
-        f'± is the standard error over seeds; + and - mark gains whose 95 % interval (Student) excludes 0. '
-        f'{every[0].protocol["held-out rows"]} held-out rows. A classifier of all real rows: accuracy '
-        f'{every[0].protocol["accuracy of a classifier of all real rows"]:.4f}.\n',
-        f'Settings: {json.dumps(settings())}. {sum(m.seconds for m in every):.0f} CPU s in all.\n',
-    ])
+    text = '\n'.join(
+        [
+            table.accuracies(of),
+            table.gains(of, mixing.REAL),
+            table.gains(of, mixing.SHIFTED),
+            table.about(of),
+            f'± is the standard error over seeds; + and - mark gains whose 95 % interval (Student) excludes 0. '
+            f'{every[0].protocol["held-out rows"]} held-out rows. A classifier of all real rows: accuracy '
+            f'{every[0].protocol["accuracy of a classifier of all real rows"]:.4f}.\n',
+            f'Settings: {json.dumps(settings())}. {sum(m.seconds for m in every):.0f} CPU s in all.\n',
+        ]
+    )
     files.write_text(workdir / 'table.md', text)
     table.draw(workdir / 'augmentation.png', of)
     first = [next(iter(seeds.values())).shown for seeds in results.values()]

@@ -121,7 +121,13 @@ def results():
     def values(n, seed):
         real = of_seeds[seed] + n / 1000
         gain = 0.02 + 0.001 * seed if n == 50 else 0.02 * (seed - 1)
-        return {mixing.REAL: real, mixing.SHIFTED: real, 'b': real + gain, 'c alone': real + worse[seed], 'b: kept': 0.9}
+        return {
+            mixing.REAL: real,
+            mixing.SHIFTED: real,
+            'b': real + gain,
+            'c alone': real + worse[seed],
+            'b: kept': 0.9,
+        }
 
     return {n: {seed: values(n, seed) for seed in of_seeds} for n in (50, 100)}
 
