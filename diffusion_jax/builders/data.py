@@ -49,8 +49,8 @@ def build_source(spec: Mapping[str, Any], split: str | None = None) -> sources.S
 
     A name is that of an embedded set, 'folder' for pictures of one's own, 'absent' for none at all, a dotted name of a
     function that returns a `Source`, or what tensorflow-datasets prepared. `without` leaves a class of it out, by the
-    labels of its `condition`, or where that is None by those of its feature 'label', which is not told then. `few` leaves
-    that many rows of its own split, as many of each class, chosen by `few_seed`; other splits are whole.
+    labels of its `condition`, or where that is None by those of its feature 'label', which is not told then. `few`
+    leaves that many rows of its own split, as many of each class, chosen by `few_seed`; other splits are whole.
 
     Raises:
         UserError: if the data set is not there, not readable, or not what it declares.

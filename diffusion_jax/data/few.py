@@ -9,9 +9,9 @@ from diffusion_jax.data.sources import Source, rows_of
 
 
 def few(source: Source, n: int, seed: int = 0) -> Source:
-    """`n` rows at random in memory, balanced over the classes, in their order; of one seed the fewer are among the more.
+    """`n` rows at random, in memory and in their order, balanced over the classes.
 
-    Class sizes differ by one at most, but for classes that have no more rows.
+    Class sizes differ by one at most, but for classes that have no more rows. Of one seed the fewer are among the more.
 
     Args:
         source: tells one class of each row.

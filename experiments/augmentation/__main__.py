@@ -4,10 +4,10 @@ r"""Does generated data help a classifier? Accuracy on held-out images with n re
 
 For each n and each seed a class-conditional diffusion model (--config) and a consistency model (--distil_config, which
 starts from it) learn from n rows alone, as many of each class. Classifiers of equal first weights and equal steps are
-then trained on these rows, on these rows with small shifts, on half real and half generated rows (Heun's method, DDIM in
-few steps, the consistency model in one step and in two), and on generated rows alone; one on shuffled labels controls
-the judge. Accuracies, paired gains and a picture are in WORKDIR/table.md, augmentation.png and samples.png. Running it
-again goes on where it stopped. MNIST: --config=mnist_edm --distil_config=mnist_ect --config.data.dir=DIR.
+then trained on these rows, on these rows with small shifts, on half real and half generated rows (Heun's method, DDIM
+in few steps, the consistency model in one step and in two), and on generated rows alone; one on shuffled labels
+controls the judge. Accuracies, paired gains and pictures are in WORKDIR/table.md, augmentation.png and samples.png.
+Running it again goes on where it stopped. MNIST: --config=mnist_edm --distil_config=mnist_ect --config.data.dir=DIR.
 """
 
 import functools
@@ -23,6 +23,7 @@ from ml_collections import config_flags
 
 from diffusion_jax import builders, cli, shipped
 from diffusion_jax.data import show
+from diffusion_jax.data.few import few
 from diffusion_jax.data.sources import Source
 from diffusion_jax.devices import cores
 from diffusion_jax.errors import UserError
@@ -159,13 +160,16 @@ def measured(n: int, seed: int, folder: AnyPath, bench_of: Any) -> measuring.Mea
 def checked() -> Source:
     """The held-out rows, if the data are what classifiers are trained on, and every n can be had of them."""
     config = configs(1, 0, paths.parse('unused'))[0]
-    if config['eval']['held_out'] is None:
-        raise UserError('accuracy is measured on held-out rows: set --config.eval.held_out to a split')
+    source = builders.build_source(builders.undecoded({**config['data'], 'few': None}))
+    classes = classifier.num_classes(source)
     for n in _N.value:
         for seed in _SEEDS.value:
-            real = builders.build_source({**config['data'], 'few': n, 'few_seed': seed})
+            few(source, n, seed)
+    if config['eval']['held_out'] is None:
+        raise UserError('accuracy is measured on held-out rows: set --config.eval.held_out to a split')
     held_out = builders.build_source(config['data'], config['eval']['held_out'])
-    mixing.check(real, held_out)
+    if classifier.num_classes(held_out) != classes:
+        raise UserError(f'{source.name} and {held_out.name} have other classes: set --config.eval.held_out')
     return held_out
 
 

@@ -11,7 +11,6 @@ from jaxtyping import Float, Int
 from diffusion_jax.data import augment
 from diffusion_jax.data.quantise import to_levels
 from diffusion_jax.data.sources import Source, rows_of
-from diffusion_jax.errors import UserError
 from diffusion_jax.evaluation import classifier
 from diffusion_jax.evaluation.generalization import copy_rate, nearest_neighbours
 from diffusion_jax.evaluation.rows import Values
@@ -75,16 +74,6 @@ _shift = functools.cache(augment.shift)  # one function, so that its classifiers
 def _repeated(source: Source, size: int) -> Source:
     index = np.arange(size) % len(source.x)
     return source._replace(x=source.x[index], cond=rows_of(source, index))
-
-
-def check(real: Source, held_out: Source) -> None:
-    """Refuses data that no classifier can be trained on and judged by.
-
-    Raises:
-        UserError: for others than quantised pictures of one label, the same in both.
-    """
-    if classifier.num_classes(real) != classifier.num_classes(held_out):
-        raise UserError(f'{real.name} and {held_out.name} have other classes')
 
 
 def about(x: Source, train: Source, held_out: Source, judge: classifier.Features) -> dict[str, float]:
