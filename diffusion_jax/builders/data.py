@@ -85,7 +85,8 @@ def _chosen(spec, given, left_out, n, seed):
     if left_out is not None:
         source = without(source, left_out)
     if n is not None:
-        source = few(source, n, check_type(seed, int | None, 'config.data.few_seed') or 0)
+        check_type(seed, int | None, 'config.data.few_seed')
+        source = few(source, n, seed or 0)
     return source if told else source._replace(cond=None, condition=None)
 
 

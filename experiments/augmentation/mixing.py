@@ -83,5 +83,5 @@ def about(x: Source, train: Source, held_out: Source, judge: classifier.Features
     that lies nearer to the training rows than honest samples do (`evaluation.generalization.copy_rate`).
     """
     of_train = Values(train)
-    near = [nearest_neighbours(Values(s)[:1000], of_train).distance for s in (x, held_out)]
-    return {'labels kept': classifier.accuracy(judge, x), 'copies': copy_rate(*near).rate}
+    of_x, of_held_out = (nearest_neighbours(Values(s)[:1000], of_train).distance for s in (x, held_out))
+    return {'labels kept': classifier.accuracy(judge, x), 'copies': copy_rate(of_x, of_held_out).rate}

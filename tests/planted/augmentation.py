@@ -34,7 +34,7 @@ MUTANTS = tuple(Mutant(*row) for row in [
     ('augmentation: the whole set is decoded for a few rows', BUILDER, '(spec if n is None else undecoded(spec))',
      'spec', ON_DISK),
     ('augmentation: the seed is not passed on', BUILDER,
-     "few(source, n, check_type(seed, int | None, 'config.data.few_seed') or 0)", 'few(source, n)', REFUSED),
+     'few(source, n, seed or 0)', 'few(source, n)', REFUSED),
     ('augmentation: shifts in one direction only', AUGMENT, '(len(x), 2), 0, 2 * pixels + 1)',
      '(len(x), 2), 0, pixels + 1)', SHIFT),
     ('augmentation: shifts bring in grey', AUGMENT, 'constant_values=-1', 'constant_values=0', SHIFT),
