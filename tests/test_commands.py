@@ -68,7 +68,7 @@ main({arguments})"""
     [
         ('trian', "error: 'trian' is no command; did you mean train? See diffusion-jax --help."),
         ('search', "error: 'search' is no command; did you mean search-ema or search-grid or search-times? See"),
-        ('--workdir=x', "error: '--workdir=x' is no command; known: anomaly, by-time,"),
+        ('--workdir=x', "error: '--workdir=x' is no command; known: anomaly, augmentation,"),
     ],
 )
 def test_an_unknown_command_is_one_line_with_the_nearest(given, said, capsys):
