@@ -112,7 +112,7 @@ def results():
 
     def values(n, seed):
         real = of_seeds[seed] + n / 1000
-        gain = 0.02 + 0.001 * seed if n == 50 else 0.02 * (seed - 1)
+        gain = 0.02 + 0.001 * seed if n == 50 else 0.005 + 0.02 * (seed - 1)
         return {
             mixing.REAL: real,
             mixing.SHIFTED: real,
@@ -137,7 +137,7 @@ def test_gains_are_paired_and_judged_by_student():
     assert table.gain(of, 100, 'b', mixing.REAL).verdict == ''
     assert table.gain(of, 100, 'c alone', mixing.REAL).verdict == '-'
     text = table.gains(of, mixing.REAL)
-    assert '| b | +2.1 ± 0.1 + | +0.0 ± 1.2 | 50 |' in text
+    assert '| b | +2.1 ± 0.1 + | +0.5 ± 1.2 | 50 |' in text
     assert '| c alone | -10.0 ± 0.1 - | -10.0 ± 0.1 - | none |' in text
     assert 'kept' not in table.accuracies(of)
     assert '| b: kept | 0.900 ± 0.000 | 0.900 ± 0.000 |' in table.about(of)
