@@ -57,6 +57,7 @@ GROUPS: dict[str, list[Command]] = {
         ('sound', 'sound', 'what judges hear in sounds'),
         ('video', 'video', 'do moving digits move by their law?'),
         ('anomaly', 'anomaly', 'is a class that was left out noticed?'),
+        ('augmentation', 'augmentation', 'do generated images help a classifier?'),
         ('solvers', 'solvers', "error against evaluations, beside others' solvers"),
         ('solvers-report', 'solvers.report', 'table and plot of the same'),
     ),

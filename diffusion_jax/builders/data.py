@@ -19,12 +19,13 @@ from diffusion_jax.data import (
     tiles,
 )
 from diffusion_jax.data.absent import NO_ROWS, absent
+from diffusion_jax.data.few import few
 from diffusion_jax.data.folder import folder
 from diffusion_jax.data.without import without
 from diffusion_jax.errors import UserError, nearest
 
 _OF_BATCHES = ('augment', 'drop_cond')  # what the section says of batches, not of the set
-_OF_ROWS = ('without',)  # and of a class that is left out
+_OF_ROWS = ('without', 'few', 'few_seed')  # and of which rows there are: all of no class, a few of each
 _SETS = {
     'absent': absent,
     'chain': sequences.chain,
@@ -48,7 +49,8 @@ def build_source(spec: Mapping[str, Any], split: str | None = None) -> sources.S
 
     A name is that of an embedded set, 'folder' for pictures of one's own, 'absent' for none at all, a dotted name of a
     function that returns a `Source`, or what tensorflow-datasets prepared. `without` leaves a class of it out, by the
-    labels of its `condition`, or where that is None by those of its feature 'label', which is not told then.
+    labels of its `condition`, or where that is None by those of its feature 'label', which is not told then. `few`
+    leaves that many rows of its own split, as many of each class, chosen by `few_seed`; other splits are whole.
 
     Raises:
         UserError: if the data set is not there, not readable, or not what it declares.
@@ -59,8 +61,9 @@ def build_source(spec: Mapping[str, Any], split: str | None = None) -> sources.S
         settings['split'] = split
     # What is encoded, or moves, is a data set of its own, which has the splits.
     given = {'images': build_source(settings.pop('images'), split)} if encodes else {}
-    left_out = check_type(spec.get('without'), int | None, 'config.data.without')
-    source = _read(settings, given) if left_out is None else _without(settings, given, left_out)
+    left_out, n = check_type(spec.get('without'), int | None, 'config.data.without'), _few(spec, split)
+    whole = left_out is None and n is None
+    source = _read(settings, given) if whole else _chosen(settings, given, left_out, n, spec.get('few_seed'))
     source = source if source.x is NO_ROWS else sources.checked(source)
     if spec.get('augment') is None:
         return source
@@ -68,9 +71,23 @@ def build_source(spec: Mapping[str, Any], split: str | None = None) -> sources.S
     return source._replace(kind=source.kind._replace(augment=apply))
 
 
-def _without(spec, given, left_out):
-    rest = without(_read({'condition': 'label', **spec}, given), left_out)
-    return rest if 'condition' in spec else rest._replace(cond=None, condition=None)
+def _few(spec, split):
+    n = check_type(spec.get('few'), int | None, 'config.data.few')
+    images = spec.get('images')
+    own = (images if isinstance(images, Mapping) else spec).get('split') or 'train'
+    return n if split in (None, own) else None
+
+
+def _chosen(spec, given, left_out, n, seed):
+    told = 'condition' in spec
+    # Of a large set on disk a few rows are read, and the rest not at all.
+    source = _read({'condition': 'label', **(spec if n is None else undecoded(spec))}, given)
+    if left_out is not None:
+        source = without(source, left_out)
+    if n is not None:
+        check_type(seed, int | None, 'config.data.few_seed')
+        source = few(source, n, seed or 0)
+    return source if told else source._replace(cond=None, condition=None)
 
 
 def _read(spec, given):

@@ -2,6 +2,7 @@
 weights is at hand. Its numbers compare runs on that data set under that file, and are called neither FID nor KID.
 """
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -24,30 +25,46 @@ from diffusion_jax.types import Key, Part
 def fit(source: Source, key: Key, steps: int = 2000, batch_size: int = 128, lr: float = 1e-3) -> Any:
     """Parameters of a `Classifier` of the source's labels: Adam on the cross-entropy, its rate falling as a cosine.
 
+    Pictures are augmented as the source's kind has it. Sources of equal size see equal rows in equal order.
+
     Raises:
         UserError: for data that are no labelled pictures.
     """
-    net: Any = Classifier(_num_classes(source))
-    optimiser = optax.adam(optax.cosine_decay_schedule(lr, steps))
+    classes = num_classes(source)
     at = batch_at(source, 0, batch_size)
-    params = jax.jit(net.init)(key, _scaled(source, at(0).x))
+    params = jax.jit(Classifier(classes).init)(key, _scaled(source, at(0).x))
+    optimiser, step = _learner(classes, steps, lr, source.kind.augment)
     state = optimiser.init(params)
+    for i in range(steps):
+        batch = at(i)
+        params, state = step(params, state, jax.random.fold_in(key, i), _scaled(source, batch.x), batch.cond)
+    return params
+
+
+@functools.cache  # compiled once for all sources of a kind
+def _learner(classes, steps, lr, augment):
+    net: Any = Classifier(classes)
+    optimiser = optax.adam(optax.cosine_decay_schedule(lr, steps))
 
     @jax.jit
-    def step(params, state, x, label):
+    def step(params, state, key, x, label):
+        augmented = augment(key, x)
+
         def loss(params):
-            return optax.softmax_cross_entropy_with_integer_labels(net.apply(params, x)[1], label).mean()
+            return optax.softmax_cross_entropy_with_integer_labels(net.apply(params, augmented)[1], label).mean()
 
         updates, state = optimiser.update(jax.grad(loss)(params), state)
         return optax.apply_updates(params, updates), state
 
-    for i in range(steps):
-        batch = at(i)
-        params, state = step(params, state, _scaled(source, batch.x), batch.cond)
-    return params
+    return optimiser, step
 
 
-def _num_classes(source: Source) -> int:
+def num_classes(source: Source) -> int:
+    """How many classes the labels of quantised pictures have.
+
+    Raises:
+        UserError: for anything else.
+    """
     parts = None if source.condition is None else source.condition.parts
     if not isinstance(parts, Part) or parts.num is None or parts.shape or len(source.kind.shape) != 3:
         raise UserError(f'a classifier needs pictures with one label, and {source.name} has none: set its condition')
@@ -78,14 +95,24 @@ def classifier(shape: tuple[int, ...], path: str | None = None, batch_size: int 
             "config.eval.features: 'classifier' needs path=FILE.npz of a trained one; "
             'python -m experiments.classifier --data=NAME --out=FILE.npz makes one'
         )
-    params = _load(path, shape)
-    net: Any = Classifier(params['params']['out']['bias'].shape[0])
+    return of_params(_load(path, shape), batch_size, file_hash(path))
+
+
+def of_params(params: Any, batch_size: int = 256, hash: str = '') -> Features:
+    """The same of parameters at hand, as `fit` returns them."""
+    run = _outputs(params['params']['out']['bias'].shape[0])
+    return Features(f'classifier-{WIDTH}', in_batches(run, params, batch_size), hash)
+
+
+@functools.cache
+def _outputs(classes):
+    net: Any = Classifier(classes)
 
     def run(params: Any, x: Array) -> Outputs:
         features, logits = net.apply(params, x / 127.5 - 1)
         return Outputs(features, None, logits)
 
-    return Features(f'classifier-{WIDTH}', in_batches(run, params, batch_size), file_hash(path))
+    return run
 
 
 def accuracy(features: Features, source: Source, batch: int = 1000) -> float:

@@ -173,6 +173,28 @@ def test_flip_of_points_is_refused():
         augment.flip()(jax.random.key(0), jnp.zeros((4, 2)))
 
 
+@pytest.mark.parametrize('shape', [(2, 3, 1), (2, 2, 3, 1)])
+def test_shift_moves_images_by_every_offset_as_often_and_brings_in_black(shape):
+    """Of images `[2, 3, 1]`, and of videos whose frames move together; a plain loop over the 9 offsets."""
+    x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    moved = np.asarray(augment.shift(1)(jax.random.key(0), jnp.tile(x, (900, *[1] * len(shape)))))
+    counts = []
+    for dy in (-1, 0, 1):
+        for dx in (-1, 0, 1):
+            want = -np.ones_like(x)
+            for i in range(2):
+                for j in range(3):
+                    if 0 <= i + dy < 2 and 0 <= j + dx < 3:
+                        want[..., i + dy, j + dx, :] = x[..., i, j, :]
+            counts.append((moved == want).reshape(900, -1).all(1).sum())
+    assert sum(counts) == 900
+    assert min(counts) > 60
+    with pytest.raises(ValueError, match=r'shift needs images \[b, h, w, c\], this data has shape \(4, 2\)'):
+        augment.shift()(jax.random.key(0), jnp.zeros((4, 2)))
+    with pytest.raises(ValueError, match=r'pixels must be a whole number in \[0, inf\); got -1'):
+        augment.shift(-1)
+
+
 def test_roll_moves_every_sample_around_its_end():
     x = jnp.tile(jnp.arange(5.0)[None, :, None], (200, 1, 1))
     rolled = np.asarray(augment.roll()(jax.random.key(0), x))[..., 0]
