@@ -2,8 +2,8 @@
 
     python -m diffusion_jax.train --config=configs/mnist_dit.py --workdir=runs/mnist_dit --config.data.dir=DIR
 
-Cost: 5500 steps of batch 64 in 33 CPU minutes on 2 shared cores.
-Expected: digits that can be read and are rougher than the U-Net's of equal CPU time; docs/results/mnist_dit.md.
+Cost: 5500 steps of batch 64 in 35 CPU minutes on 2 shared cores.
+Expected: Frechet distance 4.74 (pca-64, n = 1000) where the U-Net of equal CPU time has 4.27; docs/results/mnist_dit.md.
 """
 
 from configs import common, mnist_edm
@@ -14,7 +14,8 @@ def get_config(arg=''):
     config = mnist_edm.get_config(arg)
     # Positions that say where a patch is: attention that sees differences of places alone cannot know it.
     config.net = {'name': 'DiT', 'hidden': 96, 'depth': 6, 'heads': 4, 'patch': 4, 'positions': 'sincos'}
-    config.optim.update(lr=2e-3, anneal={'name': 'linear'})
+    # In equal time Adam's Frechet distance is 1.6 times as large.
+    config.optim.update(name='muon', lr=1e-2, anneal={'name': 'linear'})
     if arg == 'runlocal':
         config.net.update(hidden=16, depth=2, heads=2)
     else:

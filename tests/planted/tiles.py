@@ -16,6 +16,6 @@ MUTANTS = tuple(Mutant(*row) for row in [
      TEST + 'test_what_it_does_not_have_is_refused'),
     ('overrides: nothing new is taken', 'cli.py', 'return bool(spec) and', 'return False and',
      REACHES),
-    ('help: tried again at the end', 'cli.py', 'os.dup2(nowhere.fileno(), sys.stdout.fileno())', 'pass',
+    ('help: tried again at the end', 'errors.py', 'os.dup2(nowhere.fileno(), sys.stdout.fileno())', 'pass',
      'tests/test_bad_input.py::test_help_that_nobody_reads_to_its_end'),
 ])
