@@ -3,7 +3,7 @@
     python -m diffusion_jax.train --config=configs/mnist_dit.py --workdir=runs/mnist_dit --config.data.dir=DIR
 
 Cost: 5500 steps of batch 64 in 35 CPU minutes on 2 shared cores.
-Expected: Frechet distance 4.74 (pca-64, n = 1000) where the U-Net of equal CPU time has 4.27; docs/results/mnist_dit.md.
+Expected: Frechet distance 4.74 (pca-64, n = 1000), the U-Net of equal CPU time 4.27; docs/results/mnist_dit.md.
 """
 
 from configs import common, mnist_edm
