@@ -102,6 +102,22 @@ def _main_tables(text):
     return [rows for rows in tables.read(text) if 'method' in rows[0]]
 
 
+def of_augmentation(path: Path, methods: Iterable[str]) -> list[Judged]:
+    """Those of `experiments.augmentation` of these methods, of the fewest and of the most rows.
+
+    Real data are the same rows without anything added.
+    """
+    if not path.exists():
+        return []
+    rows = {row['trained on']: row for row in tables.read(path.read_text())[0]}
+    numbers = [name for name in rows['real alone'] if name != 'trained on']
+    return [
+        Judged(f'accuracy of a classifier, {n}', rows['real alone'][n], method, '', rows[method][n])
+        for n in dict.fromkeys((numbers[0], numbers[-1]))
+        for method in methods
+    ]
+
+
 def of_bits(path: Path, model: str, least: str) -> list[Judged]:
     """The bits that `evaluate` found, whose judge is the likelihood; `least` is what no model can be below."""
     if not path.exists():

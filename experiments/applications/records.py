@@ -144,6 +144,26 @@ def _anomaly(asked: Asked) -> list[Job]:
     return [Job('train and measure', 'experiments.anomaly', arguments)]
 
 
+# Augmentation.
+
+AUGMENTATION = {'augmentation': Run('EDM, and a consistency model of it', 'digits_edm')}
+ADDED = ('real, shifted', 'real and EDM, Heun-18', 'real and CM, 1 step', 'real, shifted and EDM, Heun-18')
+
+
+def _augmentation(asked: Asked) -> list[Job]:
+    if asked.given:
+        return []
+    configs = ['--config=digits_edm', '--distil_config=digits_ect']
+    brief = ['--config.net.channels=16', '--config.train.batch_size=64', '--distil_config.train.batch_size=64']
+    brief += [*shorter(asked, 'digits_edm', own=600), *shorter(asked, 'digits_ect', 'distil_config', own=300)]
+    brief += ['--config.train.sample_every=0', '--distil_config.train.sample_every=0']
+    many = [f'--n={n}' for n in ((50, 100, 200, 500, 1000) if asked.share == 1 else (50, 100))]
+    many += [f'--seed={seed}' for seed in range(asked.num(3, 1))]
+    many += [f'--generated={asked.num(2000, 100)}', f'--classifier_steps={asked.steps(250)}', '--ddim_steps=5']
+    arguments = [f'--workdir={asked.workdir("augmentation")}', *configs, *brief, *many]
+    return [Job('train and measure', 'experiments.augmentation', arguments)]
+
+
 APPLICATIONS = [
     Application(
         'images',
@@ -256,6 +276,19 @@ APPLICATIONS = [
         lambda asked: readings.of_anomaly(asked.workdir('anomaly') / 'table.md', SCORES),
         in_workdir('anomaly', 'table.md'),
         in_workdir('anomaly', 'anomaly.png'),
+        program=True,
+    ),
+    Application(
+        'augmentation',
+        'Augmentation',
+        'digits, 8x8',
+        'A classifier of a few real rows, and of these with rows of a model that has seen no others: accuracy on '
+        'held-out data. Real data are the few rows alone.',
+        AUGMENTATION,
+        _augmentation,
+        lambda asked: readings.of_augmentation(asked.workdir('augmentation') / 'table.md', ADDED),
+        in_workdir('augmentation', 'table.md'),
+        in_workdir('augmentation', 'augmentation.png', 'samples.png'),
         program=True,
     ),
 ]

@@ -272,7 +272,10 @@ def test_programs_take_the_commands_of_an_application(application, tmp_path):
             (file,) = (a.partition('=')[2] for a in long.arguments if a.startswith(f'--{name}='))
             own = resolve(user_files.load_config(file))
             changed = {line.partition(':')[0] for line in files.differences(own, config)}
-            if application.name != 'anomaly':  # whose trainings are shorter than those of its configs
+            if application.name not in (
+                'anomaly',
+                'augmentation',
+            ):  # whose trainings are shorter than those of its configs
                 assert changed <= {'init_from', 'data.dir', 'data.condition'}
     for j in (j for j in part if 'rain' not in j.name):
         assert taken(j) == {}
@@ -373,6 +376,14 @@ def test_the_tables_of_other_programs(tmp_path):
     assert readings.of_anomaly(file, ['PCA']) == [
         ('AUROC, a class left out', '0.51', 'PCA', '', '0.8'),
         ('AUROC, against tiles', '0.49', 'PCA', '', '0.4'),
+    ]
+    file.write_text(
+        '| trained on | n = 50 | n = 100 | n = 200 |\n|---|---|---|---|\n| real alone | 0.7 | 0.8 | 0.9 |\n'
+        '| real, shifted | 0.71 | 0.81 | 0.91 |\n\n| gain | n = 50 |\n|---|---|\n| real, shifted | +1 |\n'
+    )
+    assert readings.of_augmentation(file, ['real, shifted']) == [
+        ('accuracy of a classifier, n = 50', '0.7', 'real, shifted', '', '0.71'),
+        ('accuracy of a classifier, n = 200', '0.9', 'real, shifted', '', '0.91'),
     ]
     head = '| sampler | steps | spectrum, largest error | structure function, largest error | CRPS / exact |'
     file.write_text(f'{head}\n|---|---|---|---|---|\n| data |  | 0.01 | 0 | 1.02 |\n| heun | 18 | 0.2 | 0 | 1.1 |\n')

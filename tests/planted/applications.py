@@ -71,4 +71,8 @@ MUTANTS = tuple(Mutant(*row) for row in [
      PAGES + 'test_sounds_and_films_that_a_report_links_to_are_players'),
     ('pages: lost sounds are players', 'pages/html.py', 'if source is None:', 'if tag is None:',
      PAGES + 'test_sounds_and_films_that_a_report_links_to_are_players'),
+    ('applications: augmentation of the most rows alone', READINGS, '(numbers[0], numbers[-1])', '(numbers[-1],)',
+     HERE + 'test_the_tables_of_other_programs'),
+    ('applications: what was added beside itself', READINGS, "n}', rows['real alone'][n]", "n}', rows[method][n]",
+     HERE + 'test_the_tables_of_other_programs'),
 ])
