@@ -81,7 +81,7 @@ TRAIN = [
     ([DIGITS, '--config.data=folder'], "'folder' needs config.data.dir, a folder, a .zip archive, or an .npy or .npz"),
     (
         [DIGITS, '--config.data.size=8'],
-        'config.data.size is not an argument of digits; known: augment, condition, drop_cond, name',
+        'config.data.size is not an argument of digits; known: augment, condition, drop_cond, few, few_seed, name',
     ),
     ([DIGITS, '--config.sample.times.n=0'], 'config.sample.times: uniform: a grid needs at least 1 step; got 0'),
     ([DIGITS, '--config.train.keep=0'], 'config.train.keep=0 must be at least 1'),

@@ -165,6 +165,7 @@ def on_mesh(fsdp):
     config.data = {**{k: None for k in config.data}, 'name': 'digits', 'split': 'train'}
     config.net.update(hidden=64, patch=2)
     config.train.update(batch_size=256)
+    config.optim.name = 'adam'  # Muon's products are of parameters, and split as these are
     config.mesh.fsdp = fsdp
     config = builders.resolve(config)
     mesh = compiling.mesh_on(config, jax.devices())
