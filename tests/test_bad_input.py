@@ -267,6 +267,7 @@ def test_a_set_prepared_as_tfrecord(tmp_path, monkeypatch, capsys):
     assert not (tmp_path / 'run').exists()
 
 
+@pytest.mark.slow
 def test_another_config_is_refused_unless_allowed(tmp_path, capsys):
     arguments = [POINTS, '--config.data.n=64', '--config.train.steps=5', '--config.train.sample_every=0']
     arguments += [f'--workdir={tmp_path}', '--config.sample.times.n=2']

@@ -95,7 +95,9 @@ def test_every_config_can_be_saved(name, arg):
 
 
 @pytest.mark.usefixtures('_fake_sets')
-@pytest.mark.parametrize(('name', 'arg'), BUILT)
+@pytest.mark.parametrize(
+    ('name', 'arg'), [pytest.param(*case, marks=[pytest.mark.slow] * ('scenes' in case[0])) for case in BUILT]
+)
 def test_every_config_builds(name, arg):
     config = config_of(name, arg)
     experiment = builders.build(config)

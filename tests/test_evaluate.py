@@ -12,6 +12,7 @@ from diffusion_jax.inference import runs
 from tests import tiny
 
 
+@pytest.mark.slow
 def test_results_accumulate(digits_run, capsys):
     ddim = ['--sampler=ddim', '--steps=2', '--features=pixels', '--bits_num=0']
     for arguments in (['--bits_gap'], ddim, ['--seed=1', '--bits_num=0']):
@@ -56,6 +57,7 @@ def test_results_go_where_they_can_be_written(digits_run, tmp_path, capsys, monk
     assert before == ((digits_run / 'metrics.json').read_bytes() if before else None)
 
 
+@pytest.mark.slow
 def test_another_held_out_split_or_none(digits_run, capsys):
     call = [f'--workdir={digits_run}', '--num=70', '--features=pixels', '--seed=3']
     assert tiny.call('evaluate', *call, '--held_out=none', '--bits_num=0') == 0

@@ -31,6 +31,7 @@ def kept(path):
     return name, result['values'], result['protocol']
 
 
+@pytest.mark.slow
 def test_samples_go_out_and_are_measured_as_they_were_drawn(digits_run, tmp_path, capsys):
     given = [f'--workdir={digits_run}', '--num=70', f'--out={tmp_path}/x', '--batch_size=70', '--export=png']
     assert tiny.call('sample', *given) == 0

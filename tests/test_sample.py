@@ -57,6 +57,7 @@ def test_seeds_batches_and_samplers(digits_run, tmp_path):
     assert (first != noisy).mean() > 0.1
 
 
+@pytest.mark.slow
 def test_rows_of_each_device(digits_run, tmp_path, capsys):
     """Eight devices draw three samples as they draw them among twenty, where three alone would be one on each."""
     few, many = (sampled(digits_run, tmp_path / 'x', '--rows=2', f'--num={n}', '--sampler=ddim') for n in (3, 20))
@@ -65,6 +66,7 @@ def test_rows_of_each_device(digits_run, tmp_path, capsys):
     assert message == '--rows is for each device, --batch_size for all together: set one of them'
 
 
+@pytest.mark.slow
 def test_other_settings_go_to_other_files(digits_run, capsys):
     for sampler in ('ddim', 'ddim:eta=0.5'):
         assert tiny.call('sample', f'--workdir={digits_run}', '--num=2', f'--sampler={sampler}', '--steps=2') == 0
@@ -101,6 +103,7 @@ def way(folder, out, *arguments):
         return x, file['times'], file['x'], file['x_0']
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('sampler', ['ancestral', 'dpm_solver_pp:order=2', 'predictor_corrector'])
 def test_a_trajectory_ends_in_the_samples_to_the_last_bit(sampler, points_run, tmp_path):
     """Among 11 samples, with the padding of eight devices."""
@@ -109,6 +112,7 @@ def test_a_trajectory_ends_in_the_samples_to_the_last_bit(sampler, points_run, t
     np.testing.assert_array_equal(x[-1], saved[:5])
 
 
+@pytest.mark.slow
 def test_a_trajectory_of_images(digits_run, tmp_path):
     out = tmp_path / 'x'
     saved, t, x, x_0 = way(digits_run, out, '--num=11', '--sampler=heun', '--steps=4', '--trajectory=5')
@@ -132,6 +136,7 @@ def test_ddims_steps_follow_from_the_predictions_beside_them(points_run, tmp_pat
     np.testing.assert_allclose(x[1:], alpha[1:] * x_0 + sigma[1:] * eps, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_trajectory_of_a_consistency_model_of_points(tmp_path):
     """Renoised with a t of 0 at the end: the sample is the last prediction, and the start is not."""
     config = {**few_step.run('ect'), 'teacher': None}
@@ -166,6 +171,7 @@ def test_in_parallel_without_tolerance_samples_are_the_sequential_ones(points_ru
     assert rest == 'evaluations of a step one after another, of a window each, for the 12 steps of a batch'
 
 
+@pytest.mark.slow
 def test_a_parallel_run_is_named_by_all_that_it_depends_on(points_run):
     names = set()
     for parallel, size in (('window=3', 8), ('window=4', 8), ('window=3', 16), ('window=3,tolerance=0.1', 8)):

@@ -101,6 +101,7 @@ def test_the_bits_of_the_exact_model_are_those_of_the_law():
     assert bits['rows'] == 256
 
 
+@pytest.mark.slow
 def test_given_tokens_come_back(folder, tmp_path):
     np.save(tmp_path / 'given.npy', np.array([[2, 0, 1]], np.uint8)[..., None])
     np.save(tmp_path / 'mask.npy', np.array([False, True, False]))

@@ -80,11 +80,14 @@ def draw(seed: int, index: int, split: str = 'train') -> Scene:
     return Scene(placed, Said(tuple(said), tuple(map(relation, placed, placed[1:]))))
 
 
+_PAIRS = [np.triu_indices(k, 1) for k in range(MOST + 1)]  # of k things
+
+
 def _places(rng: np.random.Generator, r: np.ndarray, top: np.ndarray) -> Float[np.ndarray, 'k 2']:
     """Uniform among those where the shapes stay apart and neighbours are clearly beside or above each other."""
     up, down = top * r, (2 - top) * r
     low, high = 1 + np.stack([r, up], 1), SIZE - 1 - np.stack([r, down], 1)
-    a, b = np.triu_indices(len(r), 1)
+    a, b = _PAIRS[len(r)]
     while True:
         at = low + (high - low) * rng.random((_TRIES, len(r), 2))
         d = at[:, b] - at[:, a]

@@ -18,6 +18,8 @@ from diffusion_jax.types import Models
 from tests import tiny
 from tests.builders.test_experiment import changed
 
+pytestmark = pytest.mark.slow
+
 K, KEY = 4, jax.random.key(0)
 RING = {'name': 'ring', 'k': K, 'radius': 0.8, 'std': 0.15}
 DATA = mixture.ring(K, 0.8, 0.15)

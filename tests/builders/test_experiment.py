@@ -68,6 +68,7 @@ def test_warm_up_and_clipping_may_change_between_resumes():
     assert len({jax.tree.structure(state) for state in states}) == 1
 
 
+@pytest.mark.slow
 def test_the_loss_is_that_of_its_parts():
     experiment = builders.build(tiny.digits())
     raw = RawBatch(experiment.source.x[np.arange(8)], None)

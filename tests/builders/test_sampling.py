@@ -309,6 +309,7 @@ def test_names_tell_the_guidance(guided_run, capsys):
         assert said.startswith(message), said
 
 
+@pytest.mark.slow
 def test_a_run_that_was_split_is_sampled_split(tmp_path):
     """Over 8 devices by fsdp = 4, with a weak model that was trained on one: the samples of whole parameters."""
     for name, fsdp in (('split', 4), ('whole', 1)):

@@ -38,6 +38,7 @@ def write(path, params):
     path.write_bytes(serialization.to_bytes({**state, 'rng_state': np.array([0, 1], np.uint32)}))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('kind', [pytest.param(k, marks=[pytest.mark.slow] * (k != 'DDPM++')) for k in KINDS])
 def test_outputs_gradients_and_the_way_back(kind, tmp_path):
     net, size, params = theirs(kind)
@@ -94,6 +95,7 @@ def test_a_consistency_model_is_told_a_quarter_of_ln_sigma(tmp_path):
     assert run.config['sample']['times']['n'] == 1
 
 
+@pytest.mark.slow
 def test_ten_steps_of_heun(tmp_path):
     net, run, x = converted(tmp_path, 'jcm_edm', 'three_levels')
     sampler = samplers.heun(run.experiment.models.denoise(run.params), run.experiment.schedule)
@@ -112,6 +114,7 @@ def test_ten_steps_of_heun(tmp_path):
     assert np.abs(got - y).max() < 1e-4 * np.abs(y).max()
 
 
+@pytest.mark.slow
 def test_score_sde_is_told_ln_sigma_of_images_from_0_to_1_or_999_t(tmp_path):
     """Its score: of x in [0, 1] with NCSN++, x = (1 + x') / 2 of x' in [-1, 1], and of x' with DDPM++."""
     (tmp_path / 've').mkdir()

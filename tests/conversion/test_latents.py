@@ -15,6 +15,8 @@ from diffusion_jax.interop import clip_tokenizer, conditional_unet, latent_proce
 from tests import tiny
 from tests.conversion import stable_diffusion_files as files
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip('tokenizers')
 
 

@@ -20,6 +20,8 @@ from diffusion_jax.workdir.files import load_config
 from tests import tiny
 from tests.conversion import stable_diffusion_files as files
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip('tokenizers')
 UNET, TEXT = 'unet/diffusion_pytorch_model.safetensors', 'text_encoder/model.safetensors'
 VAE = 'vae/diffusion_pytorch_model.safetensors'

@@ -57,6 +57,7 @@ def test_any_mesh_gives_the_numbers_of_one_device(data, fsdp, on_one_device):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-12), *jax.device_get((state_1, state_n)))
 
 
+@pytest.mark.slow
 def test_a_second_learner_is_split_as_the_model_is():
     (one, state_1), (many, state_n) = (losses(sharding.make_mesh(1, n), 2, 2, updates=2) for n in (1, 8))
     assert one[0]['other_loss'] != one[0]['loss']

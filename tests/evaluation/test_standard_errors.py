@@ -24,6 +24,7 @@ def ratio(reported, values):
 SIZES = [(40, 40, 40, 2), (40, 120, 40, 5), (120, 120, 40, 5), (150, 150, 150, 2)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('shift', [0.0, 0.1, 0.5])
 @pytest.mark.parametrize('sizes', SIZES, ids=str)
 def test_kernel_distance(sizes, shift):

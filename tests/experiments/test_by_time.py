@@ -12,6 +12,8 @@ from diffusion_jax.data import pipeline
 from diffusion_jax.training import run
 from tests import tiny
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope='module')
 def trained(tmp_path_factory):

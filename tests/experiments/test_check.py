@@ -83,6 +83,7 @@ def test_what_the_compiler_says_of_too_much_memory():
     assert compiling._needed('INTERNAL: (144.00G) exceeds') is None
 
 
+@pytest.mark.slow
 def test_a_check_prints_and_keeps_an_estimate(on_cpus, tmp_path, capsys):
     arguments = (*TOY, '--sample', '--on=tpu:type=v5litepod-4', f'--out={tmp_path}')
     assert tiny.call(CHECK, *arguments) == 0
@@ -176,6 +177,7 @@ def on_mesh(fsdp):
     return compiling.estimate('train step', lowered, rows, mesh, slices.find('v5litepod-8')), num
 
 
+@pytest.mark.slow
 def test_parameters_are_gathered_and_activations_stay():
     """With fsdp as without, each device works on its own rows: as many products, and sums of gradients alone between.
 
@@ -217,6 +219,7 @@ def test_gathered_arrays_are_whole_and_their_gradients_split():
 needs_libtpu = pytest.mark.skipif(importlib.util.find_spec('libtpu') is None, reason='libtpu is not installed')
 
 
+@pytest.mark.slow
 @needs_libtpu
 def test_a_step_for_four_real_chips(tmp_path, capsys):
     """By the compiler that will run there; its products of bfloat16 numbers are 2 m n k."""

@@ -57,6 +57,7 @@ def table(workdir):
     }
 
 
+@pytest.mark.slow
 def test_exact_models_have_the_law_and_its_forecasts(exact, monkeypatch):
     workdir, condition, run = exact
     monkeypatch.setattr(runs, 'load', lambda workdir: run)

@@ -188,6 +188,7 @@ def test_cells_are_chosen_by_name(command):
         command.finished(['model'], plan)
 
 
+@pytest.mark.slow
 def test_tables_are_named_on_the_command_line(tmp_path, capsys):
     """Without absl's own word for what is no flag; --help lists them, each with one line."""
     assert tiny.refusal(capsys, MAIN, '--table=ddim_tabel1', f'--workdir={tmp_path}').startswith(
@@ -293,6 +294,7 @@ make_one(training_of(PLAN, Settings(Path(folder), 100), name, int(seed)), None, 
 """
 
 
+@pytest.mark.slow
 def test_a_reconstruction_is_of_all_rows_a_batch_at_a_time(digits_run):
     """Seven rows in batches of three, against the same rows encoded and decoded as one."""
     run = runs.load(digits_run)

@@ -103,6 +103,7 @@ def test_the_table_has_means_and_standard_errors_of_each_split(experiment):
     assert '| x | held out | 4 | 75.0 ± 25.0 |' in experiment.table({'x': row})
 
 
+@pytest.mark.slow
 def test_the_judge_is_right_of_real_pictures_and_fails_on_spoilt_ones(experiment, tmp_path):
     found = experiment.validation(tmp_path, 0, 60)
     for split in experiment.SPLITS:

@@ -86,6 +86,7 @@ def test_where_nothing_fits_it_says_so():
     assert 'SHORTEST' not in said
 
 
+@pytest.mark.slow
 def test_the_command_compiles_each_setting_once_and_its_flags_are_a_run(on_cpus, tmp_path, capsys):  # noqa: F811
     arguments = (*TOY, '--on=tpu:type=v5litepod-4', f'--out={tmp_path}')
     assert tiny.call(CHECK, *arguments, '--suggest') == 0

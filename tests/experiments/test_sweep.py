@@ -213,6 +213,7 @@ def test_numbers_of_different_protocols_stand_in_different_tables():
     assert sorted(len(line.get_xdata()) for line in figure.axes[0].lines) == [1, 1, 1]
 
 
+@pytest.mark.slow
 def test_one_run_is_trained_and_measured_in_this_process(files, tmp_path, capsys):
     assert tiny.call(MAIN, *files, '--index=4') == 0
     states = [row['state'] for row in read_csv(tmp_path)]

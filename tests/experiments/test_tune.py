@@ -171,6 +171,7 @@ def trained(tmp_path_factory):
     return config, folder, seen
 
 
+@pytest.mark.slow
 def test_a_training_shows_itself_on_the_way(trained):
     _, folder, seen = trained
     assert [step for step, _ in seen] == [2, 4, 6]
@@ -180,6 +181,7 @@ def test_a_training_shows_itself_on_the_way(trained):
     assert not jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), before, saved))
 
 
+@pytest.mark.slow
 def test_a_training_is_measured_on_the_way_and_pruned(trained, tmp_path):
     """Values that rise with the step; the pruner is told those of before the end, and stops where it says so."""
     config, _, _ = trained

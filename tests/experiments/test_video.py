@@ -91,6 +91,7 @@ def experiment():
     return module
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures('_untrained')
 @pytest.mark.parametrize('told', [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_model_that_knows_the_clips_moves_and_goes_on_by_the_law(told, tmp_path, monkeypatch):

@@ -88,6 +88,7 @@ def test_a_model_on_one_and_eight_devices(sampler):
         np.testing.assert_allclose(other, x[1, 20], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_with_as_many_rows_on_each_device_a_sample_is_the_same_to_the_last_bit(digits_run):
     """Through a U-Net: on any number of devices, with any number of other samples, from any batch on."""
     run = runs.load(digits_run, mesh=sharding.make_mesh(1))

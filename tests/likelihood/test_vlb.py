@@ -145,6 +145,7 @@ def test_bound_is_tight_for_the_exact_reverse_process(x_0, x64):
     assert abs(expected_bound(50, exact_variance, x_0) - exact_nll(x_0)) < 1e-3
 
 
+@pytest.mark.slow
 def test_bound_holds_and_closes_in_as_T_grows(x64):
     x = 0.25
     gaps = [expected_bound(T, beta, x) - exact_nll(x) for T in (50, 100, 200, 400)]
@@ -155,6 +156,7 @@ def test_bound_holds_and_closes_in_as_T_grows(x64):
     assert expected_bound(200, reverse.small, x) - exact_nll(x) > 10 * gaps[2]
 
 
+@pytest.mark.slow
 def test_vlb_estimates_the_expected_bound(x64):
     T, n, x_0 = 20, 4000, 0.25
     schedule = table(T)

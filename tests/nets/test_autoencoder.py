@@ -22,6 +22,7 @@ def halves(**changes):
     return tuple(jax.jit(f) for f in autoencoder.functional({**SIZES, **changes})[1:])
 
 
+@pytest.mark.slow
 def test_latents_are_half_as_large_and_images_as_large_again(params):
     encode, decode = halves()
     posterior = encode(params, X)

@@ -288,6 +288,7 @@ def loss_and_params(remat, dropout=0.5):
     return lambda params: jnp.mean(apply(params, x, c, ROWS, jax.random.key(1)) ** 2), params
 
 
+@pytest.mark.slow
 def test_blocks_computed_again_give_the_same_gradient():
     """Dropout included: the same key must mean the same mask the second time."""
     (plain, params), (again, _) = loss_and_params(None), loss_and_params('full')

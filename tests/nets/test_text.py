@@ -11,6 +11,8 @@ from diffusion_jax.nets.text import TextEncoder
 from diffusion_jax.types import Masked, Part
 from tests.nets.cases import built, randomised
 
+pytestmark = pytest.mark.slow
+
 WORDS = Part((6,), 9, sequence=True)
 NETS = {
     'unet': lambda layers: UNet(

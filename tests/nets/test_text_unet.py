@@ -11,6 +11,8 @@ from diffusion_jax.nets.layout import adm
 from diffusion_jax.nets.spatial_transformer import SpatialTransformer
 from diffusion_jax.types import Masked, Part
 
+pytestmark = pytest.mark.slow
+
 PARTS = {'text': Part((5,), 11, True), 'w': Part((1,))}
 TEXT = CLIPText(vocabulary=11, length=5, width=8, layers=1, heads=2, mlp=8)
 X = jax.random.normal(jax.random.key(7), (2, 4, 4, 4))

@@ -26,6 +26,7 @@ def count(params):
     return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
+@pytest.mark.slow
 def test_the_defaults_are_ho_et_al_cifar10():
     params, out = shapes(UNet(), (1, 32, 32, 3))
     assert count(params) == 35_746_307  # google/ddpm-cifar10-32; 35.7M in arXiv 2006.11239, appendix B
@@ -85,6 +86,7 @@ def test_the_noise_level_is_seen_per_sample():
     assert jnp.abs(moved[1] - out[1]).mean() > 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('options', [{}, {'scale_shift': True, 'resample_in_block': True}])
 def test_bfloat16_computes_coarsely_and_keeps_float32_parameters(options):
     net = UNet(**TINY, **options)
@@ -98,6 +100,7 @@ def test_bfloat16_computes_coarsely_and_keeps_float32_parameters(options):
     assert 1e-4 < error < 0.03  # above the floor: it did compute in bfloat16; bfloat16's own precision is 2^-8
 
 
+@pytest.mark.slow
 def test_float64_in_float64_out():
     apply, params, x, c = built(UNet(**TINY), (1, 8, 8, 3))
     rough = apply(params, x, c, None, None)
@@ -140,6 +143,7 @@ def test_every_option_on_every_kind_of_image(size, channels, multipliers, option
     assert out.dtype == jnp.float32
 
 
+@pytest.mark.slow
 def test_what_each_option_costs_in_parameters():
     def parameters(**options):
         return count(shapes(UNet(**{**TINY, **options}), (1, 8, 8, 3))[0])
@@ -174,6 +178,7 @@ def loss_and_params(remat, x, **shape):
     return lambda params: jnp.mean(apply(params, x, c, None, jax.random.key(1)) ** 2), params
 
 
+@pytest.mark.slow
 def test_blocks_computed_again_keep_less():
     def kept(remat):
         """Numbers that the backward pass is given of the forward one."""
@@ -185,6 +190,7 @@ def test_blocks_computed_again_keep_less():
     assert kept('full') < kept('dots_saveable') < everything
 
 
+@pytest.mark.slow
 def test_blocks_computed_again_give_the_same_gradient():
     """Dropout included: the same key must mean the same mask the second time."""
     x = jnp.asarray(np.random.default_rng(0).standard_normal((2, 4, 4, 1)), jnp.float32)

@@ -18,6 +18,7 @@ def relative(a, b):
     return float(jnp.abs(a - b).max() / jnp.abs(b).max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('space', 'adm'), [((8,), True), ((8, 4), False), ((8, 4), True), ((2, 8, 4), False)])
 def test_circular_padding_commutes_with_shifts_by_the_total_stride(space, adm):
     net = UNet(**TINY, padding='circular', scale_shift=adm, resample_in_block=adm)
@@ -92,6 +93,7 @@ def test_frames_are_told_apart_by_convolutions_alone():
     assert change(params) > 0.01
 
 
+@pytest.mark.slow
 def test_gradients_reach_every_parameter_of_a_network_of_videos():
     net = UNet(**{**VIDEO, 'multipliers': (1,)}, condition=WORDS)
     apply, params, x, c = built(net, (2, 2, 4, 2, 2))
@@ -103,6 +105,7 @@ def test_gradients_reach_every_parameter_of_a_network_of_videos():
             assert jnp.abs(g).max() > 1e-6, name
 
 
+@pytest.mark.slow
 def test_tokens_are_attended_to_wherever_there_is_attention():
     net = UNet(**TINY, condition={'words': WORDS, 'kind': Part((), 2)})
     apply, params, x, c = built(net, (3, 8, 4, 2))

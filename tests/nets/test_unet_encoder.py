@@ -72,6 +72,7 @@ def test_at_the_start_all_classes_are_alike():
     assert jnp.abs(apply(params, x, c, None, None)).max() < 1e-3
 
 
+@pytest.mark.slow
 def test_bfloat16_and_blocks_computed_again():
     net = UNetEncoder(**TINY)
     apply, params, x, c = built(net, (2, 8, 8, 3))

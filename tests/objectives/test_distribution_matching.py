@@ -156,6 +156,7 @@ def test_the_fake_score_is_best_as_the_generators_own_denoiser(name, params, sig
             assert by * of(other)[1][k] > 1e-5
 
 
+@pytest.mark.slow
 def test_two_time_scales_lead_to_the_data(x64):
     """By gradient descent with exact expectations, five steps of the fake score for each of the generator."""
     objective = made(VE, 0.7, weights.uniform())

@@ -98,6 +98,7 @@ def values_and_grads(M, maps, n):
         yield p, q, float(value), float(grad)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('M', [1, 2, 8])
 def test_loss_and_gradient_have_their_means(M, x64):
     """All pairs of two samples are without bias, and the M pairs of a sample with itself are 1 / M of the rest."""

@@ -62,6 +62,7 @@ def test_hybrid_is_simple_plus_a_thousandth_of_the_bound():
     )
 
 
+@pytest.mark.slow
 def test_hybrids_mean_learns_from_the_simple_loss_alone():
     args = PARAMS, Frozen(), jax.random.key(0), Batch(data()), jnp.array(0)
 

@@ -91,6 +91,7 @@ def test_a_config_asks_for_it_and_a_least_square_problem_is_solved():
     np.testing.assert_allclose(params['bias'], 0, atol=0.02)
 
 
+@pytest.mark.slow
 def test_a_run_resumes_bit_for_bit(tmp_path):
     config = tiny.points(steps=4, save_every=2)
     config = {**config, 'optim': {**config['optim'], 'name': 'muon'}}

@@ -24,6 +24,7 @@ def test_a_whole_run_is_the_exact_map(name, x64):
     np.testing.assert_allclose(path[1], middle, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_it_encodes_and_decodes_in_float32():
     schedule, t_max = PATHS['RectifiedFlow']
     sampler = samplers.adaptive(bind(MIXTURE, schedule), schedule)

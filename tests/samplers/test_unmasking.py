@@ -36,6 +36,7 @@ def draw(sampler, grid, n=N, seed=0, length=L):
     return jax.jit(lambda key: samplers.sample(sampler, key, start(n, length), grid))(jax.random.key(seed))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('schedule', [LINEAR, COSINE], ids=str)
 def test_one_token_at_a_time_is_the_exact_law(schedule):
     """On a fine grid two tokens hardly ever come in one step."""

@@ -51,6 +51,7 @@ def without(params, name):
     return {k: v for k, v in params.items() if k != name}
 
 
+@pytest.mark.slow
 def test_a_flow_map_learns_from_another_network(trained, tmp_path):
     """The student begins from its seed; the teacher, which it keeps, is the diffusion model's own network."""
     teacher, folder = trained
@@ -96,7 +97,7 @@ def test_without_a_teacher_a_run_starts_from_its_seed(trained, tmp_path):
     assert not np.array_equal(state.params['dense_out']['kernel'], trained[0].ema['dense_out']['kernel'])
 
 
-@pytest.mark.parametrize('name', ['cd', 'ct', 'dmd', 'pd', 'sct'])
+@pytest.mark.parametrize('name', ['cd', *(pytest.param(n, marks=pytest.mark.slow) for n in ('ct', 'dmd', 'pd', 'sct'))])
 def test_resumes_without_its_teachers_folder_bit_for_bit(name, trained, tmp_path):
     """Two steps and two more are four; with them go moving target, staged teacher, adaptive weight, second learner."""
     teacher, run = tmp_path / 'teacher', tmp_path / 'run'
@@ -124,6 +125,7 @@ def test_a_truncated_model_starts_and_ends_its_path_in_its_first_stage(cd, tmp_p
         train(few_step.run('tcm', steps=1), tmp_path / 'alone')
 
 
+@pytest.mark.slow
 def test_a_second_learner_begins_and_ends_to_skip_where_the_model_does(trained, tmp_path):
     """Its updates are counted anew; what it has learnt, and its optimiser, go on."""
     _, folder = trained
@@ -161,6 +163,7 @@ def test_sampled_and_evaluated_without_its_teachers_folder(trained, tmp_path, ca
     assert 'renoise(), first_of(n=1,times=[80.0, 0.821]), step 1, 40 samples' in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_target_and_the_staged_teacher_follow_the_student(trained, tmp_path):
     _, folder = trained
     start = trained[0].ema
@@ -190,6 +193,7 @@ def test_the_learning_rate_of_every_stage_falls_to_zero():
     np.testing.assert_allclose(rates(without_it, 3), 0.2, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_mean_flow_is_sampled_by_its_map_and_by_its_denoiser(tmp_path):
     train(few_step.run('mean_flow', steps=2), tmp_path)
     run = runs.load(tmp_path)
@@ -366,6 +370,7 @@ def test_a_consistency_model_has_no_bits_per_dimension():
         builders.build_bound(experiment, sources.digits('test'), 'large', None)
 
 
+@pytest.mark.slow
 def test_nothing_that_is_not_finite_is_saved(trained, tmp_path):
     config = few_step.run('sct', trained[1], save_every=1, keep=9)
     with pytest.raises(UserError, match=r'^step 2: .*loss=nan, tangent_norm=nan\. Stopped; checkpoints from before'):

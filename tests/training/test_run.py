@@ -88,6 +88,7 @@ def test_resumed_equals_uninterrupted(tmp_path, uninterrupted, seen):
     assert not np.array_equal(seen[0][0].x, seen[1][0].x)
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_costs_its_steps_alone(tmp_path, uninterrupted, caplog):
     expected, folder = uninterrupted
     config = tiny.points(steps=20)
@@ -107,6 +108,7 @@ def test_seeds_differ(tmp_path, uninterrupted):
     assert not np.array_equal(final.params['dense_in']['kernel'], uninterrupted[0].params['dense_in']['kernel'])
 
 
+@pytest.mark.slow
 def test_the_learning_rate_of_nan(tmp_path, uninterrupted):
     config = tiny.points(steps=20, save_every=5)
     train({**config, 'train': {**config['train'], 'steps': 10}}, tmp_path)
@@ -237,6 +239,7 @@ def test_pictures_are_of_the_averaged_parameters(tmp_path, monkeypatch):
     assert not np.array_equal(jax.tree.leaves(state.ema)[0], jax.tree.leaves(state.params)[0])
 
 
+@pytest.mark.slow
 def test_the_best_checkpoint_is_kept_told_and_sampled(tmp_path, capsys):
     """By the mean of the loss over the steps since the checkpoint before, as metrics.jsonl has it."""
     shorter = ['--config.train.steps=8', '--config.train.log_every=2', '--config.train.save_every=2']
@@ -287,6 +290,7 @@ def plant_nan(monkeypatch, *steps):
     monkeypatch.setattr(pipeline, 'batch_at', planted)
 
 
+@pytest.mark.slow
 def test_a_run_that_skips_bad_updates_resumes_exactly(tmp_path, monkeypatch):
     """Skipped before, at and after the checkpoint of step 10."""
     plant_nan(monkeypatch, 6, 9, 10, 13)
@@ -299,6 +303,7 @@ def test_a_run_that_skips_bad_updates_resumes_exactly(tmp_path, monkeypatch):
     assert logged == [0, 2, 4, 4]
 
 
+@pytest.mark.slow
 def test_a_run_begins_and_ends_to_skip(tmp_path, monkeypatch):
     """Turned on where a run diverged, and off again; the counts begin anew, the optimiser goes on."""
     train(tiny.points(steps=15), tmp_path / 'plain')

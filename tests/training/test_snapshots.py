@@ -18,6 +18,8 @@ from tests import tiny
 from tests.training.test_checkpoint import damage
 from tests.training.test_run import assert_same
 
+pytestmark = pytest.mark.slow
+
 EVERY, STEPS, TRACKS = 2, 40, (0.05, 0.1)
 
 

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 from diffusion_jax.training.watchdog import STALLED
 
 HEAD = 'import time\nfrom diffusion_jax.training.watchdog import watchdog\n'
@@ -39,6 +41,7 @@ def test_a_program_that_hangs_is_ended_and_shows_where():
     assert 'hangs_here' in done.stderr
 
 
+@pytest.mark.slow
 def test_a_program_that_works_or_has_not_begun_is_left_alone():
     done = run(WORKS)
     assert done.returncode == 0, done.stderr

@@ -51,6 +51,7 @@ def test_a_path_on_this_machine_is_what_it_was(tmp_path, monkeypatch):
         assert near == tmp_path
 
 
+@pytest.mark.slow
 def test_checkpoints_in_a_bucket(store, caplog):
     folder = paths.parse(RUN)
     save_all(folder, [10, 20, 30], width=400)

@@ -56,6 +56,7 @@ def test_what_is_not_there_is_told_with_the_nearest(tmp_path):
             resolve('saved:grid=ddim_3')
 
 
+@pytest.mark.slow
 def test_the_error_of_a_searched_grid_is_that_of_what_is_sampled(tmp_path):
     """Guided and clipped, by the sampling command's own functions on the noises that the search did not see."""
     config = few_step.run('edm', steps=40, save_every=40)
@@ -111,6 +112,7 @@ def test_a_searched_grid_is_better_on_other_noises_and_is_used(tmp_path, capsys)
     assert np.abs(drawn[0] - drawn[1]).max() > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('method', ['ect', pytest.param('sct', marks=pytest.mark.slow)])
 def test_searched_times_are_the_best_of_those_tried_and_can_be_sampled(method, tmp_path, capsys):
     train(few_step.run(method), tmp_path)
