@@ -28,7 +28,7 @@ from diffusion_jax.inference import runs
 from diffusion_jax.workdir import files, paths
 from diffusion_jax.workdir.paths import AnyPath
 from experiments.anomaly import baselines, splits, table
-from experiments.anomaly.methods import Depths, Method, Weights, methods, scored
+from experiments.anomaly.methods import Depths, Method, Weights, methods, parts_of_the_grid, scored
 from experiments.running import measuring, training
 
 _CONFIG = config_flags.DEFINE_config_file('config', shipped.file('configs/digits_edm.py'), 'Config of the diffusion.')
@@ -98,9 +98,8 @@ def compared(
     def measure():
         diffusion, consistency, seconds = trained(label, seed, folder)
         split = _split(diffusion.config, label, seed, other)
-        depths = Depths(_LATENT.value, _DEPTHS.value)
         if not shared:
-            shared.update(methods(diffusion, consistency, depths, _DRAWS.value, _TOLERANCE.value))
+            shared.update(methods(diffusion, consistency, _depths(), _DRAWS.value, _TOLERANCE.value))
         weights = Weights(diffusion.params, consistency.params)
         scores = scored(shared, weights, split.sets, jax.random.key(seed), _BATCH, diffusion.mesh)
         for name, score in baselines.fitted(split.train[:], seed).items():
@@ -110,6 +109,10 @@ def compared(
         return measuring.Measured(table.verdicts(scores, split.anomalies), protocol)
 
     return measuring.kept(path, measure, {'settings': made_of})
+
+
+def _depths():
+    return Depths(_LATENT.value, _DEPTHS.value)
 
 
 def _split(config, label, seed, other):
@@ -170,6 +173,8 @@ def main() -> None:
     classes, others = _classes(), _AGAINST.value
     if not classes and not others:
         raise UserError('--classes and --against are both empty: there is nothing to compare')
+    config, _ = configs(None, 0, workdir)
+    parts_of_the_grid(builders.build(config), config, _depths())  # what does not fit is told before anything is trained
     results: dict[str, dict[str, dict[int, measuring.Measured]]] = {}
     shared: dict[str, Method] = {}
     begun = time.process_time()

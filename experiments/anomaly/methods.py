@@ -1,7 +1,7 @@
 """The scores of a diffusion model and of a consistency model, by name."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -58,8 +58,7 @@ def methods(
     """
     f, schedule = _model(consistency, 'consistency'), diffusion.experiment.schedule
     denoise = _model(diffusion, 'denoise')
-    grid = diffusion.experiment.context.make(times, diffusion.config['sample']['times'], 'config.sample.times')
-    parts = {t: _part_below(grid, t) for t in (*depths.latent, *depths.noised)}
+    parts = parts_of_the_grid(diffusion.experiment, diffusion.config, depths)
 
     def latent(w, t):
         return anomaly.latent(denoise(w.diffusion), schedule, parts[t])
@@ -84,6 +83,22 @@ def methods(
     return found
 
 
+def parts_of_the_grid(experiment: Experiment, config: Mapping[str, Any], depths: Depths) -> dict[float, np.ndarray]:
+    """The part of `config.sample.times` below each depth.
+
+    Raises:
+        UserError: for a depth that is not on it.
+    """
+    grid = experiment.context.make(times, config['sample']['times'], 'config.sample.times')
+    parts = {}
+    for t in (*depths.latent, *depths.noised):
+        try:
+            parts[t] = editing.part_below(grid, t)
+        except ValueError as error:
+            raise UserError(f'--depth={t:g}: {error}') from error
+    return parts
+
+
 def _scored(score_of):
     return jax.jit(lambda weights, key, x: score_of(weights)(key, x))
 
@@ -96,13 +111,6 @@ def _model(run: runs.Run, name: str):
             f'anomalies need an unconditional model of {name}: give --config and --distil_config that train them'
         )
     return lambda params: model(params, None, None)
-
-
-def _part_below(grid, t):
-    try:
-        return editing.part_below(grid, t)
-    except ValueError as error:
-        raise UserError(f'--depth={t:g}: {error}') from error
 
 
 def _surprise(experiment: Experiment, denoise, tolerance):

@@ -137,8 +137,10 @@ def test_what_cannot_be_compared_is_one_line(tmp_path, capsys):
         (('--classes=',), 'there is nothing to compare'),
         (('--classes=12',), '--classes=12: the classes are 0 to 9'),
         (('--classes=x',), '--classes=x: the classes are 0 to 9'),
+        (('--depth=90',), '--depth=90: needs 0 < t0 <= 80'),
     ):
         assert said in tiny.refusal(capsys, 'experiments.anomaly.__main__', *arguments, *more)
+    assert not list(tmp_path.iterdir())  # and nothing was trained
 
 
 @pytest.mark.slow
