@@ -3,17 +3,17 @@
 import json
 import os
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
 from diffusion_jax.data import show
 from diffusion_jax.pages import html
 from diffusion_jax.workdir import files
+from experiments.papers import drawing
 from experiments.papers.plan import Plan
 from experiments.papers.results import Results
 from experiments.papers.table import Cells, Table, verdict
@@ -68,6 +68,26 @@ def _metric_of(paper, results):
         column: e.metric for (_, column), by_seed in results.entries.items() for e in by_seed.values() if e.metric
     }
     return lambda column: metrics.get(column) or column
+
+
+def points(paper: Table, results: Results) -> drawing.Points:
+    """Our cells for the picture, with the errors of the table."""
+    drawn = {}
+    for (row, column), by_seed in results.entries.items():
+        entries = list(by_seed.values())
+        values = [e.value for e in entries]
+        metric = next((e.metric for e in entries if e.metric), '') or paper.metric or column
+        drawn[row, column] = drawing.Point(float(np.mean(values)), _spread(values, [e.error for e in entries]), metric)
+    return drawn
+
+
+def floors(results: Results) -> dict[str, float]:
+    """What held-out data have, by metric, where all data sets of the table have one."""
+    found: dict[str, list[float]] = {}
+    for entry in results.floors.values():
+        if entry is not None:
+            found.setdefault(entry.metric, []).append(entry.value)
+    return {metric: values[0] for metric, values in found.items() if len(values) == 1}
 
 
 def _spread(values, errors):
@@ -160,7 +180,7 @@ def write(name: str, paper: Table, plan: Plan, results: Results, command: Comman
     ran = files.provenance()
     versions = ', '.join(f'{k} {v}' for k, v in ran['versions'].items() if k in ('jax', 'flax', 'numpy'))
     shown = draw_samples(workdir / f'{name}_samples.png', paper, results, seeds)
-    draw_curves(workdir / f'{name}.png', paper, means(results), _metric_of(paper, results))
+    drawing.draw(workdir / f'{name}.png', paper, points(paper, results), floors(results))
     losses = draw_losses(workdir / f'{name}_losses.png', results.workdirs)
     text = f"""# {paper.source.title}, at scale {scale}
 
@@ -175,7 +195,7 @@ Paper: arXiv {paper.source.arxiv}; {paper.source.protocol}. Ours: {plan.data}. {
 {claims(paper, results, seeds)}
 Open is what neither holds nor fails in 95 % of redraws of our cells within their standard errors.
 
-![both as curves]({name}.png)
+![values, errors, held-out data]({name}.png)
 {f'![the same noises in every cell]({name}_samples.png)' if shown else ''}
 {f'![loss of every run]({name}_losses.png)' if losses else ''}
 
@@ -188,34 +208,6 @@ Commit: {ran['git']}.
     files.write_text(path, text)
     html.beside(path)
     return path
-
-
-def draw_curves(path: Path, paper: Table, ours: Cells, ours_of: Callable[[str], str]) -> None:
-    """The paper's cells and ours: over the columns with a line for each row, or the other way round for few columns."""
-    both, few = {f'paper: {paper.source.title}': (paper.cells, str), 'ours': (ours, ours_of)}, len(paper.columns) < 3
-    both = {whose: cells for whose, cells in both.items() if cells[0]}
-    lines, ticks = (paper.columns, paper.rows) if few else (paper.rows, paper.columns)
-    figure = Figure(figsize=(6 * len(both), 4))
-    colours = matplotlib.colormaps['tab20'](np.arange(len(lines)) % 20)
-    for i, (whose, (cells, called)) in enumerate(both.items()):
-        axes = figure.add_subplot(1, len(both), i + 1)
-        for line, colour in zip(lines, colours, strict=True):
-            values = [cells.get((tick, line) if few else (line, tick), np.nan) for tick in ticks]
-            points = [(x, value) for x, value in enumerate(values) if np.isfinite(value)]
-            if points:
-                axes.plot(*zip(*points, strict=True), 'o' if few else 'o-', color=colour, label=called(line))
-        axes.set_xticks(range(len(ticks)), ticks, rotation=90 if few else 20, fontsize=8)
-        axes.set_xlim(-0.5, len(ticks) - 0.5)
-        axes.set_title(whose)
-        axes.set_xlabel('' if few else paper.across)
-        if axes.lines:
-            axes.set_yscale('log')
-    handles = {label: h for a in figure.axes for h, label in zip(*a.get_legend_handles_labels(), strict=True)}
-    title = paper.across if few else None
-    figure.legend(
-        handles.values(), handles.keys(), title=title, loc='center left', bbox_to_anchor=(0.92, 0.5), fontsize=8
-    )
-    figure.savefig(path, dpi=90, bbox_inches='tight')
 
 
 def draw_losses(path: Path, workdirs: Mapping[tuple[str, int], Path]) -> bool:

@@ -34,6 +34,7 @@ class Table(NamedTuple):
     across: str  # what the columns are; '' where each is a metric
     cells: Cells
     claims: tuple[Claim, ...]
+    metric: str = 'FID'  # of the cells; '' where each column is one
 
 
 def block(rows: Sequence[str], columns: Sequence[str], numbers: Sequence[Sequence[float | None]]) -> Cells:

@@ -76,4 +76,7 @@ MUTANTS = tuple(Mutant(*row) for row in [
     ('anomaly: halves that overlap', TABLE, 'of[NORMAL][1::2]).auroc', 'of[anomalies]).auroc', VERDICTS),
     ('anomaly: scrambled against anomalies', TABLE, 'anomaly.judged(of[NORMAL], of[SCRAMBLED])',
      'anomaly.judged(of[anomalies], of[SCRAMBLED])', VERDICTS),
+    ('depths are looked at after the first training', '../experiments/anomaly/__main__.py',
+     '    parts_of_the_grid(builders.build(config), config, _depths())', '    (config, _depths)',
+     'tests/experiments/test_anomaly.py::test_what_cannot_be_compared_is_one_line'),
 ])

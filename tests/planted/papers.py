@@ -7,6 +7,7 @@ TESTS, PAPERS = 'tests/experiments/test_papers.py::', '../experiments/papers/'
 BESIDE = TESTS + 'test_the_table_has_the_papers_column_beside_ours'
 JUDGED = TESTS + 'test_claims_are_judged_seed_by_seed'
 COMPARED = TESTS + 'test_numbers_are_compared_under_one_protocol_alone'
+DRAWN = 'tests/experiments/test_paper_pictures.py::'
 OWN, BUILDS = TESTS + 'test_the_paper_satisfies_its_own_claims', TESTS + 'test_every_run_of_every_plan_builds'
 
 MUTANTS = tuple(Mutant(*row) for row in [
@@ -36,4 +37,19 @@ MUTANTS = tuple(Mutant(*row) for row in [
      '_TABLE.value', TESTS + 'test_tables_are_named_on_the_command_line'),
     ('a given folder that is no run', PAPERS + '__main__.py', '        files.load_config(paths.local(workdir))\n', '',
      TESTS + 'test_cells_are_chosen_by_name'),
+    ('a bar twice as long as the error', PAPERS + 'drawing.py', '[p.error for p in points]',
+     '[2 * p.error for p in points]', DRAWN + 'test_numbers_are_an_axis_and_rows_are_curves'),
+    ('categories joined by lines', PAPERS + 'drawing.py', "xerr=errors, fmt='o'", "xerr=errors, fmt='o-'",
+     DRAWN + 'test_categories_are_rows_and_never_joined'),
+    ('the first row at the bottom', PAPERS + 'drawing.py', 'set_ylim(len(paper.rows) - 0.5, -0.5)',
+     'set_ylim(-0.5, len(paper.rows) - 0.5)', DRAWN + 'test_categories_are_rows_and_never_joined'),
+    ('held-out data beside another metric', PAPERS + 'drawing.py', 'if panel.metric in floors:\n',
+     'if floors:\n            floors = {panel.metric: next(iter(floors.values()))}\n',
+     DRAWN + 'test_numbers_are_an_axis_and_rows_are_curves'),
+    ('two metrics on one axis', PAPERS + 'drawing.py', 'if point.metric == m}', 'if m}',
+     DRAWN + 'test_each_metric_has_a_panel_of_its_own'),
+    ('columns of a row on top of each other', PAPERS + 'drawing.py', '0.18 * (i', '0.0 * (i',
+     DRAWN + 'test_categories_are_rows_and_never_joined'),
+    ('numbers at equal distances', PAPERS + 'drawing.py', 'x = [float(column) for column in columns]',
+     'x = list(range(len(columns)))', DRAWN + 'test_numbers_are_an_axis_and_rows_are_curves'),
 ])

@@ -51,4 +51,5 @@ TABLE = Table(
         ],
     ),
     claims=CLAIMS,
+    metric='',
 )
