@@ -25,8 +25,6 @@ ROWS = {
     'latents': (None, np.float32, {'.png'}),
     'flow': ('row:index=1', np.float32, {'.png'}),
 }
-FAST = ('text',)
-ALL = [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in ROWS]
 
 
 def config(name, steps):
@@ -63,7 +61,8 @@ def sampled(workdir, out, *arguments):
         return dict(file)
 
 
-@pytest.mark.parametrize('name', ALL)
+@pytest.mark.slow
+@pytest.mark.parametrize('name', ROWS)
 def test_any_data_goes_through_every_command(name, trained, tmp_path):
     asked, stored, shown = ROWS[name]
     workdir = trained(name)

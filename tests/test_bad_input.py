@@ -338,6 +338,7 @@ def test_bugs_keep_their_traceback(monkeypatch, digits_run):
         tiny.call('sample', f'--workdir={digits_run}')
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ['train', 'sample', 'evaluate'])
 def test_the_real_commands(name):
     def run(*arguments):

@@ -58,6 +58,9 @@ def one_of_each(kind):
 # On other data they have another network alone.
 METHODS = sorted(one_of_each(lambda name: name.removeprefix('moving_').partition('_')[2]))
 BUILT = sorted({(n, 'runlocal') for n in NAMES} | {(n, '') for n in {*METHODS, *one_of_each(network_of)}})
+# What the test command goes through; the rest is slow.
+FAST = 'digits', 'toy2d', 'chain', 'mnist', 'cifar10_ddpm', 'celeba64'
+TRAINED = 'digits_cd', 'digits_edm', 'digits_ict', 'digits_meanflow', 'toy2d', 'chain_masked'
 
 
 @pytest.fixture
@@ -96,7 +99,7 @@ def test_every_config_can_be_saved(name, arg):
 
 @pytest.mark.usefixtures('_fake_sets')
 @pytest.mark.parametrize(
-    ('name', 'arg'), [pytest.param(*case, marks=[pytest.mark.slow] * ('scenes' in case[0])) for case in BUILT]
+    ('name', 'arg'), [pytest.param(*case, marks=[pytest.mark.slow] * (not case[0].startswith(FAST))) for case in BUILT]
 )
 def test_every_config_builds(name, arg):
     config = config_of(name, arg)
@@ -108,7 +111,7 @@ def test_every_config_builds(name, arg):
 
 
 @pytest.mark.usefixtures('_fake_sets')
-@pytest.mark.parametrize('name', [pytest.param(n, marks=[pytest.mark.slow] * ('text' in n)) for n in METHODS])
+@pytest.mark.parametrize('name', [pytest.param(n, marks=[pytest.mark.slow] * (n not in TRAINED)) for n in METHODS])
 def test_every_method_trains_and_samples(name):
     """By shapes alone: nothing is computed."""
     config = config_of(name, 'runlocal')
@@ -153,7 +156,8 @@ def test_docstrings_name_their_command_cost_and_result():
         assert 'Expected:' in doc
 
 
-@pytest.mark.parametrize('name', [pytest.param('quickstart', marks=pytest.mark.slow), 'toy2d'])
+@pytest.mark.slow
+@pytest.mark.parametrize('name', ['quickstart', 'toy2d'])
 def test_small_configs_run(name, tmp_path, capsys):
     config = config_of(name, 'runlocal')
     train(config, tmp_path)

@@ -43,6 +43,7 @@ def test_results_accumulate(digits_run, capsys):
     assert '40 samples have a singular covariance of 64 features: take 65 at least' in printed
 
 
+@pytest.mark.slow
 def test_results_go_where_they_can_be_written(digits_run, tmp_path, capsys, monkeypatch):
     call = [f'--workdir={digits_run}', '--num=70', '--features=pixels', '--seed=4', '--bits_num=0']
     before = (digits_run / 'metrics.json').read_bytes() if (digits_run / 'metrics.json').exists() else None

@@ -46,6 +46,7 @@ def test_images(digits_run, tmp_path):
         assert picture.width > 3 * 8
 
 
+@pytest.mark.slow
 def test_seeds_batches_and_samplers(digits_run, tmp_path):
     first = sampled(digits_run, tmp_path / 'x', '--num=12', '--sampler=ddim', '--steps=2')
     again = sampled(digits_run, tmp_path / 'x', '--num=12', '--sampler=ddim', '--steps=2', '--batch_size=5')
@@ -74,6 +75,7 @@ def test_other_settings_go_to_other_files(digits_run, capsys):
     assert names == {'ddim_uniform-n=2_step4_seed0_n2.npz', 'ddim-eta=0.5_uniform-n=2_step4_seed0_n2.npz'}
 
 
+@pytest.mark.slow
 def test_names_of_files(digits_run, tmp_path, capsys, monkeypatch):
     """Bytes that are no text, names of 255 bytes, and folders where a file is asked for."""
     few = [f'--workdir={digits_run}', '--num=2', '--sampler=ddim', '--steps=2']
@@ -127,6 +129,7 @@ def test_a_trajectory_of_images(digits_run, tmp_path):
         assert picture.width > 700
 
 
+@pytest.mark.slow
 def test_ddims_steps_follow_from_the_predictions_beside_them(points_run, tmp_path):
     """x_s = alpha_s x_0 + sigma_s (x_t - alpha_t x_0) / sigma_t (arXiv 2010.02502, eq. 12)."""
     _, t, x, x_0 = way(points_run, tmp_path / 'x', '--num=6', '--sampler=ddim', '--steps=5', '--trajectory=6')
@@ -157,6 +160,7 @@ def test_trajectories_that_there_are_not(points_run, capsys):
     assert message == '--trajectory is of samples, not of edits: leave one of them out'
 
 
+@pytest.mark.slow
 def test_in_parallel_without_tolerance_samples_are_the_sequential_ones(points_run, tmp_path, capsys):
     """A stochastic sampler; two batches."""
     arguments = ('--num=11', '--batch_size=8', '--sampler=ddim:eta=1', '--steps=12')

@@ -42,6 +42,7 @@ def run(path, capsys):
     return names, capsys.readouterr().out.splitlines()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('path', [p for p in WITH_CODE if p.stem not in SLOW], ids=lambda path: path.stem)
 def test_the_code_of_a_page_runs(path, capsys):
     names, _ = run(path, capsys)

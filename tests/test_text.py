@@ -21,6 +21,8 @@ from diffusion_jax.training.run import train
 from diffusion_jax.types import Models
 from tests import enumerated, tiny
 
+pytestmark = pytest.mark.slow
+
 K, L = 3, 3
 CHAIN = markov.cyclic(K, 0.2, 0.3)
 
@@ -101,7 +103,6 @@ def test_the_bits_of_the_exact_model_are_those_of_the_law():
     assert bits['rows'] == 256
 
 
-@pytest.mark.slow
 def test_given_tokens_come_back(folder, tmp_path):
     np.save(tmp_path / 'given.npy', np.array([[2, 0, 1]], np.uint8)[..., None])
     np.save(tmp_path / 'mask.npy', np.array([False, True, False]))
@@ -116,7 +117,6 @@ def test_given_tokens_come_back(folder, tmp_path):
     assert [line[0] + line[2] for line in lines] == ['CB'] * 9
 
 
-@pytest.mark.slow
 def test_the_commands(folder, tmp_path, capsys):
     assert tiny.call('sample', f'--workdir={folder}', '--num=5', '--sampler=unmask_confident:top_p=0.9',
                      '--guidance=classifier_free:w=2.0', f'--out={tmp_path}/x') == 0  # fmt: skip

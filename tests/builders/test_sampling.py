@@ -257,6 +257,7 @@ def drawn(folder, out, *arguments):
         return file['samples']
 
 
+@pytest.mark.slow
 def test_the_commands_choices_reach_the_model(guided_run, tmp_path, monkeypatch):
     """A network that returns its class in x_0: guided by w away from the null class, 8, it says w c + (1 - w) 8."""
     load, opened = runs.load, []

@@ -25,6 +25,7 @@ def test_a_power_of_two_that_divides_the_batch(n, batch, devices):
     assert cores.count(n, batch) == devices
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('environment', 'before', 'batch', 'devices'),
     [

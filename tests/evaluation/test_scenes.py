@@ -18,6 +18,7 @@ def order(placed):
     return sorted(placed, key=lambda p: (p.thing.colour, p.thing.shape))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('split', scenes.SPLITS)
 def test_the_judge_inverts_the_renderer(split):
     for i in range(700):

@@ -60,6 +60,7 @@ def test_an_error_of_fewer_than_four_rows_is_none():
     assert np.isnan(kid.kernel_distance(x, y, 2, 3)[1:]).all()
 
 
+@pytest.mark.slow
 def test_the_parts_of_the_variance_are_those_of_the_kernel():
     """Against their definitions by sums over all points of two discrete distributions, of which the data are draws."""
     rng = np.random.default_rng(1)

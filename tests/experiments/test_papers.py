@@ -60,6 +60,7 @@ def cheap(config):
     return config
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('name', 'scale'), PLANS)
 def test_every_run_of_every_plan_builds(name, scale, tmp_path):
     plan, built = plan_of(name, scale), {}

@@ -199,6 +199,7 @@ def test_a_training_is_measured_on_the_way_and_pruned(trained, tmp_path):
     assert saved['optim']['lr'] == whole.params['lr']
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_sampled_in_other_ways(trained):
     run = runs.load(trained[1])
     evaluate = worker.of_sampling(
@@ -341,6 +342,7 @@ def test_a_second_command_has_processes_of_its_own_and_waits_for_the_first(train
     assert states(open_study(folder, None)) == ['COMPLETE']
 
 
+@pytest.mark.slow
 def test_all_samplers_of_the_space_take_as_many_evaluations():
     calls, own = [], {'ddim': {'eta': 0.5}, 'edm_churn': {'S_churn': 1.0}}
 

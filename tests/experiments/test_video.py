@@ -125,6 +125,7 @@ def test_a_model_that_knows_the_clips_moves_and_goes_on_by_the_law(told, tmp_pat
     assert (out / 'video.gif').exists()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures('_untrained')
 def test_training_clips_have_no_distance_and_shares_are_of_all_clips(experiment, tmp_path):
     source = builders.build_source({**config_of()['data'], 'slowest': 0.0})

@@ -72,6 +72,7 @@ def test_the_sample_that_diverged_is_looked_at_alone():
         generate(drawing(4, 4, diverged, find_non_finite=find), KEY, 14)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('sampler', [{'name': 'ancestral'}, {'name': 'ddim', 'eta': 0.5}], ids=['ancestral', 'ddim'])
 def test_a_model_on_one_and_eight_devices(sampler):
     config = tiny.points()

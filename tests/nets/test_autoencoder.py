@@ -8,6 +8,8 @@ import pytest
 from diffusion_jax.nets import autoencoder
 from diffusion_jax.nets.layout import Layout
 
+pytestmark = pytest.mark.slow
+
 SIZES = {'channels': 4, 'multipliers': (1, 2), 'blocks': 1, 'layout': Layout(groups=2)}
 X = np.random.default_rng(0).standard_normal((2, 8, 6, 3), np.float32)
 
@@ -22,7 +24,6 @@ def halves(**changes):
     return tuple(jax.jit(f) for f in autoencoder.functional({**SIZES, **changes})[1:])
 
 
-@pytest.mark.slow
 def test_latents_are_half_as_large_and_images_as_large_again(params):
     encode, decode = halves()
     posterior = encode(params, X)

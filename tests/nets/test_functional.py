@@ -1,6 +1,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from diffusion_jax.nets import MLP, UNet, functional
 from diffusion_jax.types import Part
@@ -18,6 +19,7 @@ def test_init_gives_the_same_float32_tree_with_and_without_classes_and_jit():
     assert jnp.abs(other['conv_in']['kernel'] - params['conv_in']['kernel']).max() > 0.01
 
 
+@pytest.mark.slow
 def test_apply_is_the_modules_apply():
     init, apply = functional(NET)
     params = jax.tree.map(lambda p: p + 0.1, jax.jit(init)(jax.random.key(0), X, C))

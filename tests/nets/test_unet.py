@@ -110,6 +110,7 @@ def test_float64_in_float64_out():
     np.testing.assert_allclose(rough, exact, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('options', [{}, {'scale_shift': True, 'resample_in_block': True, 'head_channels': 8}])
 def test_gradient_reaches_every_parameter(options):
     apply, params, x, c = built(UNet(**TINY, condition=Part((), 1), **options), (2, 8, 8, 3))
@@ -132,6 +133,7 @@ def test_a_size_that_cannot_be_halved_is_one_clear_line(size, multipliers):
         shapes(net, (1, 32, size, 3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('options', [{}, {'scale_shift': True, 'resample_in_block': True, 'heads': 4}])
 @pytest.mark.parametrize(
     ('size', 'channels', 'multipliers'), [((28, 28), 1, (1, 2, 2)), ((8, 8), 4, (1, 1)), ((16, 8), 3, (1, 2, 3, 4))]

@@ -35,6 +35,7 @@ def test_circular_padding_commutes_with_shifts_by_the_total_stride(space, adm):
     assert min(error(zero, axis, 2) for axis in axes) > 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('space', [(8,), (8, 4)])
 def test_data_constant_along_an_axis_are_data_without_it(space):
     """With circular padding: the kernels' sums along the axis are the kernels of the smaller network."""

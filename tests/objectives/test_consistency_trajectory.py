@@ -133,6 +133,7 @@ def test_where_s_is_t_it_is_flow_matching():
     np.testing.assert_allclose(value, want, rtol=0.05)
 
 
+@pytest.mark.slow
 def test_without_a_teacher_the_ode_is_its_own(x64):
     """Heun's steps of the target's u(., t, t); at the exact map no more than the solver's error is left."""
     own = objectives.consistency_trajectory(model, FLOW, PAIRS, L2)

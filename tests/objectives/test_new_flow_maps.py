@@ -59,6 +59,7 @@ def constant(a):
     return lambda step: jnp.asarray(a, float)
 
 
+@pytest.mark.slow
 def test_alpha_flow_is_flow_matching_at_one_and_mean_flow_at_zero(x64):
     for p in (0.0, 1.0):
         start = objectives.alpha_flow(model, FLOW, PAIRS, constant(1.0), p).loss

@@ -64,6 +64,7 @@ def spread(name, on, n, dtype):
     return float(jnp.std(state.x))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('name', 'on'), ROWS)
 def test_the_spread_is_the_datas_in_both_precisions(name, on):
     """First-order solvers of 10 steps fall short of it by a third; from 80 some go beyond it, by up to twice."""

@@ -112,6 +112,7 @@ def test_resumes_without_its_teachers_folder_bit_for_bit(name, trained, tmp_path
     assert_same(runs.load(run).params, expected.ema)
 
 
+@pytest.mark.slow
 def test_a_truncated_model_starts_and_ends_its_path_in_its_first_stage(cd, tmp_path):
     """The consistency model's average is where it starts, and stays beside it; without one it says what it needs."""
     first, folder = cd
@@ -147,6 +148,7 @@ def test_the_teacher_stays_and_the_student_moves(trained, cd):
         assert not np.array_equal(moved['dense_out']['kernel'], teacher.ema['dense_out']['kernel'])
 
 
+@pytest.mark.slow
 def test_sampled_and_evaluated_without_its_teachers_folder(trained, tmp_path, capsys):
     teacher = tmp_path / 'teacher'
     shutil.copytree(trained[1], teacher)
