@@ -1,5 +1,6 @@
 """Scenes: their splits, what is where in them, and the pictures against shapes sampled point by point."""
 
+import functools
 import itertools
 
 import numpy as np
@@ -11,8 +12,15 @@ from diffusion_jax.data.scene_grammar import COLOURS, SHAPES, WORDS, Thing, capt
 from diffusion_jax.data.scenes import Placed
 from diffusion_jax.errors import UserError
 
-DRAWN = {split: [scenes.draw(3, i, split) for i in range(1500)] for split in scenes.SPLITS}
-ALL = [scene for rows in DRAWN.values() for scene in rows]
+
+@functools.cache
+def drawn(split):
+    return [scenes.draw(3, i, split) for i in range(1500)]
+
+
+@functools.cache
+def all_drawn():
+    return [scene for split in scenes.SPLITS for scene in drawn(split)]
 
 
 def pairs(scene):
@@ -28,33 +36,35 @@ def test_pairs_are_seen_or_held_out_and_each_word_is_seen():
 
 def test_splits_hold_the_pairs_that_they_say():
     for split in ('train', 'test'):
-        assert {pair for scene in DRAWN[split] for pair in pairs(scene)} == {*scenes.SEEN}
-    assert all({*pairs(scene)} & {*scenes.HELD_OUT} for scene in DRAWN['held_out'])
-    assert {pair for scene in DRAWN['held_out'] for pair in pairs(scene)} == {*scenes.SEEN, *scenes.HELD_OUT}
-    assert all(len({*pairs(scene)}) == len(scene.placed) for scene in ALL)
-    pictures = [{scenes.render(s.placed).tobytes() for s in DRAWN[split]} for split in ('train', 'test')]
+        assert {pair for scene in drawn(split) for pair in pairs(scene)} == {*scenes.SEEN}
+    assert all({*pairs(scene)} & {*scenes.HELD_OUT} for scene in drawn('held_out'))
+    assert {pair for scene in drawn('held_out') for pair in pairs(scene)} == {*scenes.SEEN, *scenes.HELD_OUT}
+    assert all(len({*pairs(scene)}) == len(scene.placed) for scene in all_drawn())
+    pictures = [{scenes.render(s.placed).tobytes() for s in drawn(split)} for split in ('train', 'test')]
     assert not pictures[0] & pictures[1]
 
 
 def test_a_scene_is_a_function_of_seed_split_and_number():
-    assert [scenes.draw(3, i, 'test') for i in range(9)] == DRAWN['test'][:9]
+    assert [scenes.draw(3, i, 'test') for i in range(9)] == drawn('test')[:9]
     assert scenes.draw(4, 0) != scenes.draw(3, 0)
-    assert len({DRAWN[split][0] for split in scenes.SPLITS}) == 3
+    assert len({drawn(split)[0] for split in scenes.SPLITS}) == 3
 
 
 def test_counts_sizes_and_held_out_pairs_are_equally_frequent():
-    counts = np.bincount([len(scene.placed) for scene in ALL])
-    np.testing.assert_allclose(counts[1:] / len(ALL), 1 / 3, atol=0.03)
-    things = [(placed, said) for scene in ALL for placed, said in zip(scene.placed, scene.said.things, strict=True)]
+    counts = np.bincount([len(scene.placed) for scene in all_drawn()])
+    np.testing.assert_allclose(counts[1:] / len(all_drawn()), 1 / 3, atol=0.03)
+    things = [
+        (placed, said) for scene in all_drawn() for placed, said in zip(scene.placed, scene.said.things, strict=True)
+    ]
     large = np.mean([placed.thing.size == 'large' for placed, _ in things])
     np.testing.assert_allclose(large, 0.5, atol=0.02)
     np.testing.assert_allclose(np.mean([said.size is not None for _, said in things]), 0.75, atol=0.02)
-    alone = [pairs(scene)[0] for scene in DRAWN['held_out'] if len(scene.placed) == 1]
+    alone = [pairs(scene)[0] for scene in drawn('held_out') if len(scene.placed) == 1]
     np.testing.assert_allclose([alone.count(pair) / len(alone) for pair in scenes.HELD_OUT], 1 / 3, atol=0.08)
 
 
 def test_captions_say_what_is_there():
-    for scene in ALL:
+    for scene in all_drawn():
         assert parse(caption(scene.said)) == scene.said
         for placed, said in zip(scene.placed, scene.said.things, strict=True):
             assert said in (placed.thing, placed.thing._replace(size=None))
@@ -67,7 +77,7 @@ def test_relations_are_by_the_longer_way():
     a = Placed(Thing('small', 'red', 'circle'), 10.0, 12.0, 2.7)
     for said, (dx, dy) in far.items():
         assert scenes.relation(a, a._replace(x=a.x + 9 * dx + 3 * dy, y=a.y + 9 * dy + 3 * dx)) == said
-    for scene in ALL:
+    for scene in all_drawn():
         assert len(scene.said.relations) == len(scene.placed) - 1
         for first, said, second in zip(scene.placed, scene.said.relations, scene.placed[1:], strict=False):
             along, across = np.array(far[said]), np.array(far[said])[::-1]
@@ -89,7 +99,7 @@ def inside(placed, x, y):
 
 @pytest.mark.parametrize('index', range(6))
 def test_pictures_are_the_shapes_sampled_densely(index):
-    scene = DRAWN['held_out'][index]
+    scene = drawn('held_out')[index]
     fine = (np.arange(32 * 20) + 0.5) / 20
     expected = np.zeros((32, 32, 3))
     for placed in scene.placed:
@@ -103,7 +113,7 @@ def test_pictures_are_the_shapes_sampled_densely(index):
 def test_shapes_have_their_area_and_centre_and_stay_apart():
     area = {'circle': np.pi, 'square': 4, 'triangle': 2}
     middle = np.arange(32) + 0.5
-    for scene in ALL[:600]:
+    for scene in all_drawn()[:600]:
         total = np.zeros((32, 32))
         for placed in scene.placed:
             cover = scenes.render((placed,)).max(-1) / 255
@@ -121,10 +131,10 @@ def test_shapes_have_their_area_and_centre_and_stay_apart():
 def test_a_source_reads_its_rows_in_any_order():
     source = sources.checked(scenes.scenes(40, 3, 'test'))
     index = np.array([7, 0, 39])
-    np.testing.assert_array_equal(source.x[index], [scenes.render(DRAWN['test'][i].placed) for i in index])
+    np.testing.assert_array_equal(source.x[index], [scenes.render(drawn('test')[i].placed) for i in index])
     told = source.cond[index]
     texts = [' '.join(np.array(WORDS)[v[m]]) for v, m in zip(told.values, told.mask, strict=True)]
-    assert texts == [caption(DRAWN['test'][i].said) for i in index]
+    assert texts == [caption(drawn('test')[i].said) for i in index]
     row = source.condition.read(texts[0])
     np.testing.assert_array_equal(row.values, told.values[0])
     np.testing.assert_array_equal(row.mask, told.mask[0])
