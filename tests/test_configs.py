@@ -59,7 +59,7 @@ def one_of_each(kind):
 METHODS = sorted(one_of_each(lambda name: name.removeprefix('moving_').partition('_')[2]))
 BUILT = sorted({(n, 'runlocal') for n in NAMES} | {(n, '') for n in {*METHODS, *one_of_each(network_of)}})
 # What the test command goes through; the rest is slow.
-FAST = 'digits', 'toy2d', 'chain', 'mnist', 'cifar10_ddpm', 'celeba64'
+FAST = 'digits', 'toy2d', 'chain', 'mnist_ddpm', 'mnist_edm', 'cifar10_ddpm'
 TRAINED = 'digits_cd', 'digits_edm', 'digits_ict', 'digits_meanflow', 'toy2d', 'chain_masked'
 
 

@@ -117,6 +117,7 @@ def _carried(A, cov):
     return A @ cov @ A.T
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('name', 'stochastic'), [('ancestral', True), ('ddim', False)])
 def test_moments_are_the_methods_own_and_time_travel_brings_them_to_the_posterior(name, stochastic, x64):
     """Projection alone is far off p(x | y): the mean of the hidden value should be rho Y = 1.2, its variance 0.36."""

@@ -13,17 +13,27 @@ from diffusion_jax.evaluation import classifier, report
 SHAPE = (8, 8, 1)
 
 
+def fitted(path, steps):
+    rows = digits('train', 'label')
+    classifier.save(path, classifier.fit(rows, jax.random.key(0), steps=steps, batch_size=64, lr=3e-3))
+    return path
+
+
 @pytest.fixture(scope='module')
 def trained(tmp_path_factory):
-    path = tmp_path_factory.mktemp('classifier') / 'x.npz'
-    classifier.save(path, classifier.fit(digits('train', 'label'), jax.random.key(0), steps=60, batch_size=64, lr=3e-3))
-    return path
+    return fitted(tmp_path_factory.mktemp('classifier') / 'x.npz', 60)
+
+
+@pytest.fixture(scope='module')
+def begun(tmp_path_factory):
+    return fitted(tmp_path_factory.mktemp('classifier') / 'x.npz', 1)
 
 
 def features(path):
     return builders.build_features({'name': 'classifier', 'path': str(path)}, np.zeros((2, *SHAPE), np.float32))
 
 
+@pytest.mark.slow
 def test_it_learns_and_its_numbers_carry_its_hash(trained):
     ours = features(trained)
     assert classifier.accuracy(ours, digits('test', 'label')) > 0.9  # chance is 0.1
@@ -40,13 +50,13 @@ def test_it_learns_and_its_numbers_carry_its_hash(trained):
     assert features(again).hash == ours.hash != features(other).hash
 
 
-def test_wrong_files_and_data_are_one_line(trained, tmp_path):
+def test_wrong_files_and_data_are_one_line(begun, tmp_path):
     (tmp_path / 'bad.npz').write_bytes(b'no')
     np.savez(tmp_path / 'none.npz', a=np.zeros(2))
     np.savez(tmp_path / 'nested.npz', **{'params/out': np.zeros(2), 'params/out/bias': np.zeros(2)})
     np.savez(tmp_path / 'number.npz', **{'params/out/bias': np.zeros(())})
     np.save(tmp_path / 'array.npy', np.zeros(2))
-    whole = trained.read_bytes()
+    whole = begun.read_bytes()
     (tmp_path / 'cut.npz').write_bytes(whole[: len(whole) // 2])
     (tmp_path / 'other.npz').write_bytes(whole[:900] + bytes(99) + whole[999:])
     (tmp_path / 'empty.npz').write_bytes(b'')
@@ -60,7 +70,7 @@ def test_wrong_files_and_data_are_one_line(trained, tmp_path):
         (lambda: features(tmp_path / 'nested.npz'), 'nested.npz is no classifier of images'),
         (lambda: features(tmp_path / 'number.npz'), 'number.npz is no classifier of images'),
         (lambda: features(tmp_path / 'none.npz'), r'none.npz is no classifier of images of shape \(8, 8, 1\)'),
-        (lambda: classifier.classifier((16, 16, 1), str(trained)), r'no classifier of images of shape \(16, 16, 1\)'),
+        (lambda: classifier.classifier((16, 16, 1), str(begun)), r'no classifier of images of shape \(16, 16, 1\)'),
         (lambda: classifier.classifier(SHAPE), r'experiments.classifier --data=NAME --out=FILE.npz'),
         (
             lambda: classifier.fit(

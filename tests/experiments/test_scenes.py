@@ -113,6 +113,7 @@ def test_the_judge_is_right_of_real_pictures_and_fails_on_spoilt_ones(experiment
         assert found['wrong captions'].values[f'{split}: all'] < 0.1
 
 
+@pytest.mark.slow
 def test_a_run_of_other_data_is_refused(tmp_path, capsys):
     train({**tiny.points(), 'teacher': None}, tmp_path / 'run')
     message = tiny.refusal(capsys, 'experiments.scenes', f'--workdir={tmp_path / "run"}', f'--out={tmp_path}/out')
