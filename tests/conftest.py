@@ -1,6 +1,7 @@
 """Settings that every test shares: eight CPU devices, strict broadcasting, a persistent compilation cache."""
 
 import ctypes
+import fcntl
 import functools
 import gc
 import os
@@ -82,6 +83,12 @@ def digits_run(tmp_path_factory):
     from diffusion_jax.training.run import train
     from tests import tiny
 
-    folder = tmp_path_factory.mktemp('digits')
-    train(tiny.digits(), folder)
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if 'PYTEST_XDIST_WORKER' in os.environ else own  # the workers of one run
+    folder, done = shared / 'digits', shared / 'digits_done'
+    with (shared / 'digits_lock').open('w') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            train(tiny.digits(), folder)
+            done.touch()
     return folder

@@ -9,6 +9,8 @@ from configs import quickstart
 from diffusion_jax import builders
 from tests import tiny
 
+pytestmark = pytest.mark.slow
+
 CONFIG = f'--config={quickstart.__file__}:runlocal'
 
 
@@ -31,7 +33,6 @@ def kept(path):
     return name, result['values'], result['protocol']
 
 
-@pytest.mark.slow
 def test_samples_go_out_and_are_measured_as_they_were_drawn(digits_run, tmp_path, capsys):
     given = [f'--workdir={digits_run}', '--num=70', f'--out={tmp_path}/x', '--batch_size=70', '--export=png']
     assert tiny.call('sample', *given) == 0
@@ -50,7 +51,6 @@ def test_samples_go_out_and_are_measured_as_they_were_drawn(digits_run, tmp_path
     assert 'rate of copies' in measured['x_png']  # held-out data are read too
 
 
-@pytest.mark.slow
 def test_a_run_against_statistics_of_others(digits_run, tmp_path):
     np.savez(tmp_path / 'stats.npz', mu=np.zeros(64), sigma=np.eye(64))
     given = [f'--workdir={digits_run}', '--num=9', '--bits_num=0', '--held_out=none', f'--results={tmp_path}/r.json']

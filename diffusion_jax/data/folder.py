@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from diffusion_jax.data import conditions, image_cache, kinds, pictures
+from diffusion_jax.data import captions, conditions, image_cache, kinds, pictures
 from diffusion_jax.data.errors import DataError
 from diffusion_jax.data.listings import Labels, Listing, layout, listing
 from diffusion_jax.data.sources import MEMORY_LIMIT, Source
 from diffusion_jax.errors import nearest
 from diffusion_jax.home import expanded
-from diffusion_jax.ranges import one_of, within
+from diffusion_jax.ranges import one_of, whole, within
 
+_TOLD = ('label', 'caption')
 _SHOWN = 3  # names of files that were left out
 
 
@@ -31,8 +32,9 @@ def folder(
     test_share: float = 0.1,
     cache: str | None = None,
     memory_limit: int = MEMORY_LIMIT,
+    text_length: int = 64,
 ) -> Source:
-    """Pictures `[N, H, W, C]` in uint8, in the order of their names; classes are told as 'label'.
+    """Pictures `[N, H, W, C]` in uint8, in the order of their names; a class or a text may be told of each.
 
     Where the folders at the top are `train` and others of `listings.SPLITS`, these are the splits. Otherwise a picture
     belongs to 'test' by a hash of its name without suffix (of a row of an array, its number in eight digits), and to
@@ -44,7 +46,7 @@ def folder(
     Args:
         dir: a folder, a .zip archive, or an .npy or .npz file; see `listings.listing`.
         split: 'train', 'test', or 'all'; of folders that are splits, the name of one.
-        condition: 'label' for the class of each picture; None for nothing.
+        condition: 'label' for the class of each picture, 'caption' for its text; None for nothing.
         size: of both sides; None where all pictures have one size.
         channels: 1, 3 or 4; None where all pictures have as many.
         resize: 'crop', 'adm' or 'stretch'; see `pictures.rule`.
@@ -53,14 +55,16 @@ def folder(
         test_share: in [0, 1), of pictures that are in 'test'; of no meaning where folders are the splits.
         cache: the folder that keeps decoded pictures; by default ~/.cache/diffusion_jax_images.
         memory_limit: bytes of pictures to hold in memory.
+        text_length: of a caption in UTF-8, in bytes, in [1, inf).
 
     Raises:
         ValueError: for an argument outside of its range.
-        DataError: for files that cannot be read or are of several shapes, a split that is empty, a missing label.
+        DataError: for files that cannot be read or are of several shapes, an empty split, a missing label or caption.
     """
     rule = pictures.rule(size, channels, resize, background)
     one_of(('refuse', 'skip'), broken=broken)
     within('[0, 1)', test_share=test_share)
+    whole('[1, inf)', text_length=text_length)
     if not dir:
         raise DataError("'folder' needs config.data.dir, a folder, a .zip archive, or an .npy or .npz file of pictures")
     found = listing(expanded(dir))
@@ -78,6 +82,9 @@ def folder(
     kind, name = kinds.images(made.images.shape[1:]), _name(found, split, rule, made, test_share)
     if condition is None:
         return Source(x, None, kind, None, name)
+    if condition == 'caption':
+        texts = captions.rows(captions.captions(found), [names[i] for i in at], text_length, found.path)
+        return Source(x, texts, kind, conditions.of_bytes(text_length), name)
     labels = _checked_labels(found, condition, made.rows)
     told = conditions.of_classes(labels.num, labels.names)
     return Source(x, labels.index[made.rows[at]], kind, told, name)
@@ -100,7 +107,7 @@ def _share(name: str) -> float:
 
 def _checked_labels(found: Listing, condition: str, rows: np.ndarray) -> Labels:
     if condition != 'label':
-        raise DataError(f"{found.path} can tell its 'label' or nothing; {nearest(condition, ['label'])}")
+        raise DataError(f"{found.path} can tell its 'label', its 'caption' or nothing; {nearest(condition, _TOLD)}")
     missing = rows[found.labels.index[rows] < 0]
     if len(missing):
         raise DataError(

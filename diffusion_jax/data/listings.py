@@ -7,6 +7,7 @@ import json
 import os
 import posixpath
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +21,8 @@ from diffusion_jax.errors import one_line
 SPLITS = ('train', 'test', 'val', 'valid', 'validation')  # names of folders that are splits where 'train' is one
 _SUFFIXES = ('.png', '.jpg', '.jpeg', '.webp', '.bmp', '.gif', '.tif', '.tiff', '.ppm', '.pgm')
 _LABELS = 'dataset.json'
+METADATA = ('metadata.csv', 'metadata.jsonl')  # of captions
+_COMPANIONS = (_LABELS, *METADATA)
 _IMAGES, _CLASSES = ('samples', 'images', 'arr_0', 'x'), ('labels', 'label', 'arr_1', 'y')  # names in .npz files
 
 
@@ -39,6 +42,7 @@ class Listing(NamedTuple):
     stamp: str  # changes when any of the files does
     load: Callable[[int], Image.Image]  # raises whatever a decoder does
     labels: Labels
+    read: Callable[[str], bytes | None]  # another file, by its name as those of pictures are; None where there is none
 
 
 def listing(path: Path) -> Listing:
@@ -66,15 +70,18 @@ def layout(names: Iterable[str]) -> list[str]:
 
 def _folder(path):
     found = sorted(_walk(path))
-    root = _only_folder([name for name, _ in found] + [_LABELS] * (path / _LABELS).is_file())
+    root = _only_folder([name for name, _ in found] + [name for name in _COMPANIONS if (path / name).is_file()])
     names = [name.removeprefix(root) for name, _ in found]
-    labels_file = path / root / _LABELS
 
     def load(i: int) -> Image.Image:
         return Image.open(path / root / names[i])
 
-    labels = _labels(path, names, labels_file.read_bytes() if labels_file.is_file() else None)
-    return Listing(path, names, _digest(f'{name}\0{state}' for name, state in found), load, labels)
+    def read(name: str) -> bytes | None:
+        file = path / root / name
+        return file.read_bytes() if file.is_file() else None
+
+    stamp = _digest(f'{name}\0{state}' for name, state in found)
+    return Listing(path, names, stamp, load, _labels(path, names, read(_LABELS)), read)
 
 
 def _walk(folder: str | Path, above: str = '') -> Iterator[tuple[str, str]]:
@@ -97,18 +104,27 @@ def _state(file: Path | os.DirEntry) -> str:
 def _archive(path, stamp):
     try:
         archive = zipfile.ZipFile(path)
-        all_names = archive.namelist()
-        shown = [name for name in all_names if _is_picture(name)]
-        root = _only_folder(shown + [_LABELS] * (_LABELS in all_names))
-        content = archive.read(root + _LABELS) if root + _LABELS in all_names else None
     except (OSError, zipfile.BadZipFile) as error:
-        raise DataError(f'cannot read {path}: it is no zip archive, or a damaged one') from error
+        raise DataError(_damaged(path)) from error
+    all_names = {*archive.namelist()}
+    shown = [name for name in archive.namelist() if _is_picture(name)]
+    root = _only_folder(shown + [name for name in _COMPANIONS if name in all_names])
     names = sorted(name.removeprefix(root) for name in shown)
 
     def load(i: int) -> Image.Image:
         return Image.open(io.BytesIO(archive.read(root + names[i])))
 
-    return Listing(path, names, stamp, load, _labels(path, names, content))
+    def read(name: str) -> bytes | None:
+        try:
+            return archive.read(root + name) if root + name in all_names else None
+        except (OSError, zipfile.BadZipFile, zlib.error) as error:
+            raise DataError(_damaged(path)) from error
+
+    return Listing(path, names, stamp, load, _labels(path, names, read(_LABELS)), read)
+
+
+def _damaged(path):
+    return f'cannot read {path}: it is no zip archive, or a damaged one'
 
 
 def _only_folder(names):
@@ -160,7 +176,7 @@ def _of_array(path, stamp, x, classes):
         return Image.fromarray(row.reshape(shape[1:3]) if shape[-1] == 1 else row)
 
     names = [f'{i:08d}' for i in range(len(x))]
-    return Listing(path, names, stamp, load, _of_numbers(path, names, classes, 'its labels'))
+    return Listing(path, names, stamp, load, _of_numbers(path, names, classes, 'its labels'), lambda name: None)
 
 
 def _labels(path: Path, names: Sequence[str], content: bytes | None) -> Labels:

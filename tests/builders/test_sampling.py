@@ -285,6 +285,7 @@ def test_the_commands_choices_reach_the_model(guided_run, tmp_path, monkeypatch)
     assert opened == ['newest'] * 6 + ['newest', 'best']
 
 
+@pytest.mark.slow
 def test_names_tell_the_guidance(guided_run, capsys):
     guide = '--guidance=classifier_free:w=2.0'
     arguments = [f'--workdir={guided_run}', '--num=4', '--sampler=ddim', '--steps=1']

@@ -25,6 +25,8 @@ from tests.conversion.official_files import (
     write_diffusers,
 )
 
+pytestmark = pytest.mark.slow
+
 FILE = 'diffusion_pytorch_model.safetensors'
 
 
@@ -69,7 +71,6 @@ def test_weights_are_where_they_belong(official):
     np.testing.assert_array_equal(params['down_0_resample']['bias'], weights['down_blocks.0.downsamplers.0.conv.bias'])
 
 
-@pytest.mark.slow
 def test_out_again_bit_by_bit(official, tmp_path):
     folder, workdir, weights = official
     assert tiny.call('convert', '--to=diffusers', f'--workdir={workdir}', f'--out={tmp_path}/out') == 0
@@ -95,7 +96,6 @@ def test_plain_safetensors(official, tmp_path):
     np.testing.assert_array_equal(plain['conv_in.kernel'], weights['conv_in.weight'].transpose(2, 3, 1, 0))
 
 
-@pytest.mark.slow
 def test_it_is_sampled_edited_and_trained_on(official, tmp_path):
     _, workdir, _ = official
     out = f'--out={tmp_path}/x'
@@ -154,7 +154,6 @@ def test_attention_under_its_old_names_and_half_precision(official, tmp_path):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.slow
 def test_classes_come_without_a_null_class_and_leave_without_it(tmp_path):
     config = unet2d_config(num_class_embeds=5)
     weights = write_diffusers(tmp_path, config)

@@ -279,7 +279,7 @@ WRONG = [
     (mixed_channels, {}, r'/x: 00000000.png is 6x5x3, and 00000009.png is 6x5x1: a data set brings'),
     (None, {'split': 'valid'}, r"/x has no split 'valid'; it has train, test, all"),
     (None, {'condition': 'label'}, r'/x: 0000000..png has no label: put it in a folder of its class, or into dataset'),
-    (None, {'condition': 'class'}, r"/x can tell its 'label' or nothing; known: label"),
+    (None, {'condition': 'class'}, r"/x can tell its 'label', its 'caption' or nothing; known: "),
     (with_json('{'), {}, r'/x: dataset.json is not of the form .*: Expecting property name'),
     (with_json('{"labels": [["a.png"]]}'), {}, r'/x: dataset.json is not of the form'),
     (with_json('{"labels": null}'), {'condition': 'label'}, r'has no label'),

@@ -22,6 +22,8 @@ from experiments.running.locks import locked
 from experiments.running.measuring import Measured
 from tests import processes, tiny
 
+pytestmark = pytest.mark.slow
+
 optuna = pytest.importorskip('optuna')
 
 from experiments.tune import report, study, worker  # noqa: E402
@@ -171,7 +173,6 @@ def trained(tmp_path_factory):
     return config, folder, seen
 
 
-@pytest.mark.slow
 def test_a_training_shows_itself_on_the_way(trained):
     _, folder, seen = trained
     assert [step for step, _ in seen] == [2, 4, 6]
@@ -181,7 +182,6 @@ def test_a_training_shows_itself_on_the_way(trained):
     assert not jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), before, saved))
 
 
-@pytest.mark.slow
 def test_a_training_is_measured_on_the_way_and_pruned(trained, tmp_path):
     """Values that rise with the step; the pruner is told those of before the end, and stops where it says so."""
     config, _, _ = trained
@@ -199,7 +199,6 @@ def test_a_training_is_measured_on_the_way_and_pruned(trained, tmp_path):
     assert saved['optim']['lr'] == whole.params['lr']
 
 
-@pytest.mark.slow
 def test_a_finished_run_is_sampled_in_other_ways(trained):
     run = runs.load(trained[1])
     evaluate = worker.of_sampling(
@@ -342,7 +341,6 @@ def test_a_second_command_has_processes_of_its_own_and_waits_for_the_first(train
     assert states(open_study(folder, None)) == ['COMPLETE']
 
 
-@pytest.mark.slow
 def test_all_samplers_of_the_space_take_as_many_evaluations():
     calls, own = [], {'ddim': {'eta': 0.5}, 'edm_churn': {'S_churn': 1.0}}
 
@@ -362,7 +360,6 @@ def test_all_samplers_of_the_space_take_as_many_evaluations():
         assert len(calls) == 5, name
 
 
-@pytest.mark.slow
 def test_two_processes_one_of_them_killed(trained, tmp_path):
     """Ten trials; a process is killed by SIGKILL, then the whole study; started again it ends with ten, none twice."""
     (tmp_path / 'space.py').write_text(

@@ -10,6 +10,7 @@ NET = UNet(16, (1,), 1, (), dropout=0.5, condition=Part((), 2))
 X, C, COND = jnp.ones((2, 4, 4, 1)), jnp.ones(2), jnp.array([0, 1])
 
 
+@pytest.mark.slow
 def test_init_gives_the_same_float32_tree_with_and_without_classes_and_jit():
     init, _ = functional(NET)
     params = jax.jit(init)(jax.random.key(0), X, C)

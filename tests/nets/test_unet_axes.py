@@ -9,6 +9,8 @@ from diffusion_jax.nets import UNet, functional
 from diffusion_jax.types import Masked, Part
 from tests.nets.cases import built
 
+pytestmark = pytest.mark.slow
+
 TINY = {'channels': 8, 'multipliers': (1, 2), 'blocks': 1, 'attention': (4,), 'out_channels': 2, 'dropout': 0.0}
 VIDEO = {**TINY, 'strides': (1, 2, 2), 'attention_axes': ((1, 2), (0,))}
 WORDS = Part((3,), 5, sequence=True)
@@ -18,7 +20,6 @@ def relative(a, b):
     return float(jnp.abs(a - b).max() / jnp.abs(b).max())
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(('space', 'adm'), [((8,), True), ((8, 4), False), ((8, 4), True), ((2, 8, 4), False)])
 def test_circular_padding_commutes_with_shifts_by_the_total_stride(space, adm):
     net = UNet(**TINY, padding='circular', scale_shift=adm, resample_in_block=adm)
@@ -35,7 +36,6 @@ def test_circular_padding_commutes_with_shifts_by_the_total_stride(space, adm):
     assert min(error(zero, axis, 2) for axis in axes) > 0.01
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize('space', [(8,), (8, 4)])
 def test_data_constant_along_an_axis_are_data_without_it(space):
     """With circular padding: the kernels' sums along the axis are the kernels of the smaller network."""
@@ -94,7 +94,6 @@ def test_frames_are_told_apart_by_convolutions_alone():
     assert change(params) > 0.01
 
 
-@pytest.mark.slow
 def test_gradients_reach_every_parameter_of_a_network_of_videos():
     net = UNet(**{**VIDEO, 'multipliers': (1,)}, condition=WORDS)
     apply, params, x, c = built(net, (2, 2, 4, 2, 2))
@@ -106,7 +105,6 @@ def test_gradients_reach_every_parameter_of_a_network_of_videos():
             assert jnp.abs(g).max() > 1e-6, name
 
 
-@pytest.mark.slow
 def test_tokens_are_attended_to_wherever_there_is_attention():
     net = UNet(**TINY, condition={'words': WORDS, 'kind': Part((), 2)})
     apply, params, x, c = built(net, (3, 8, 4, 2))

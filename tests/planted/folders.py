@@ -12,6 +12,9 @@ FOLDERS = FOLDER + 'test_splits_that_are_folders'
 BY_NAME = FOLDER + 'test_the_split_of_a_picture_is_the_hash_of_its_name'
 ANEW, BROKEN = CHANGES + '_is_decoded_anew', LEFT_OUT + '_or_left_out_and_counted'
 
+CAPTIONS = 'tests/data/test_captions.py::'
+OWN = CAPTIONS + 'test_each_picture_has_its_own_caption_in_every_form'
+REFUSED = CAPTIONS + 'test_what_tells_nothing_is_one_line'
 MUTANTS = tuple(Mutant(*row) for row in [
     ('folder: orientation ignored', 'data/pictures.py', 'ImageOps.exif_transpose(_eight_bits(picture))',
      '_eight_bits(picture)', PICTURES + 'test_the_cameras_orientation_is_applied'),
@@ -39,7 +42,7 @@ MUTANTS = tuple(Mutant(*row) for row in [
      "return tops.pop() if alone and not tops", "return '' if alone and not tops", FORMS),
     ('folder: the outer folder of a split is lost', 'data/listings.py',
      "and not tops <= {f'{split}/' for split in SPLITS}", '', FOLDERS),
-    ('folder: labels beside the only folder are lost', 'data/listings.py', 'shown + [_LABELS] * (_LABELS in all_names)',
+    ('folder: labels beside the only folder are lost', 'data/listings.py', 'shown + [name for name in _COMPANIONS if name in all_names]',
      'shown', FOLDER + 'test_one_folder_that_holds_all_is_the_whole'),
     ('folder: splits are classes', 'data/listings.py', 'depth = 1 if layout(names) else 0', 'depth = 0', FOLDERS),
     ('folder: any folder called train is a split', 'data/listings.py', "if 'train' in tops and tops <= {*SPLITS}",
@@ -90,4 +93,23 @@ MUTANTS = tuple(Mutant(*row) for row in [
      EXPORT + 'test_adms_evaluator_has_three_channels'),
     ('folder: older PNGs stay', 'inference/export.py', 'old.unlink()', 'pass',
      EXPORT + 'test_those_of_more_samples_do_not_stay'),
+    ('captions in the order of their rows', 'data/captions.py', "told.get(name, '').strip() for name in names",
+     'text.strip() for text in list(told.values())[: len(names)]', OWN),
+    ('a caption has one line', 'data/captions.py', "csv.DictReader(io.StringIO(text, newline=''), strict=True)",
+     'csv.DictReader(text.splitlines(), strict=True)', OWN),
+    ('the mark of a spreadsheet is part of a column', 'data/captions.py', "text = content.decode('utf-8-sig')",
+     "text = content.decode('utf-8')", OWN),
+    ('a caption column is no text', 'data/captions.py', "('text', 'caption')", "('text', 'captions')", OWN),
+    ('blanks around a text are told', 'data/captions.py', "told.get(name, '').strip()", "told.get(name, '')", OWN),
+    ('names are seen from the top', 'data/captions.py', 'posixpath.normpath(folder + name)', 'posixpath.normpath(name)',
+     CAPTIONS + 'test_splits_have_files_of_their_own_or_one_above'),
+    ('a file above one folder of pictures is not seen', 'data/listings.py',
+     'in _COMPANIONS if (path / name)', 'in _COMPANIONS[:1] if (path / name)',
+     CAPTIONS + 'test_a_file_above_one_folder_of_pictures_names_them_from_where_it_lies'),
+    ('characters are counted for bytes', 'data/captions.py', 'len(text.encode())', 'len(text)', REFUSED),
+    ('a row without its picture is passed over', 'data/captions.py', 'if name not in names:', 'if name is None:',
+     REFUSED),
+    ('the last of two captions counts', 'data/captions.py', 'if name in told:', 'if name in ():', REFUSED),
+    ('an archive has no captions', 'data/listings.py', 'if root + name in all_names else None',
+     'if name in all_names else None', OWN),
 ])

@@ -17,6 +17,8 @@ from tests import few_step, tiny
 from tests.builders.test_experiment import changed
 from tests.training.test_checkpoint import damage
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope='module')
 def trained(tmp_path_factory):
