@@ -6,6 +6,7 @@ import functools
 import gc
 import os
 import pathlib
+import shutil
 import tempfile
 from importlib import metadata
 
@@ -84,11 +85,11 @@ def digits_run(tmp_path_factory):
     from tests import tiny
 
     own = tmp_path_factory.getbasetemp()
-    shared = own.parent if 'PYTEST_XDIST_WORKER' in os.environ else own  # the workers of one run
-    folder, done = shared / 'digits', shared / 'digits_done'
+    shared = own.parent if 'PYTEST_XDIST_WORKER' in os.environ else own  # by the workers of one session
+    folder, done = shared / 'digits_once', shared / 'digits_done'
     with (shared / 'digits_lock').open('w') as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not done.exists():
             train(tiny.digits(), folder)
             done.touch()
-    return folder
+    return shutil.copytree(folder, own / 'digits_run')
