@@ -77,13 +77,14 @@ def rows(told: Mapping[str, str], names: Sequence[str], length: int, path: Path)
     """Rows `[n, length]` of `conditions.of_bytes`, in the order of `names`; blanks at both ends are left out.
 
     Raises:
-        DataError: for a picture without a caption or with an empty one, or one of more bytes than `length`.
+        DataError: for a picture without a caption or with an empty one; for any in `told` of more bytes than `length`.
     """
+    n, name = max((len(text.strip().encode()), name) for name, text in told.items())
+    if n > length:
+        raise DataError(f'{path}: the longest caption, of {name}, has {n} bytes: set config.data.text_length')
     texts = [told.get(name, '').strip() for name in names]
     for name, text in zip(names, texts, strict=True):
         if not text:
             raise DataError(f'{path}: {name} has no caption')
-        if (n := len(text.encode())) > length:
-            raise DataError(f'{path}: the caption of {name} has {n} bytes, and {length} are told: set data.text_length')
     made = [conditions.encode_bytes(text, length) for text in texts]
     return Masked(np.stack([row.values for row in made]), np.stack([row.mask for row in made]))

@@ -103,7 +103,7 @@ def test_captions_that_change_are_read_anew(tmp_path):
         ('metadata.csv', 'file_name,text\na.png,x\na.png,y\n', 'a.png has two captions'),
         ('metadata.csv', 'file_name,text\na.png,x\n', 'b.png has no caption'),
         ('metadata.csv', 'file_name,text\na.png,x\nb.png, \n', 'b.png has no caption'),
-        ('metadata.csv', 'file_name,text\na.png,ääh\nb.png,x\n', 'the caption of a.png has 5 bytes, and 4 are told'),
+        ('metadata.csv', 'file_name,text\na.png,ääh\nb.png,x\n', 'the longest caption, of a.png, has 5 bytes'),
         ('a.txt', 'x', 'b.png has no caption'),
     ],
 )
