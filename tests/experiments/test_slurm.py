@@ -82,9 +82,13 @@ def said(workdir):
     return ''.join(path.read_text() for path in workdir.glob('slurm-*.log'))
 
 
-def steps(workdir):
+def metrics(workdir):
     path = workdir / 'metrics.jsonl'
-    return [json.loads(line)['step'] for line in path.read_text().splitlines()] if path.exists() else []
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def steps(workdir):
+    return [line['step'] for line in metrics(workdir)]
 
 
 def arrays(workdir, step):
@@ -101,19 +105,25 @@ def arrays(workdir, step):
 
 def test_a_time_limit_and_a_preemption_change_no_bit(cluster, launch, tmp_path):
     """The run of two processes is stopped by SLURM twice, for either reason; it ends as one that nobody stopped."""
-    whole, cut = tmp_path / 'whole', tmp_path / 'a b'  # a space in the names of #SBATCH lines
-    on, n = 'nodes=2,gpus=1,cpus=2', 3000
+    short, whole, cut = (
+        tmp_path / 'short',
+        tmp_path / 'whole',
+        tmp_path / 'a b',
+    )  # a space in the names of #SBATCH lines
+    on = 'nodes=2,gpus=1,cpus=2'
+    wait_for_end(cluster, launch(short, f'{on},time=10:00', '--config.train.steps=300'))
+    n = round(70 / np.median([line['step_seconds'] for line in metrics(short)[100:]]))  # no time limit lets it end
     wait_for_end(cluster, launch(whole, f'{on},time=10:00', f'--config.train.steps={n}'))
     # SLURM looks once in half a minute, and counts whole minutes: the signal comes some time within the first.
     job = launch(cut, f'{on},time=1:00,grace=10', f'--config.train.steps={n}')
-    until('the step', lambda: slurm.ask(cluster, 'scontrol', 'show', 'step', f'{job}.0').strip())
+    until('the step', lambda: 'StepId=' in slurm.ask(cluster, 'scontrol', 'show', 'step', f'{job}.0'))
     assert 'TresPerStep=cpu:4' in slurm.ask(cluster, 'scontrol', 'show', 'step', f'{job}.0')
-    until('the time limit', lambda: said(cut).count(f' of {n}; saved.') == 2)
+    until('the time limit', lambda: said(cut).count(f' of {n}; saved.') >= 2)
     before = steps(cut)[-1]
     until('more steps', lambda: steps(cut)[-1] > before)
     urgent = slurm.ask(cluster, 'sbatch', '-p', 'high', '-N2', '--exclusive', '-o', '/dev/null', '--wrap=true').split()
     wait_for_end(cluster, urgent[-1])
-    assert said(cut).count(f' of {n}; saved.') == 4  # by either process
+    assert said(cut).count(f' of {n}; saved.') >= 4  # by either process
     wait_for_end(cluster, job)
     assert steps(cut) == list(range(1, n + 1))
     ours, theirs = arrays(cut, n), arrays(whole, n)
@@ -128,7 +138,7 @@ def test_an_array_with_failures_is_one_table(cluster, launch, tmp_path):
     flags = [f'--sweep={tmp_path}/sweep.py', '--config.train.steps=4', '--config.mesh.data=1']
     wait_for_end(cluster, launch(runs, 'gpus=0,cpus=1,time=10:00', *flags))
     rows = list(csv.DictReader((runs / 'results.csv').read_text().splitlines()))
-    assert [row['state'] for row in rows] == [*4 * ['done'], *2 * ['failed']]
+    assert [row['state'] for row in rows] == [*4 * ['done'], *2 * ['diverged']]
     lines = (runs / 'results.md').read_text().splitlines()
     assert [line.partition(' | ')[0] for line in lines[2:8]] == [f'| {i}' for i in range(6)]
     assert ['diverged: step ' in line for line in lines[2:8]] == [*4 * [False], *2 * [True]]
