@@ -66,14 +66,20 @@ def slurm(
         options.append(f'--array={ranges(job.indices)}' + (f'%{at_once}' if at_once else ''))
     options += [f'--partition={partition}'] if partition else []
     options += [f'--account={account}'] if account else []
+    command = job.command('' if job.indices is None else '$SLURM_ARRAY_TASK_ID')
+    # One run of an array has the number of the whole array, by which SLURM would queue all of them again.
+    me = '$SLURM_JOB_ID' if job.indices is None else '${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID'
     body = [
         # The signal is for the processes; the shell waits for them. (An ignored signal they would ignore as well.)
         'trap : TERM',
         *_begin(job),
-        f'srun --kill-on-bad-exit=1 {job.command("" if job.indices is None else "$SLURM_ARRAY_TASK_ID")}',
+        # srun does not take the CPUs of a process from the job (since SLURM 22.05).
+        f'srun --cpus-per-task={cpus} --kill-on-bad-exit=1 {command}',
         'code=$?',
-        '# Stopped, and saved: once more.',
-        'if [ "$code" -eq 143 ]; then scontrol requeue "$SLURM_JOB_ID"; fi',
+        '# Stopped, and saved: once more, but not what was cancelled, which SLURM would start again all the same.',
+        f'if [ "$code" -eq 143 ] && [ "$(squeue -h -j "{me}" -o "%T %r")" != "COMPLETING None" ]; then',
+        f'  scontrol requeue "{me}"',
+        'fi',
         'exit "$code"',
     ]
     batch = '\n'.join(

@@ -31,19 +31,20 @@ FAKES = {
     'sbatch': r"""#!/usr/bin/env bash
 cat > "$FAKE/batch.sh"
 array=$(sed -n 's/^#SBATCH --array=\([0-9,-]*\).*/\1/p' "$FAKE/batch.sh")
-job=100
+job=99
 for part in ${array//,/ }; do
   for i in $(seq ${part%-*} ${part#*-}); do
     job=$((job + 1))
     while true; do
-      rm -f "$FAKE/requeue_$job"
-      SLURM_JOB_ID=$job SLURM_ARRAY_TASK_ID=$i bash "$FAKE/batch.sh"
-      [ -e "$FAKE/requeue_$job" ] || break
+      rm -f "$FAKE/requeue_100_$i"
+      SLURM_JOB_ID=$job SLURM_ARRAY_JOB_ID=100 SLURM_ARRAY_TASK_ID=$i bash "$FAKE/batch.sh"
+      [ -e "$FAKE/requeue_100_$i" ] || break
     done
   done
 done
 """,
     'scontrol': '#!/usr/bin/env bash\n[ "$1" = requeue ] && touch "$FAKE/requeue_$2"\n',
+    'squeue': '#!/usr/bin/env bash\ncat "$FAKE/state" 2>/dev/null || echo "RUNNING None"\n',
     'srun': '#!/usr/bin/env bash\nwhile [[ "$1" == -* ]]; do shift; done\nexec "$@"\n',
     'sleep': '#!/usr/bin/env bash\n',
     # Notes its arguments; ends with the next code in $FAKE/codes, 0 when there are no more.
@@ -214,6 +215,7 @@ def test_the_settings_of_slurm():
         }.items()
     )
     assert 'account' not in options
+    assert 'srun --cpus-per-task=6 ' in text
     on_cpus = scripts.slurm(ALONE, gpus=0)
     assert '--ntasks-per-node=1' in on_cpus
     assert 'gpus-per-node' not in on_cpus
@@ -230,6 +232,12 @@ def test_the_batch_script_outlives_the_signal(cluster, tmp_path):
     done = subprocess.run(['bash', tmp_path / 'batch.sh'], env=environment, timeout=30, check=False)
     assert done.returncode == 143
     assert (cluster / 'requeue_7').exists()
+    # As SLURM says it of a job that reached its limit, and of one that was cancelled.
+    for state, again in (('COMPLETING TimeLimit', True), ('COMPLETING None', False)):
+        (cluster / 'requeue_7').unlink(missing_ok=True)
+        (cluster / 'state').write_text(f'{state}\n')
+        subprocess.run(['bash', tmp_path / 'batch.sh'], env=environment, timeout=30, check=False)
+        assert (cluster / 'requeue_7').exists() == again
 
 
 def test_a_slice_is_made_and_made_again(cluster, tmp_path):
