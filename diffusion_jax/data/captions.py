@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import posixpath
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -48,21 +48,21 @@ def captions(found: Listing) -> dict[str, str]:
     return told
 
 
-def _rows(file: str, content: bytes, where: str) -> Iterator[tuple[str, str]]:
+def _rows(file: str, content: bytes, where: str) -> list[tuple[str, str]]:
     try:
         text = content.decode('utf-8-sig')
         if file.endswith('.csv'):
             rows = list(csv.DictReader(io.StringIO(text, newline=''), strict=True))
-        else:
-            rows = [json.loads(line) for line in text.splitlines() if line.strip()]
+        else:  # only a line feed ends a line: texts may hold other separators
+            rows = [json.loads(line) for line in text.split('\n') if line.strip()]
         column = next((c for c in _TEXTS if rows and c in rows[0]), _TEXTS[0])
         told = [(row[_FILE], row[column]) for row in rows]
+        for row in told:
+            if not all(isinstance(value, str) for value in row):
+                raise TypeError(f'{row} are no texts')
     except (ValueError, KeyError, TypeError, csv.Error) as error:
         raise DataError(f'{where} does not tell {_FILE} and {_TEXTS[0]} of each picture: {one_line(error)}') from error
-    for row in told:
-        if not all(isinstance(value, str) for value in row):
-            raise DataError(f'{where} does not tell {_FILE} and {_TEXTS[0]} of each picture: {row} are no texts')
-    return iter(told)
+    return told
 
 
 def _beside(found: Listing) -> dict[str, str]:

@@ -87,6 +87,11 @@ def _is_number(text: str) -> bool:
     return text.replace('.', '', 1).isdigit()
 
 
+def _measured(paper: Table, panel: Panel) -> list[str]:
+    """Columns that have a point."""
+    return [column for column in paper.columns if any((row, column) in panel.points for row in paper.rows)]
+
+
 def _curves(axes: Axes, paper: Table, panel: Panel, colours) -> None:
     for row in paper.rows:
         columns = [column for column in paper.columns if (row, column) in panel.points]
@@ -97,7 +102,7 @@ def _curves(axes: Axes, paper: Table, panel: Panel, colours) -> None:
     axes.set_xlabel(paper.across.rstrip(':= '))
     axes.set_ylabel(panel.metric)
     axes.set_xscale('log')
-    measured = [column for column in paper.columns if any((row, column) in panel.points for row in paper.rows)]
+    measured = _measured(paper, panel)
     axes.set_xticks([float(column) for column in measured], measured, fontsize=8, rotation=45)
     axes.xaxis.set_minor_formatter(NullFormatter())
     _plain(axes, panel, axes.set_yscale, axes.yaxis)
@@ -105,7 +110,7 @@ def _curves(axes: Axes, paper: Table, panel: Panel, colours) -> None:
 
 def _rows(axes: Axes, paper: Table, panel: Panel, colours, named: bool) -> None:
     """The first row on top; columns a little below each other."""
-    measured = [column for column in paper.columns if any((row, column) in panel.points for row in paper.rows)]
+    measured = _measured(paper, panel)
     for i, column in enumerate(measured):
         rows = [j for j, row in enumerate(paper.rows) if (row, column) in panel.points]
         x, errors = _values(panel.points[paper.rows[j], column] for j in rows)

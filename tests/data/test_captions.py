@@ -11,7 +11,7 @@ from diffusion_jax.data.errors import DataError
 from diffusion_jax.data.folder import folder
 from tests import tiny
 
-SAID = {'a.png': 'none', 'b.png': 'one, or "1"', 'c.png': 'zwei\nöde Äpfel'}
+SAID = {'a.png': 'none', 'b.png': 'one, or "1"', 'c.png': 'zwei\nöde\u2028Äpfel'}
 
 
 def pictures(folder, names):
@@ -44,6 +44,7 @@ def told(path, split='all', **more):
         {'metadata.csv': '\ufeff' + csv_of(SAID)},  # as spreadsheets write it
         {'metadata.jsonl': jsonl_of(SAID)},
         {'metadata.jsonl': jsonl_of(SAID, 'caption')},
+        {'metadata.jsonl': jsonl_of(SAID).replace('\\u2028', '\u2028')},  # as other programs write it
         {name.replace('png', 'txt'): f' {text}\n' for name, text in SAID.items()},
     ],
 )
